@@ -1,0 +1,1 @@
+"""Structured knowledge distillation for dense prediction on Hugging Face Transformers."""
