@@ -1,0 +1,113 @@
+"""From what a dataset row holds (encoded bytes, a path, a Pillow image, an array) to tensors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import datasets
+import numpy as np
+import PIL.Image
+import torch
+from torch import Tensor
+
+_SIXTEEN_BIT = 65535
+
+
+class BadImageError(ValueError):
+    """A file that cannot be decoded: damaged, empty or missing."""
+
+
+def decode_image(value: Any, *, where: str) -> Tensor:
+    """An image as RGB.
+
+    Gray is repeated, a palette is looked up, CMYK is converted, 16-bit files are divided by 65535, and
+    transparency is dropped: the colour under it stays as stored. A camera's orientation tag is applied.
+
+    Args:
+        value: what the row holds: ``{"bytes", "path"}``, a path, a Pillow image, or a uint8 array (H, W),
+            (H, W, 1), (H, W, 3) or (H, W, 4).
+        where: how to call the row in an error, for instance ``row 3, column 'image'``.
+
+    Shape:
+        result (3, H, W) float32 in [0, 1].
+
+    Raises:
+        BadImageError: if the file cannot be decoded.
+        ValueError: if it is an image of a kind that has no one meaning as RGB, such as 32-bit floats.
+    """
+    image = _open(value, where=where)
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        return _gray_from_sixteen_bit(image, where=where).expand(3, -1, -1).contiguous()
+    if image.mode in ("P", "PA", "LA"):
+        image = image.convert("RGBA")  # through RGBA: a palette with transparency warns on its way to RGB
+    array = np.array(image if image.mode == "RGB" else image.convert("RGB"))
+    return torch.from_numpy(array).permute(2, 0, 1).contiguous().float().div_(255)
+
+
+def decode_label(value: Any, *, where: str) -> Tensor:
+    """A map of class ids; a palette image keeps its indices, whatever colours they stand for.
+
+    Args:
+        value: as in `decode_image`, or an integer array or nested list (H, W).
+        where: how to call the row in an error.
+
+    Shape:
+        result (H, W), in the file's own integer type (uint8 for most) or int64.
+
+    Raises:
+        BadImageError: if the file cannot be decoded.
+        ValueError: if it is not one integer per pixel.
+    """
+    if isinstance(value, list | np.ndarray | Tensor):
+        array = np.asarray(value)
+    else:
+        array = np.array(_open(value, where=where))
+    if array.ndim != 2 or array.dtype.kind not in "biu":
+        raise ValueError(
+            f"The label in {where} must hold one integer class id per pixel, got shape {array.shape} of "
+            f"{array.dtype}; save it as a gray or palette image, not as colours."
+        )
+    return torch.from_numpy(array if array.dtype == np.uint8 else array.astype(np.int64))
+
+
+def _open(value: Any, *, where: str) -> PIL.Image.Image:
+    """The decoded Pillow image of whatever the row holds."""
+    if isinstance(value, PIL.Image.Image):
+        return value
+    if isinstance(value, list | np.ndarray | Tensor):
+        array = np.asarray(value)
+        if array.dtype != np.uint8:
+            array = _bytes_of(array, where=where)
+        return PIL.Image.fromarray(array[..., 0] if array.ndim == 3 and array.shape[-1] == 1 else array)
+    if isinstance(value, str):
+        value = {"path": value, "bytes": None}
+    try:
+        decoded = datasets.Image().decode_example(value)
+    except Exception as error:  # Pillow's readers raise many types on damaged bytes
+        raise BadImageError(
+            f"The image in {where} cannot be decoded ({type(error).__name__}: {error}); repair or remove the "
+            "file, or pass skip_bad_images=True to leave such rows out and count them."
+        ) from error
+    assert isinstance(decoded, PIL.Image.Image)
+    return decoded
+
+
+def _bytes_of(array: np.ndarray[Any, Any], *, where: str) -> np.ndarray[Any, Any]:
+    """Nested lists come back from Arrow as int64: the same values as uint8, if they fit."""
+    if array.dtype.kind in "iu" and array.size and array.min() >= 0 and array.max() <= 255:
+        return array.astype(np.uint8)
+    raise ValueError(
+        f"The image array in {where} must hold integers in [0, 255], got {array.dtype} of shape "
+        f"{array.shape}; convert it to uint8 first."
+    )
+
+
+def _gray_from_sixteen_bit(image: PIL.Image.Image, *, where: str) -> Tensor:
+    """A gray file of 16 bits per pixel as (1, H, W) in [0, 1]."""
+    array = np.array(image)
+    if image.mode == "F" or array.min() < 0 or array.max() > _SIXTEEN_BIT:
+        raise ValueError(
+            f"The image in {where} must have 8 or 16 bits per channel, got mode {image.mode} with values "
+            f"from {array.min()} to {array.max()}; save it as 8-bit RGB."
+        )
+    return torch.from_numpy(array.astype(np.float32))[None].div_(_SIXTEEN_BIT)

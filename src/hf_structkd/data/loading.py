@@ -1,0 +1,176 @@
+"""Datasets from the Hub or a folder, their splits, columns and class names."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import datasets
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+)
+
+logger = logging.getLogger(__name__)
+
+_NAMES_FILE = "id2label.json"
+
+
+def load_dataset_splits(
+    name_or_path: str,
+    *,
+    config_name: str | None = None,
+    revision: str | None = None,
+    train_split: str | None = "train",
+    validation_split: str | None = "validation",
+    streaming: bool = False,
+    token: str | None = None,
+    cache_dir: str | None = None,
+) -> dict[str, Any]:
+    """The training and validation split of a dataset.
+
+    Args:
+        name_or_path: a Hub id; a local folder that `datasets.load_dataset` reads (parquet, images); or a
+            folder written by ``save_to_disk``. A folder comes before a Hub id of the same name.
+        config_name: configuration (subset) of the dataset, if it has several.
+        revision: branch, tag or commit on the Hub.
+        train_split: name of the training split; ``None`` leaves it out.
+        validation_split: name of the validation split; ``None`` leaves it out.
+        streaming: read rows as they are needed instead of storing the dataset first.
+        token: access token for a private dataset.
+        cache_dir: where to store the dataset; ``None`` takes the usual cache.
+
+    Returns:
+        ``{"train": ..., "validation": ...}`` with `datasets.Dataset` or, when streaming,
+        `datasets.IterableDataset` values, whatever the splits are called in the dataset.
+
+    Raises:
+        ValueError: if a split does not exist; the message lists those that do.
+    """
+    if _is_saved_to_disk(Path(name_or_path)):
+        loaded = datasets.load_from_disk(name_or_path)
+        if isinstance(loaded, datasets.Dataset):
+            loaded = {"train": loaded}
+        if streaming:
+            loaded = {name: split.to_iterable_dataset() for name, split in loaded.items()}
+    else:
+        loaded = datasets.load_dataset(
+            name_or_path,
+            config_name,
+            revision=revision,
+            streaming=streaming,
+            token=token,
+            cache_dir=cache_dir,
+        )
+    wanted = {"train": train_split, "validation": validation_split}
+    for argument, split in wanted.items():
+        if split is not None and split not in loaded:
+            raise ValueError(
+                f"`{argument}_split` must be one of the splits of {name_or_path!r}, got {split!r}; it has: "
+                f"{', '.join(loaded)}."
+            )
+    return {name: loaded[split] for name, split in wanted.items() if split is not None}
+
+
+def _is_saved_to_disk(folder: Path) -> bool:
+    return (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file()
+
+
+def check_columns(dataset: Any, **columns: str) -> None:
+    """Checks that a dataset has the columns that the arguments name.
+
+    Args:
+        dataset: a `datasets.Dataset` or `datasets.IterableDataset`; a stream whose columns are not known
+            before reading passes.
+        **columns: argument name to column, for instance ``image_column="image"``.
+
+    Raises:
+        ValueError: if one is missing; the message lists the columns there are.
+    """
+    present = dataset.column_names
+    if present is None:
+        return
+    for argument, column in columns.items():
+        if column not in present:
+            raise ValueError(
+                f"`{argument}` must be a column of the dataset, got {column!r}; it has: {', '.join(present)}."
+            )
+
+
+def read_id2label(
+    dataset: Any,
+    label_column: str,
+    *,
+    name_or_path: str | None = None,
+    id2label_path: str | Path | None = None,
+    revision: str | None = None,
+    token: str | None = None,
+) -> dict[int, str] | None:
+    """The class names of a dataset, from the first of these that has them.
+
+    1. ``id2label_path``, a JSON file; 2. the label column's `ClassLabel` feature, however deeply nested;
+    3. ``id2label.json`` in the folder, or at the root of the Hub dataset, ``name_or_path``.
+
+    Args:
+        dataset: a `datasets.Dataset` or `datasets.IterableDataset`.
+        label_column: its label column.
+        name_or_path: what the dataset was loaded from.
+        id2label_path: a JSON file, ``{"0": "sky", ...}`` or ``["sky", ...]``.
+        revision: branch, tag or commit on the Hub.
+        token: access token for a private dataset.
+
+    Returns:
+        Class id to name, ids 0 to K - 1 in order, or ``None`` if nothing names the classes.
+
+    Raises:
+        ValueError: if the file does not name the ids 0 to K - 1, each by another name.
+        FileNotFoundError: if ``id2label_path`` does not exist.
+    """
+    if id2label_path is not None:
+        return _read_names(Path(id2label_path))
+    feature = (dataset.features or {}).get(label_column)
+    while feature is not None and not isinstance(feature, datasets.ClassLabel):
+        feature = getattr(feature, "feature", None)
+    if feature is not None:
+        return dict(enumerate(feature.names))
+    if name_or_path is None:
+        return None
+    if Path(name_or_path).is_dir():
+        path = Path(name_or_path) / _NAMES_FILE
+        return _read_names(path) if path.is_file() else None
+    return _names_from_hub(name_or_path, revision=revision, token=token)
+
+
+def _names_from_hub(name: str, *, revision: str | None, token: str | None) -> dict[int, str] | None:
+    try:
+        path = hf_hub_download(name, _NAMES_FILE, repo_type="dataset", revision=revision, token=token)
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled):
+        logger.warning(
+            "The Hub could not be asked for the class names of %r; pass `id2label_path` to name the classes.",
+            name,
+        )
+        return None
+    except (EntryNotFoundError, RepositoryNotFoundError, HFValidationError):
+        return None  # the dataset has no such file, or is no repository ("parquet", "imagefolder")
+    return _read_names(Path(path))
+
+
+def _read_names(path: Path) -> dict[int, str]:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    named = dict(enumerate(content)) if isinstance(content, list) else content
+    try:
+        names = {int(index): str(name) for index, name in named.items()}
+    except (AttributeError, ValueError):
+        names = {}
+    if not names or sorted(names) != list(range(len(names))) or len(set(names.values())) != len(names):
+        raise ValueError(
+            f"{path.name} must map each class id, 0 to K - 1, to a name of its own, got {content}; write it "
+            'as {"0": "sky", "1": "building", ...}.'
+        )
+    return dict(sorted(names.items()))

@@ -1,0 +1,239 @@
+"""Random crops, flips and colours for an image and its label map, decided by one given generator."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from kornia.color import rgb_to_yuv, yuv_to_rgb
+from kornia.geometry.transform import hflip
+from torch import Tensor
+
+# Zero after the normalisation of most encoders: the ImageNet mean colour.
+_FILL = (0.485, 0.456, 0.406)
+
+
+def resize_image(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resizes an image to ``size``, both sides independently (bilinear, antialiased when shrinking).
+
+    Args:
+        image: colours in [0, 1].
+        size: height and width wanted, pixels.
+
+    Shape:
+        image (3, H, W) float; result (3, *size).
+    """
+    if tuple(image.shape[-2:]) == tuple(size):
+        return image
+    resized = F.interpolate(
+        image[None], size=tuple(size), mode="bilinear", align_corners=False, antialias=True
+    )
+    return resized[0]
+
+
+def resize_label(label: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resizes a label map to ``size``: each pixel takes the id under its centre, so no new id appears.
+
+    Args:
+        label: class ids.
+        size: height and width wanted, pixels.
+
+    Shape:
+        label (H, W) of any integer type; result (*size) of the same type.
+    """
+    rows, columns = (
+        ((torch.arange(new) + 0.5) * (old / new)).long().clamp_(max=old - 1)
+        for old, new in zip(label.shape, size, strict=True)
+    )
+    return label[rows][:, columns]
+
+
+def jitter_color(
+    image: Tensor,
+    *,
+    brightness: float = 1.0,
+    contrast: float = 1.0,
+    saturation: float = 1.0,
+    hue: float = 0.0,
+) -> Tensor:
+    """Changes an image's colours; the result is clamped to [0, 1] once, at the end.
+
+    In YUV (ITU-R BT.601), with m the mean of Y after brightness: Y becomes ``contrast * (brightness * Y -
+    m) + m`` and the chroma vector (U, V) is multiplied by ``brightness * contrast * saturation`` and turned
+    by ``hue``. So the four act one after the other, and a change of hue leaves the luma as it is.
+
+    Args:
+        image: colours in [0, 1].
+        brightness: factor of every channel; 1 changes nothing.
+        contrast: factor of the distance to the mean luma; 1 changes nothing.
+        saturation: factor of the distance to gray; 0 gives gray, 1 changes nothing.
+        hue: turn of the chroma vector, in turns (0.5 gives the complementary colours); 0 changes nothing.
+
+    Shape:
+        image (3, H, W) float; result the same.
+    """
+    if (brightness, contrast, saturation, hue) == (1.0, 1.0, 1.0, 0.0):
+        return image
+    luma, u, v = rgb_to_yuv(image).unbind(dim=0)
+    luma = brightness * contrast * luma + brightness * (1 - contrast) * luma.mean()
+    chroma = brightness * contrast * saturation
+    cos, sin = chroma * math.cos(2 * math.pi * hue), chroma * math.sin(2 * math.pi * hue)
+    turned = torch.stack([luma, cos * u - sin * v, sin * u + cos * v])
+    jittered: Tensor = yuv_to_rgb(turned)
+    return jittered.clamp_(0, 1)
+
+
+class SegmentationAugmentation:
+    """Random scale, crop, flip and colours; image and label always get the same geometry.
+
+    Geometry: the image is first resized, in thought and keeping its aspect, to just cover ``base_size``; the
+    random scale multiplies that. A box of ``size`` is then cut out at random. With the default
+    ``base_size=size`` a scale of 1 shows as much of the image as fits; with ``base_size`` at the images' own
+    size it crops at native resolution. Where the scaled image is smaller than ``size`` it is placed at random
+    and the rest is padded. Only the pixels inside the box are ever resized: its corners are rounded to
+    whole pixels of the source, so the true scale may differ from the drawn one by up to a pixel in the box.
+
+    Colours: see `jitter_color`. Padding is filled after the colours changed.
+
+    Every call draws the same number of values from the generator, whatever is switched on, so the crops do
+    not change when, say, the colours are switched off. No other source of randomness is used.
+
+    Args:
+        size: height and width of the result, pixels.
+        scale: smallest and largest random scale, drawn uniformly.
+        base_size: what the image covers at scale 1, pixels; ``None`` takes ``size``.
+        flip_probability: probability of a left-right flip.
+        color_jitter: strength of brightness, contrast, saturation (factors in [1 - c, 1 + c]) and hue (up
+            to c turns either way); zeros switch it off.
+        ignore_index: label of padded pixels.
+        fill: colour of padded pixels, in [0, 1].
+
+    Raises:
+        ValueError: on an argument outside its range.
+    """
+
+    def __init__(
+        self,
+        size: tuple[int, int],
+        *,
+        scale: tuple[float, float] = (0.5, 2.0),
+        base_size: tuple[int, int] | None = None,
+        flip_probability: float = 0.5,
+        color_jitter: Sequence[float] = (0.3, 0.3, 0.3, 0.05),
+        ignore_index: int = 255,
+        fill: tuple[float, float, float] = _FILL,
+    ) -> None:
+        """Checks and keeps the settings; see the class for the arguments."""
+        self.size = check_size("size", size)
+        self.base_size = self.size if base_size is None else check_size("base_size", base_size)
+        if not 0 < scale[0] <= scale[1] < math.inf:
+            raise ValueError(
+                f"`scale` must be two positive numbers, the smaller first, got {scale}; (1, 1) turns it off."
+            )
+        if not 0 <= flip_probability <= 1:
+            raise ValueError(
+                f"`flip_probability` must lie in [0, 1], got {flip_probability}; 0 switches flipping off."
+            )
+        limits = (1.0, 1.0, 1.0, 0.5)
+        if len(color_jitter) != 4 or not all(
+            0 <= c <= limit for c, limit in zip(color_jitter, limits, strict=True)
+        ):
+            raise ValueError(
+                "`color_jitter` must be four strengths (brightness, contrast, saturation in [0, 1], hue in "
+                f"[0, 0.5]), got {tuple(color_jitter)}; (0, 0, 0, 0) switches it off."
+            )
+        self.scale = scale
+        self.flip_probability = flip_probability
+        self.color_jitter = tuple(color_jitter)
+        self.ignore_index = ignore_index
+        self._fill = torch.tensor(fill).view(3, 1, 1)
+
+    @property
+    def can_pad(self) -> bool:
+        """Whether some scale leaves the image smaller than ``size``, so that padding can occur."""
+        return any(self.scale[0] * base < side for base, side in zip(self.base_size, self.size, strict=True))
+
+    def __call__(
+        self, image: Tensor, label: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Augments one image and its label map.
+
+        Args:
+            image: colours in [0, 1].
+            label: class ids, of any integer type.
+            generator: source of every random decision; it alone decides the result.
+
+        Shape:
+            image (3, H0, W0) float; label (H0, W0).
+
+        Returns:
+            The image (3, H, W), the label (H, W) int64 and the mask (H, W) bool, True where the image is and
+            False where it was padded; H, W = ``size``.
+
+        Raises:
+            ValueError: if image and label differ in size.
+        """
+        if image.shape[-2:] != label.shape:
+            raise ValueError(
+                f"`image` and `label` must have the same size, got {tuple(image.shape[-2:])} and "
+                f"{tuple(label.shape)}; resize the label (nearest) to the image first."
+            )
+        draws = torch.rand(8, generator=generator, dtype=torch.float64).tolist()
+        source, content, corner = self._boxes(tuple(image.shape[-2:]), draws[:3])
+        image = resize_image(image[:, source[0], source[1]], content)
+        label = resize_label(label[source], content)
+        if draws[3] < self.flip_probability:
+            image, label = hflip(image), label.flip(-1)
+        image = jitter_color(image, **self._colors(draws[4:]))
+        return self._pad(image, label.long(), corner)
+
+    def _boxes(
+        self, image_size: tuple[int, ...], draws: list[float]
+    ) -> tuple[tuple[slice, slice], tuple[int, int], tuple[int, int]]:
+        """What to cut from the source, the size it takes in the result, and where it is placed there."""
+        cover = max(base / side for base, side in zip(self.base_size, image_size, strict=True))
+        ratio = cover * (self.scale[0] + draws[0] * (self.scale[1] - self.scale[0]))
+        slices, content, corner = [], [], []
+        for side, wanted, draw in zip(image_size, self.size, draws[1:], strict=True):
+            filled = min(wanted, max(1, round(side * ratio)))
+            taken = side if filled < wanted else min(side, max(1, round(wanted / ratio)))
+            start = int(draw * (side - taken + 1))
+            slices.append(slice(start, start + taken))
+            content.append(filled)
+            corner.append(int(draw * (wanted - filled + 1)))
+        return (slices[0], slices[1]), (content[0], content[1]), (corner[0], corner[1])
+
+    def _colors(self, draws: list[float]) -> dict[str, float]:
+        """The factors for `jitter_color` that four values in [0, 1) stand for."""
+        shifts = [(2 * draw - 1) * strength for draw, strength in zip(draws, self.color_jitter, strict=True)]
+        names = ("brightness", "contrast", "saturation")
+        return {**{name: 1 + shift for name, shift in zip(names, shifts[:3], strict=True)}, "hue": shifts[3]}
+
+    def _pad(self, image: Tensor, label: Tensor, corner: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
+        """Places image and label on a canvas of ``size``, and says where they are."""
+        if tuple(label.shape) == self.size:
+            return image, label, torch.ones(self.size, dtype=torch.bool)
+        (top, left), (height, width) = corner, label.shape
+        place = (slice(top, top + height), slice(left, left + width))
+        canvas = self._fill.to(image.dtype).expand(3, *self.size).clone()
+        canvas[:, place[0], place[1]] = image
+        labels = torch.full(self.size, self.ignore_index, dtype=torch.int64)
+        labels[place] = label
+        mask = torch.zeros(self.size, dtype=torch.bool)
+        mask[place] = True
+        return canvas, labels, mask
+
+
+def check_size(name: str, size: tuple[int, int]) -> tuple[int, int]:
+    """The size as a tuple, if it is two positive whole numbers.
+
+    Raises:
+        ValueError: otherwise, naming the argument ``name``.
+    """
+    if len(size) != 2 or any(not isinstance(side, int) or side < 1 for side in size):
+        raise ValueError(
+            f"`{name}` must be height and width in whole pixels, got {size}; for instance (180, 240)."
+        )
+    return (size[0], size[1])

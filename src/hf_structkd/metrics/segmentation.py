@@ -1,0 +1,295 @@
+"""Segmentation scores from one confusion matrix: nothing larger than classes by classes is ever kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import datasets
+import evaluate
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+_DESCRIPTION = "Intersection over union and accuracy per class, their means, and the share of right pixels."
+_INPUTS = """
+Args:
+    predictions: class ids, (B, H, W) or a list of (H, W) maps of differing sizes.
+    references: true class ids, of the same sizes; the ignored label is skipped.
+Returns:
+    mean_iou, mean_accuracy, overall_accuracy, per_category_iou, per_category_accuracy, all in [0, 1].
+"""
+_CITATION = "M. Everingham et al., The PASCAL Visual Object Classes Challenge, IJCV 2015."
+
+
+def confusion_matrices(
+    logits: Tensor, labels: Tensor | Sequence[Tensor], *, num_labels: int, ignore_index: int
+) -> Tensor:
+    """Counts, per image, how often each true class was predicted as each class, at the labels' own size.
+
+    Each image's logits are resized to its label (bilinear, ``align_corners=False``) before the class is
+    picked, one image at a time, so memory peaks at one image of K x H x W values. Half precision is resized
+    in float32.
+
+    Args:
+        logits: raw class scores.
+        labels: true class ids, or one map per image when the sizes differ.
+        num_labels: K, the number of classes.
+        ignore_index: label whose pixels are not counted.
+
+    Shape:
+        logits (B, K, h, w); labels (B, H, W) or B maps (H_i, W_i); result (B, K, K) int64 on the logits'
+        device, row = truth, column = prediction.
+
+    Returns:
+        One confusion matrix per image. It is the sum over images that makes the usual scores.
+
+    Raises:
+        ValueError: on a wrong shape, on a count of labels other than B, and on a label outside [0, K) that
+            is not ``ignore_index``.
+        TypeError: if labels are not integers.
+    """
+    if logits.dim() != 4 or logits.shape[1] != num_labels:
+        raise ValueError(
+            f"`logits` must have shape (B, {num_labels}, h, w) for num_labels={num_labels}, got "
+            f"{tuple(logits.shape)}; pass the class scores of the model that has these classes."
+        )
+    if len(labels) != logits.shape[0]:
+        raise ValueError(
+            f"`labels` must hold one map per image, got {len(labels)} maps for {logits.shape[0]} images; "
+            "pass the labels of the same batch."
+        )
+    counts = []
+    for scores, label in zip(logits.detach(), labels, strict=True):
+        if label.dim() != 2:
+            raise ValueError(
+                f"`labels` must hold maps of shape (H, W), got {tuple(label.shape)}; drop the extra axes."
+            )
+        label = label.to(logits.device)
+        counts.append(_count(_classes_at(scores, label.shape), label, num_labels, ignore_index))
+    return torch.stack(counts) if counts else logits.new_zeros((0, num_labels, num_labels), dtype=torch.int64)
+
+
+def _classes_at(scores: Tensor, size: Sequence[int]) -> Tensor:
+    """The most likely class (H, W) of scores (K, h, w) resized to ``size``."""
+    if scores.dtype in (torch.float16, torch.bfloat16):
+        scores = scores.float()
+    if tuple(scores.shape[-2:]) != tuple(size):
+        scores = F.interpolate(scores[None], size=tuple(size), mode="bilinear", align_corners=False)[0]
+    return scores.argmax(dim=0)
+
+
+def _count(predicted: Tensor, truth: Tensor, num_labels: int, ignore_index: int) -> Tensor:
+    """The confusion matrix (K, K) of two maps of class ids (H, W) on one device."""
+    if truth.is_floating_point() or predicted.is_floating_point():
+        raise TypeError(
+            f"Class ids must be integers, got {predicted.dtype} predictions and {truth.dtype} labels; "
+            "convert them with `.long()`, or pick the class with `argmax` first."
+        )
+    if predicted.shape != truth.shape:
+        raise ValueError(
+            f"Predictions and references must have the same size, got {tuple(predicted.shape)} and "
+            f"{tuple(truth.shape)}; resize the logits to the label before picking the class."
+        )
+    valid = truth != ignore_index
+    truth, predicted = truth[valid].long(), predicted[valid].long()
+    _check_ids("label", truth, num_labels, ignore_index)
+    _check_ids("prediction", predicted, num_labels, ignore_index)
+    return torch.bincount(truth * num_labels + predicted, minlength=num_labels**2).view(
+        num_labels, num_labels
+    )
+
+
+def _check_ids(what: str, ids: Tensor, num_labels: int, ignore_index: int) -> None:
+    outside = (ids < 0) | (ids >= num_labels)
+    if bool(outside.any()):
+        raise ValueError(
+            f"Every {what} must lie in [0, {num_labels}) or, for labels, be ignore_index={ignore_index}, got "
+            f"{int(ids[outside][0])}; check `num_labels`, `ignore_index` and whether the labels start at 1."
+        )
+
+
+def scores_from_confusion(
+    matrix: Tensor | np.ndarray[Any, Any],
+) -> dict[str, float | list[float]]:
+    """The usual segmentation scores of a confusion matrix summed over a dataset, in float64.
+
+    For class k, with tp on the diagonal: IoU = tp / (row + column - tp) and accuracy = tp / row. A class
+    with no true and no predicted pixel has IoU NaN, one with no true pixel has accuracy NaN, and both are
+    left out of the mean; a class that is predicted but never true has IoU 0 and counts. This is the
+    convention of the `mean_iou` metric on the Hub and of most published tables: pixels are pooled over all
+    images before dividing.
+
+    Args:
+        matrix: counts, row = truth, column = prediction; ignored pixels already left out.
+
+    Shape:
+        matrix (K, K).
+
+    Returns:
+        ``mean_iou``, ``mean_accuracy``, ``overall_accuracy`` (share of pixels that are right) as floats and
+        ``per_category_iou``, ``per_category_accuracy`` as lists of K floats; all in [0, 1] or NaN. Without
+        any counted pixel every value is NaN.
+
+    Raises:
+        ValueError: if the matrix is not square.
+    """
+    counts = torch.as_tensor(matrix).detach().cpu().to(torch.float64)
+    if counts.dim() != 2 or counts.shape[0] != counts.shape[1]:
+        raise ValueError(
+            f"`matrix` must have shape (K, K), got {tuple(counts.shape)}; sum them over the images first."
+        )
+    right, true, predicted = counts.diagonal(), counts.sum(dim=1), counts.sum(dim=0)
+    iou = right / (true + predicted - right)
+    accuracy = right / true
+    return {
+        "mean_iou": float(iou.nanmean()),
+        "mean_accuracy": float(accuracy.nanmean()),
+        "overall_accuracy": float(right.sum() / true.sum()),
+        "per_category_iou": iou.tolist(),
+        "per_category_accuracy": accuracy.tolist(),
+    }
+
+
+class MeanIoU(evaluate.Metric):  # type: ignore[misc]
+    """Mean intersection over union as a streaming `evaluate.Metric`.
+
+    It keeps one K x K matrix whatever the number of images, writes no file, downloads nothing, and forgets
+    what it was given once `compute` returned.
+
+    Args:
+        num_labels: K, the number of classes.
+        ignore_index: label whose pixels are not counted.
+        id2label: class names; if given, `compute` adds one ``iou_<name>`` per class.
+
+    Raises:
+        ValueError: if ``num_labels`` is below 1, or ``id2label`` does not name each class once.
+
+    Example:
+        >>> metric = MeanIoU(num_labels=2)
+        >>> metric.add_batch(predictions=[[[0, 1]]], references=[[[0, 0]]])
+        >>> metric.compute()["mean_iou"]
+        0.25
+    """
+
+    def __init__(
+        self, num_labels: int, *, ignore_index: int = 255, id2label: Mapping[int, str] | None = None
+    ) -> None:
+        """Sets up an empty matrix; see the class for the arguments."""
+        if num_labels < 1:
+            raise ValueError(
+                f"`num_labels` must be at least 1, got {num_labels}; pass the number of classes."
+            )
+        names = None if id2label is None else [id2label.get(index) for index in range(num_labels)]
+        if names is not None and (None in names or len({*names}) != num_labels):
+            raise ValueError(
+                f"`id2label` must name each class 0 to {num_labels - 1} once, got {dict(id2label or {})}; "
+                "complete the names or leave `id2label` out."
+            )
+        self.num_labels = num_labels
+        self.ignore_index = ignore_index
+        self._names = names
+        self._reset()
+        super().__init__()
+
+    def _info(self) -> evaluate.MetricInfo:
+        map_of_ids = datasets.List(datasets.List(datasets.Value("int64")))
+        return evaluate.MetricInfo(
+            description=_DESCRIPTION,
+            citation=_CITATION,
+            inputs_description=_INPUTS,
+            features=datasets.Features({"predictions": map_of_ids, "references": map_of_ids}),
+        )
+
+    def _build_data_dir(self) -> str:
+        """Keeps the base class from creating its cache folder: nothing is ever written there."""
+        return str(self._data_dir_root)
+
+    def _reset(self) -> None:
+        self._matrix = torch.zeros((self.num_labels, self.num_labels), dtype=torch.int64)
+        self._added = 0
+
+    def __len__(self) -> int:
+        """Number of images (or matrices) added since the last `compute`."""
+        return self._added
+
+    def add_confusion(self, matrix: Tensor | np.ndarray[Any, Any]) -> None:
+        """Adds confusion matrices, for instance those of `confusion_matrices`, gathered from all processes.
+
+        Args:
+            matrix: int64 counts (K, K), or (B, K, K) for B images; row = truth, column = prediction.
+
+        Raises:
+            ValueError: if the matrices are not K x K.
+        """
+        counts = torch.as_tensor(matrix).detach().cpu().long()
+        if counts.dim() not in (2, 3) or counts.shape[-2:] != self._matrix.shape:
+            raise ValueError(
+                f"`matrix` must have shape ({self.num_labels}, {self.num_labels}), with any images in front, "
+                f"got {tuple(counts.shape)}; build it with the metric's own `num_labels`."
+            )
+        counts = counts.reshape(-1, self.num_labels, self.num_labels)
+        self._matrix += counts.sum(dim=0)
+        self._added += len(counts)
+
+    def add(self, *, prediction: Any = None, reference: Any = None, **_: Any) -> None:
+        """Adds one image: class ids ``prediction`` and ``reference``, both (H, W); see `add_batch`."""
+        self.add_batch(predictions=[prediction], references=[reference])
+
+    def add_batch(self, *, predictions: Any = None, references: Any = None, **_: Any) -> None:
+        """Adds a batch of maps of class ids, as tensors, arrays or nested lists.
+
+        Args:
+            predictions: (B, H, W), or B maps (H_i, W_i).
+            references: the true classes, of the same sizes.
+
+        Raises:
+            ValueError: if the number of maps or their sizes differ, or an id is outside [0, K).
+            TypeError: if an argument is missing or the ids are not integers.
+        """
+        if predictions is None or references is None:
+            raise TypeError(
+                "`predictions` and `references` must both be given, got "
+                f"{type(predictions).__name__} and {type(references).__name__}; pass maps of class ids."
+            )
+        if len(predictions) != len(references):
+            raise ValueError(
+                f"`predictions` and `references` must have the same length, got {len(predictions)} and "
+                f"{len(references)}; pass both for the same images."
+            )
+        pairs = [
+            (torch.as_tensor(p).cpu(), torch.as_tensor(r).cpu())
+            for p, r in zip(predictions, references, strict=True)
+        ]
+        counts = [_count(p, r, self.num_labels, self.ignore_index) for p, r in pairs]
+        if counts:
+            self.add_confusion(torch.stack(counts))
+
+    def compute(
+        self, *, predictions: Any = None, references: Any = None, **_: Any
+    ) -> dict[str, float | list[float]]:
+        """Scores everything added since the last call, then starts afresh.
+
+        Args:
+            predictions: maps to add first, as in `add_batch`.
+            references: their true classes.
+
+        Returns:
+            The scores of `scores_from_confusion`, and ``iou_<name>`` per class if names were given.
+
+        Raises:
+            ValueError: if nothing was added.
+        """
+        if predictions is not None or references is not None:
+            self.add_batch(predictions=predictions, references=references)
+        if self._added == 0:
+            raise ValueError("`compute` needs at least one image, got none; call `add_batch` before it.")
+        matrix = self._matrix
+        self._reset()
+        scores = scores_from_confusion(matrix)
+        if self._names is not None:
+            per_class = scores["per_category_iou"]
+            assert isinstance(per_class, list)
+            scores.update({f"iou_{name}": iou for name, iou in zip(self._names, per_class, strict=True)})
+        return scores
