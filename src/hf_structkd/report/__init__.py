@@ -1,0 +1,24 @@
+"""Figures and tables that show what a distillation run did."""
+
+from hf_structkd.report._palette import class_palette
+from hf_structkd.report.comparison import (
+    ComparisonRow,
+    comparison_table,
+    count_parameters,
+    milliseconds_per_image,
+    share_of_gap_closed,
+)
+from hf_structkd.report.curves import plot_curves
+from hf_structkd.report.predictions import PredictionRow, plot_segmentation_predictions
+
+__all__ = [
+    "ComparisonRow",
+    "PredictionRow",
+    "class_palette",
+    "comparison_table",
+    "count_parameters",
+    "milliseconds_per_image",
+    "plot_curves",
+    "plot_segmentation_predictions",
+    "share_of_gap_closed",
+]

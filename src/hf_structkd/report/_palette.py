@@ -1,0 +1,83 @@
+"""Class colours that a reader can tell apart."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Okabe and Ito's seven colours come first; the rest are chosen to lie far from them and from each other.
+_FIRST_COLOURS = (
+    (0, 114, 178),
+    (230, 159, 0),
+    (0, 158, 115),
+    (213, 94, 0),
+    (86, 180, 233),
+    (204, 121, 167),
+    (240, 228, 66),
+)
+_MAX_COLOURS = 256
+_LIGHTNESS_RANGE = (0.42, 0.93)
+
+
+def class_palette(n: int) -> NDArray[np.uint8]:
+    """The first `n` of 256 fixed colours, each far from those before it and none close to black or white.
+
+    Args:
+        n: number of classes, 1 to 256.
+
+    Returns:
+        (n, 3) of 0 to 255. A longer palette starts with the shorter one.
+
+    Raises:
+        ValueError: if `n` is out of range.
+    """
+    if not 1 <= n <= _MAX_COLOURS:
+        raise ValueError(
+            f"`n` must lie between 1 and {_MAX_COLOURS}, got {n}; pass your own palette for more classes."
+        )
+    return _all_colours()[:n].copy()
+
+
+@cache
+def _all_colours() -> NDArray[np.uint8]:
+    """Greedy: each next colour is the one farthest, to the eye, from all those already taken."""
+    levels = np.arange(0, 256, 15)
+    candidates = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3)
+    lightness = _oklab(candidates)[:, 0]
+    candidates = candidates[(lightness > _LIGHTNESS_RANGE[0]) & (lightness < _LIGHTNESS_RANGE[1])]
+    positions = _oklab(candidates)
+    chosen = [np.array(rgb) for rgb in _FIRST_COLOURS]
+    nearest = np.min([_distance(positions, rgb) for rgb in chosen], axis=0)
+    while len(chosen) < _MAX_COLOURS:
+        chosen.append(candidates[int(nearest.argmax())])
+        nearest = np.minimum(nearest, _distance(positions, chosen[-1]))
+    return np.array(chosen, dtype=np.uint8)
+
+
+def _distance(positions: NDArray[np.float64], rgb: NDArray[np.int64]) -> NDArray[np.float64]:
+    distance: NDArray[np.float64] = np.linalg.norm(positions - _oklab(rgb), axis=-1)
+    return distance
+
+
+def _oklab(rgb: NDArray[np.int64]) -> NDArray[np.float64]:
+    """SRGB of 0 to 255 -> Ottosson's Oklab, where equal distances look about equally different."""
+    srgb = rgb / 255
+    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+    to_cones = np.array(
+        [
+            [0.4122214708, 0.5363325363, 0.0514459929],
+            [0.2119034982, 0.6806995451, 0.1073969566],
+            [0.0883024619, 0.2817188376, 0.6299787005],
+        ]
+    )
+    to_lab = np.array(
+        [
+            [0.2104542553, 0.7936177850, -0.0040720468],
+            [1.9779984951, -2.4285922050, 0.4505937099],
+            [0.0259040371, 0.7827717662, -0.8086757660],
+        ]
+    )
+    lab: NDArray[np.float64] = np.cbrt(linear @ to_cones.T) @ to_lab.T
+    return lab

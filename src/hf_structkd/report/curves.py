@@ -1,0 +1,199 @@
+"""Training curves of one or more runs, as one PNG of small panels.
+
+Every quantity gets its own panel and its own axis, because terms that differ by orders of magnitude say
+nothing on a shared one. What an axis does (starts at zero, is logarithmic, is cut) is written on it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import cycle
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from hf_structkd.report._figure import PAGE_WIDTH, new_figure, save_png
+from hf_structkd.report._histories import Histories, Panel, build_panels, check_histories
+
+_LineStyle: TypeAlias = Literal["-", "--", "-.", ":"]
+
+# Okabe and Ito's colours without yellow (too faint for a line) and black (kept for references).
+_LINE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_LINE_STYLES: tuple[_LineStyle, ...] = ("-", "--", "-.", ":")
+_REFERENCE_STYLES = ((0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)))
+_PANEL_HEIGHT = 2.5
+_LOG_FROM_RATIO = 100.0
+_CUT_FROM_SHARE = 0.5
+_MARKERS_UP_TO = 25
+
+
+def plot_curves(
+    histories: Histories,
+    path: str | Path,
+    *,
+    title: str | None = None,
+    metric: str | None = "eval_mean_iou",
+    metric_label: str = "mean IoU",
+    reference: Mapping[str, float] | None = None,
+) -> Path:
+    """Draw the curves of several runs into one PNG.
+
+    The panels, in order: the evaluation metric; the task loss; one for every other `loss_<term>`, unweighted
+    as logged; one for each `critic_*` value and `gradient_penalty`. A quantity nobody logged gets no panel. A
+    run of the plain Trainer logs no terms: its `loss` is its task loss and is drawn as such.
+
+    Axes of losses and critic values include zero, or are logarithmic when all values are positive and the
+    largest is at least 100 times the smallest. The metric's axis starts at zero, unless its smallest value is
+    above half of its largest. The y label says which. Values are drawn as logged, never smoothed. A NaN, an
+    infinity, and a term missing from a training entry leave a gap; the first two are counted in the panel.
+
+    Args:
+        histories: name of the run -> its `trainer.state.log_history`. Names are shown in the legend.
+        path: where to write; must end in `.png`. Missing folders are made, an existing file is replaced.
+        title: line above the panels.
+        metric: key of the evaluation metric; `None` for no such panel.
+        metric_label: the metric's name for people.
+        reference: name -> value, each a horizontal line in the metric's panel, such as `{"teacher": 0.667}`.
+
+    Returns:
+        `path`.
+
+    Raises:
+        ValueError: if there is no run, a run is empty, an entry has no finite `step`, no run logged a finite
+            `metric`, a reference is not finite or has no panel, nothing is left to draw, or `path` is not
+            a `.png`.
+
+    Example:
+        >>> plot_curves({"distilled": trainer.state.log_history}, "curves.png")  # doctest: +SKIP
+    """
+    figure = _build_figure(
+        histories, title=title, metric=metric, metric_label=metric_label, reference=reference or {}
+    )
+    return save_png(figure, path)
+
+
+def _build_figure(
+    histories: Histories,
+    *,
+    title: str | None,
+    metric: str | None,
+    metric_label: str,
+    reference: Mapping[str, float],
+) -> Figure:
+    check_histories(histories)
+    panels = build_panels(histories, metric, metric_label, reference)
+    columns = {1: 1, 2: 2, 4: 2}.get(len(panels), 3)
+    rows = math.ceil(len(panels) / columns)
+    width = PAGE_WIDTH if columns > 1 else 0.6 * PAGE_WIDTH
+    figure = new_figure(width, _PANEL_HEIGHT * rows + (0.7 if title else 0.4))
+    last_step = max(float(entry["step"]) for history in histories.values() for entry in history)
+    styles = {name: style for name, style in zip(histories, _run_styles(), strict=False)}
+    for index, panel in enumerate(panels):
+        _draw_panel(figure.add_subplot(rows, columns, index + 1), panel, styles, last_step)
+    _draw_legend(figure, title, styles, reference)
+    return figure
+
+
+def _run_styles() -> Iterator[tuple[str, _LineStyle]]:
+    """Colour and dashes of each run in turn: a reader who sees no colour still tells them apart."""
+    return zip(cycle(_LINE_COLOURS), cycle(_LINE_STYLES), strict=False)
+
+
+def _draw_panel(
+    axes: Axes, panel: Panel, styles: Mapping[str, tuple[str, _LineStyle]], last_step: float
+) -> None:
+    for name, series in panel.series.items():
+        colour, style = styles[name]
+        axes.plot(
+            series.steps,
+            series.values,
+            color=colour,
+            linestyle=style,
+            linewidth=1.6,
+            marker="o",
+            markersize=3,
+            markevery=_marked(series.values),
+            label=name,
+        )
+    for value, dashes in zip(panel.reference.values(), cycle(_REFERENCE_STYLES), strict=False):
+        axes.axhline(value, color="black", linestyle=dashes, linewidth=1.2)
+    axes.set_title(panel.title, fontsize=10, loc="left", parse_math=False)
+    axes.set_xlabel("optimiser step", fontsize=8.5)
+    axes.set_ylabel(_scale_y(axes, panel), fontsize=8.5)
+    axes.set_xlim(0, last_step * 1.03 or 1)
+    axes.tick_params(labelsize=8.5)
+    axes.grid(visible=True, color="0.9", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    lost = ", ".join(
+        f"{series.not_finite} ({name})" for name, series in panel.series.items() if series.not_finite
+    )
+    if lost:
+        axes.text(
+            0.99,
+            0.98,
+            f"not finite, not drawn: {lost}",
+            transform=axes.transAxes,
+            horizontalalignment="right",
+            verticalalignment="top",
+            fontsize=7.5,
+            parse_math=False,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
+        )
+
+
+def _marked(values: Sequence[float]) -> list[int]:
+    """Which values get a dot: all of a short line, else those between two gaps, which no line would show."""
+    if len(values) <= _MARKERS_UP_TO:
+        return list(range(len(values)))
+    padded = [math.nan, *values, math.nan]
+    return [i for i in range(len(values)) if math.isnan(padded[i]) and math.isnan(padded[i + 2])]
+
+
+def _scale_y(axes: Axes, panel: Panel) -> str:
+    """Set the y axis and return its label, which says what the axis does."""
+    values = [*panel.finite(), *panel.reference.values()]
+    low, high = min(values), max(values)
+    quantity = "unweighted, " if panel.key.startswith("loss_") else ""
+    if panel.is_metric and low > _CUT_FROM_SHARE * high > 0:
+        return "axis does not start at 0"
+    if not panel.is_metric and low > 0 and high >= _LOG_FROM_RATIO * low:
+        axes.set_yscale("log")
+        return f"{quantity}log scale"
+    span = max(high, 0.0) - min(low, 0.0) or 1.0
+    axes.set_ylim(min(low - 0.06 * span, 0.0) if low < 0 else 0.0, max(high, 0.0) + 0.06 * span)
+    if low < 0:
+        axes.axhline(0.0, color="0.5", linewidth=0.8)
+        return f"{quantity}linear, includes 0"
+    return f"{quantity}linear from 0"
+
+
+def _draw_legend(
+    figure: Figure,
+    title: str | None,
+    styles: Mapping[str, tuple[str, _LineStyle]],
+    reference: Mapping[str, float],
+) -> None:
+    entries = {
+        name: Line2D([], [], color=colour, linestyle=style, linewidth=2)
+        for name, (colour, style) in styles.items()
+    }
+    for (name, value), dashes in zip(reference.items(), cycle(_REFERENCE_STYLES), strict=False):
+        entries[f"{name} ({value:.3f})"] = Line2D([], [], color="black", linestyle=dashes, linewidth=1.2)
+    legend = figure.legend(
+        list(entries.values()),
+        list(entries),
+        title=title,
+        title_fontsize=12,
+        loc="outside upper center",
+        ncols=min(len(entries), 4),
+        frameon=False,
+        fontsize=10,
+        handlelength=3,
+    )
+    for text in [legend.get_title(), *legend.get_texts()]:
+        text.set_parse_math(False)

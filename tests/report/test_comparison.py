@@ -1,0 +1,288 @@
+"""The table's numbers are the models' numbers, and it claims no more than they show."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hf_structkd.report import (
+    ComparisonRow,
+    comparison_table,
+    count_parameters,
+    milliseconds_per_image,
+    share_of_gap_closed,
+)
+from hf_structkd.report import comparison as comparison_module
+
+GAP = "share of the gap closed"
+
+
+def parse(table: str) -> dict[str, dict[str, str]]:
+    """Row name -> column -> cell, read back from the Markdown."""
+    header, rule, *body = [
+        [cell.strip() for cell in line.strip("|").split(" | ")]
+        for line in table.splitlines()
+        if line.startswith("|")
+    ]
+    assert all(set(cell) <= {"-", ":"} for cell in rule)
+    return {cells[0]: dict(zip(header[1:], cells[1:], strict=True)) for cells in body}
+
+
+def rows(teacher: float, alone: float, distilled: float) -> list[ComparisonRow]:
+    values = {"teacher": teacher, "alone": alone, "distilled": distilled}
+    return [ComparisonRow(name, {"m": value}) for name, value in values.items()]
+
+
+def table(models: list[ComparisonRow], **options: Any) -> str:
+    return comparison_table(models, **{"metric": "m", "metric_label": "mean IoU", **options})
+
+
+def test_the_table_holds_what_the_rows_hold() -> None:
+    models = [
+        ComparisonRow("teacher", {"m": 0.667}, 13_677_192, 41.23),
+        ComparisonRow("alone", {"m": 0.6}, 780_000, 9.26),
+        ComparisonRow("distilled", {"m": 0.64}, 780_000, 9.31),
+    ]
+    metric = "mean IoU (higher is better)"
+    assert parse(table(models)) == {
+        "teacher": {metric: "0.667", GAP: "", "parameters": "13.7 M", "ms an image": "41.2"},
+        "alone": {metric: "0.600", GAP: "", "parameters": "0.78 M", "ms an image": "9.3"},
+        "distilled": {metric: "0.640", GAP: "60 %", "parameters": "0.78 M", "ms an image": "9.3"},
+    }
+
+
+def test_all_lines_of_the_table_are_equally_long() -> None:
+    """It is also read in a terminal."""
+    lines = [line for line in table(rows(0.7, 0.5, 0.6)).splitlines() if line.startswith("|")]
+    assert len({len(line) for line in lines}) == 1
+
+
+def test_the_formula_stands_under_a_table_with_a_share() -> None:
+    text = table(rows(0.7, 0.5, 0.6))
+    assert text.endswith("Share of the gap closed: (row − alone) / (teacher − alone).")
+
+
+@pytest.mark.parametrize(
+    ("teacher", "alone", "distilled", "higher", "expected"),
+    [
+        (0.75, 0.50, 0.625, True, 0.5),
+        (0.75, 0.50, 0.75, True, 1.0),
+        (0.75, 0.50, 0.8125, True, 1.25),
+        (0.75, 0.50, 0.4375, True, -0.25),
+        (2.0, 4.0, 3.5, False, 0.25),
+        (2.0, 4.0, 5.0, False, -0.5),
+        (-1.0, -3.0, -2.0, True, 0.5),
+    ],
+)
+def test_the_share_agrees_with_numbers_by_hand(
+    teacher: float, alone: float, distilled: float, higher: bool, expected: float
+) -> None:
+    assert share_of_gap_closed(teacher, alone, distilled, higher_is_better=higher) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("teacher", "alone", "distilled", "higher"),
+    [
+        (0.5, 0.75, 0.6, True),
+        (0.75, 0.5, 0.6, False),
+        (0.5, 0.5, 0.9, True),
+        (0.5 + 1e-8, 0.5, 0.9, True),
+        (0.0, 0.0, 0.5, True),
+        (math.nan, 0.5, 0.6, True),
+        (0.7, math.inf, 0.6, False),
+        (0.7, 0.5, math.nan, True),
+    ],
+)
+def test_without_a_better_teacher_there_is_no_share(
+    teacher: float, alone: float, distilled: float, higher: bool
+) -> None:
+    """Dividing by rounding, or by a negative gap, prints a share that looks like a success."""
+    assert share_of_gap_closed(teacher, alone, distilled, higher_is_better=higher) is None
+
+
+@pytest.mark.parametrize("models", [rows(0.5, 0.75, 0.6), rows(0.6001, 0.6, 0.7), rows(0.7, 0.5, math.nan)])
+def test_a_share_that_means_nothing_is_na_and_explained(models: list[ComparisonRow]) -> None:
+    """0.6001 against 0.6 prints as a tie; 1000 % of it would be read as a triumph."""
+    text = table(models)
+    assert parse(text)["distilled"][GAP] == "n/a"
+    assert text.endswith("n/a: no gap to close, or no score.")
+
+
+def test_a_lower_is_better_table_says_so_and_computes_the_share() -> None:
+    parsed = parse(table(rows(2.0, 4.0, 3.5), metric_label="RMSE", higher_is_better=False))
+    assert parsed["distilled"] == {"RMSE (lower is better)": "3.50", GAP: "25 %"}
+
+
+def test_a_metric_that_is_not_finite_is_na() -> None:
+    assert parse(table(rows(0.7, math.nan, 0.6)))["alone"]["mean IoU (higher is better)"] == "n/a"
+
+
+@pytest.mark.parametrize(
+    ("values", "printed"),
+    [
+        ((66.71, 60.04, 64.0), ["66.7", "60.0", "64.0"]),
+        ((0.0123, 0.0045, 0.01), ["0.0123", "0.0045", "0.0100"]),
+        ((1.0, 0.5, 0.75), ["1.000", "0.500", "0.750"]),
+        ((1234.4, 900.0, 1000.0), ["1234", "900", "1000"]),
+        ((0.0, 0.0, 0.0), ["0.000", "0.000", "0.000"]),
+    ],
+)
+def test_scores_share_one_number_of_decimals(values: tuple[float, float, float], printed: list[str]) -> None:
+    column = "mean IoU (higher is better)"
+    assert [cells[column] for cells in parse(table(rows(*values))).values()] == printed
+
+
+def test_every_distilled_row_gets_its_share() -> None:
+    models = [*rows(0.75, 0.5, 0.6), ComparisonRow("pixel only", {"m": 0.55})]
+    parsed = parse(table(models))
+    assert [parsed[name][GAP] for name in ("distilled", "pixel only")] == ["40 %", "20 %"]
+
+
+def test_the_reference_rows_can_have_other_names() -> None:
+    models = [ComparisonRow(n, {"m": v}) for n, v in [("b1", 0.75), ("student alone", 0.5), ("kd", 0.7)]]
+    text = table(models, teacher="b1", alone="student alone")
+    assert parse(text)["kd"][GAP] == "80 %"
+    assert text.endswith("(row − student alone) / (b1 − student alone).")
+
+
+def test_columns_without_a_number_are_left_out() -> None:
+    """Without the student alone there is no gap, and an empty column suggests one was measured."""
+    parsed = parse(table([ComparisonRow("teacher", {"m": 0.7}, 10), ComparisonRow("distilled", {"m": 0.6})]))
+    assert list(parsed["distilled"]) == ["mean IoU (higher is better)", "parameters"]
+    assert parsed["distilled"]["parameters"] == "n/a"
+
+
+@pytest.mark.parametrize(
+    ("count", "printed"),
+    [(23_885, "23.9 k"), (780_000, "0.78 M"), (3_714_658, "3.71 M"), (84_600_000, "84.6 M")],
+)
+def test_parameters_keep_three_digits(count: int, printed: str) -> None:
+    assert parse(table([ComparisonRow("s", {"m": 0.5}, count)]))["s"]["parameters"] == printed
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "printed"), [(0.0123, "0.012"), (9.26, "9.3"), (512.0, "512.0"), (math.nan, "n/a")]
+)
+def test_milliseconds_are_readable(milliseconds: float, printed: str) -> None:
+    models = [ComparisonRow("s", {"m": 0.5}, None, milliseconds), ComparisonRow("t", {"m": 0.5})]
+    parsed = parse(table(models))
+    assert (parsed["s"]["ms an image"], parsed["t"]["ms an image"]) == (printed, "n/a")
+
+
+def test_a_name_with_a_bar_or_a_line_break_does_not_break_the_table() -> None:
+    text = table([ComparisonRow("a|b\nc", {"m": 0.5})])
+    assert "| a\\|b c |" in text
+    assert len(text.splitlines()) == 3
+
+
+def test_an_empty_table_is_refused() -> None:
+    with pytest.raises(ValueError, match="`rows` must hold at least one model"):
+        table([])
+
+
+def test_two_rows_of_one_name_are_refused() -> None:
+    """One of them would overwrite the other's number."""
+    with pytest.raises(ValueError, match="`rows` must have different names"):
+        table([ComparisonRow("a", {"m": 0.5}), ComparisonRow("a", {"m": 0.6})])
+
+
+def test_a_metric_missing_from_a_row_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"`metric` .* got 'm' where 'b' has \['iou'\]"):
+        table([ComparisonRow("a", {"m": 0.5}), ComparisonRow("b", {"iou": 0.6})])
+
+
+def test_parameters_count_frozen_once_and_no_buffers() -> None:
+    shared = nn.Linear(3, 2)
+    frozen = nn.Linear(2, 2, bias=False).requires_grad_(False)
+    assert count_parameters(nn.Sequential(shared, shared, frozen, nn.BatchNorm1d(2))) == 8 + 4 + 4
+
+
+class Recorder(nn.Module):
+    """Notes what each call looked like from inside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(3, 2, 1)
+        self.norm = nn.BatchNorm2d(2)
+        self.calls: list[tuple[bool, bool, int]] = []
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        self.calls.append((self.training or self.norm.training, torch.is_grad_enabled(), len(pixel_values)))
+        return self.norm(self.layer(pixel_values))
+
+
+@pytest.fixture
+def image() -> Tensor:
+    return torch.zeros(1, 3, 4, 4)
+
+
+def test_timing_runs_in_eval_mode_without_gradients_one_image_at_a_time(image: Tensor) -> None:
+    """Training mode would change the model's statistics, gradients would time something else."""
+    model = Recorder()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    assert milliseconds_per_image(model, image, repeats=4, warmup=2) > 0
+    assert model.calls == [(False, False, 1)] * 6
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_every_module_gets_its_own_mode_back(image: Tensor, training: bool) -> None:
+    """`model.train()` would wake a frozen BatchNorm in the middle of a training run."""
+    model = Recorder().train(training)
+    model.norm.eval()
+    milliseconds_per_image(model, image, repeats=1, warmup=0)
+    assert (model.training, model.layer.training, model.norm.training) == (training, training, False)
+
+
+def test_the_mode_comes_back_after_an_error() -> None:
+    model = Recorder()
+    with pytest.raises(RuntimeError, match="channels"):
+        milliseconds_per_image(model, torch.zeros(1, 5, 4, 4))
+    assert model.training
+
+
+def test_the_time_is_the_median_of_the_repeats_in_milliseconds(
+    image: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One pass that a busy machine held up must not decide the number; the warm-up counts for nothing."""
+    seconds = iter([9.0, 0.002, 0.5, 0.003])
+    monkeypatch.setattr(comparison_module, "_timed_pass", lambda *_: next(seconds))
+    assert milliseconds_per_image(Recorder(), image, repeats=3, warmup=1) == pytest.approx(3.0)
+
+
+def test_a_pass_waits_for_the_device_before_and_after(image: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Launching takes microseconds whatever the model: without waiting, all models look equally fast."""
+    events: list[object] = []
+    model = nn.Identity()
+    model.register_forward_hook(lambda *_: events.append("forward"))
+    monkeypatch.setattr(comparison_module, "_wait_for", events.append)
+    milliseconds_per_image(model, image, repeats=1, warmup=0)
+    assert events == [image.device, "forward", image.device]
+
+
+def test_only_cuda_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[torch.device] = []
+    monkeypatch.setattr(torch.cuda, "synchronize", waited.append)
+    for name in ("cpu", "cuda:1"):
+        comparison_module._wait_for(torch.device(name))
+    assert waited == [torch.device("cuda:1")]
+
+
+@pytest.mark.parametrize(
+    ("shape", "options", "message"),
+    [
+        ((2, 3, 4, 4), {}, "`pixel_values` must be one image"),
+        ((3, 4, 4), {}, "`pixel_values` must be one image"),
+        ((1, 3, 4, 4), {"repeats": 0}, "`repeats` must be at least 1"),
+        ((1, 3, 4, 4), {"warmup": -1}, "`warmup` must not be negative"),
+    ],
+)
+def test_what_cannot_be_timed_is_refused(
+    shape: tuple[int, ...], options: dict[str, int], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        milliseconds_per_image(Recorder(), torch.zeros(shape), **options)

@@ -1,0 +1,238 @@
+"""The picture of predictions shows every pixel in its class's colour and scores the right ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+
+from hf_structkd.report import PredictionRow, class_palette, plot_segmentation_predictions
+from hf_structkd.report._palette import _oklab
+from hf_structkd.report.predictions import _build_figure
+
+NAMES = ["background", "disc", "square", "bar"]
+
+
+def row(label: Any, **predictions: Any) -> PredictionRow:
+    return PredictionRow(np.full((*np.shape(label), 3), 0.5), np.array(label), predictions)
+
+
+def build(rows: Sequence[PredictionRow], **options: Any) -> Figure:
+    return _build_figure(rows, **{"class_names": NAMES, "palette": None, "ignore_index": 255, **options})
+
+
+def shown(figure: Figure, index: int) -> np.ndarray:
+    return np.asarray(figure.axes[index].images[0].get_array())
+
+
+def legend(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_writes_a_png_of_readme_width(tmp_path: Path) -> None:
+    label = np.zeros((48, 64), dtype=int)
+    rows = [row(label, teacher=label, alone=label, distilled=label)] * 2
+    path = plot_segmentation_predictions(rows, tmp_path / "new" / "p.png", class_names=NAMES)
+    with Image.open(path) as image:
+        image.load()
+        assert image.format == "PNG"
+        assert image.width == 1800
+        assert 500 < image.height < 1500
+
+
+def test_columns_follow_the_order_of_the_predictions() -> None:
+    """Swapped columns would credit the student with the teacher's map."""
+    figure = build([row([[0]], teacher=[[1]], distilled=[[2]]), row([[0]], teacher=[[3]], distilled=[[1]])])
+    assert [axes.get_title() for axes in figure.axes[:4]] == ["image", "label", "teacher", "distilled"]
+    colours = class_palette(4)
+    for index, class_id in [(1, 0), (2, 1), (3, 2), (6, 3), (7, 1)]:
+        np.testing.assert_equal(shown(figure, index), colours[[[class_id]]])
+
+
+@pytest.mark.parametrize(
+    "image", [np.full((1, 1, 3), 0.2), np.full((1, 1, 3), 51, dtype=np.uint8), torch.full((1, 1, 3), 0.2)]
+)
+def test_float_and_byte_images_look_the_same(image: Any) -> None:
+    figure = build([PredictionRow(image, [[0]], {"distilled": torch.tensor([[0]])})])
+    np.testing.assert_equal(shown(figure, 0), np.full((1, 1, 3), 51))
+
+
+def test_a_given_palette_is_used() -> None:
+    palette = [[0, 0, 0], [1, 2, 3], [4, 5, 6], [7, 8, 9]]
+    np.testing.assert_equal(shown(build([row([[3]], distilled=[[1]])], palette=palette), 2), [[[1, 2, 3]]])
+
+
+def test_the_legend_holds_the_classes_that_occur_and_no_others() -> None:
+    """A class only a prediction holds is an error the reader must be able to name."""
+    assert legend(build([row([[0, 1]], distilled=[[0, 3]])])) == ["background", "disc", "bar"]
+
+
+@pytest.mark.parametrize("ignore_index", [255, -100, 2])
+def test_ignored_pixels_are_striped_and_in_the_legend(ignore_index: int) -> None:
+    """Many palettes give black to a class: only stripes tell ignored pixels from it."""
+    label = np.full((48, 48), ignore_index)
+    label[:, :24] = 1
+    prediction = np.ones_like(label)
+    palette = np.zeros((4, 3), dtype=int)
+    figure = build([row(label, distilled=prediction)], ignore_index=ignore_index, palette=palette)
+    painted = shown(figure, 1)
+    assert np.unique(painted[:, 24:]).tolist() == [0, 150]
+    assert np.unique(painted[:, :24]).tolist() == [0]
+    assert np.unique(shown(figure, 2)).tolist() == [0]
+    assert legend(figure) == ["disc", "ignored, not scored"]
+
+
+def test_the_score_is_the_mean_over_classes_of_the_picture_without_ignored_pixels() -> None:
+    """By hand: class 0 has 1 of 2 pixels in common, class 1 has 1 of 2, class 2 only occurs where ignored."""
+    figure = build([row([[0, 0, 1, 255]], distilled=[[0, 1, 1, 2]])])
+    assert [axes.get_xlabel() for axes in figure.axes] == ["", "", "mean IoU 0.50"]
+
+
+def test_a_class_only_the_prediction_holds_lowers_the_score() -> None:
+    """By hand: class 0 has 3 of 4 pixels, class 3 none of 1: (0.75 + 0) / 2."""
+    figure = build([row([[0, 0, 0, 0]], distilled=[[0, 0, 0, 3]])])
+    assert figure.axes[2].get_xlabel() in ("mean IoU 0.38", "mean IoU 0.37")
+
+
+def test_a_picture_without_a_counted_pixel_has_no_score() -> None:
+    """0 or 1 would be an invented result."""
+    figure = build([row([[255, 255]], distilled=[[0, 1]])])
+    assert figure.axes[2].get_xlabel() == "mean IoU n/a (all ignored)"
+
+
+def test_the_definition_of_the_score_is_in_the_figure() -> None:
+    """Picture-wise scores average to something else than a data set's mean IoU."""
+    title = build([row([[0]], distilled=[[0]])]).legends[0].get_title().get_text()
+    assert title == "mean IoU: on this picture, over the classes in its label or the prediction"
+
+
+def test_many_long_class_names_stay_inside_the_figure() -> None:
+    names = [f"class with a long name {i}" for i in range(40)]
+    ids = np.arange(40).reshape(5, 8).repeat(10, 0).repeat(10, 1)
+    figure = build([row(ids, distilled=ids)], class_names=names)
+    figure.draw_without_rendering()
+    box = figure.legends[0].get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.x1
+    assert box.y0 >= 0
+    assert box.y1 < figure.axes[0].get_window_extent().y0
+
+
+def test_names_are_shown_as_they_are_written() -> None:
+    figure = build([row([[0]], **{"a $x$": [[0]]})], class_names=["$sky$ _1"])
+    assert not figure.axes[2].title.get_parse_math()
+    assert not any(text.get_parse_math() for text in figure.legends[0].get_texts())
+
+
+def test_the_palette_is_the_same_at_every_length() -> None:
+    """A class would change its colour between two figures of one report."""
+    longest = class_palette(256)
+    assert longest.shape == (256, 3)
+    assert longest.dtype == np.uint8
+    for n in (1, 7, 8, 150):
+        np.testing.assert_equal(class_palette(n), longest[:n])
+
+
+def test_changing_a_palette_leaves_the_next_one_alone() -> None:
+    class_palette(3)[:] = 0
+    assert class_palette(3).any()
+
+
+@pytest.mark.parametrize(("n", "smallest"), [(8, 0.15), (20, 0.14), (50, 0.1), (150, 0.06), (256, 0.045)])
+def test_palette_colours_lie_apart(n: int, smallest: float) -> None:
+    """In Oklab, where a just visible difference is about 0.02."""
+    lab = _oklab(class_palette(n).astype(np.int64))
+    distance = np.linalg.norm(lab[:, None] - lab[None], axis=-1) + np.eye(n)
+    assert distance.min() > smallest
+
+
+def test_oklab_agrees_with_published_values() -> None:
+    """White, black and sRGB red in Oklab as its author gives them: the whole palette rests on it."""
+    lab = _oklab(np.array([[255, 255, 255], [0, 0, 0], [255, 0, 0]]))
+    np.testing.assert_allclose(lab, [[1, 0, 0], [0, 0, 0], [0.628, 0.225, 0.126]], atol=1e-3)
+
+
+def test_no_palette_colour_is_close_to_black_or_white() -> None:
+    """Black is what ignored pixels are striped with, white is the page."""
+    lightness = _oklab(class_palette(256).astype(np.int64))[:, 0]
+    assert lightness.min() > 0.4
+    assert lightness.max() < 0.95
+
+
+@pytest.mark.parametrize("n", [0, 257])
+def test_a_palette_of_impossible_length_is_refused(n: int) -> None:
+    with pytest.raises(ValueError, match="`n` must lie between 1 and 256"):
+        class_palette(n)
+
+
+IMAGE = np.zeros((1, 2, 3))
+MAP = np.array([[0, 1]])
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "error", "message"),
+    [
+        ([], {}, ValueError, "`rows` must hold at least one picture"),
+        ([PredictionRow(IMAGE, MAP, {})], {}, ValueError, r"`rows\[0\]\.predictions` must hold at least one"),
+        (
+            [row(MAP, a=MAP, b=MAP), row(MAP, b=MAP, a=MAP)],
+            {},
+            ValueError,
+            r"`rows\[1\]\.predictions` must have",
+        ),
+        ([PredictionRow(IMAGE[0], MAP, {"a": MAP})], {}, ValueError, r"`rows\[0\]\.image` must have shape"),
+        ([PredictionRow(IMAGE.transpose(2, 0, 1), MAP, {"a": MAP})], {}, ValueError, "move the channels"),
+        ([PredictionRow(IMAGE.astype(int), MAP, {"a": MAP})], {}, ValueError, "must be uint8 or floats"),
+        (
+            [PredictionRow(IMAGE - 2, MAP, {"a": MAP})],
+            {},
+            ValueError,
+            "must lie in .* undo the image processor",
+        ),
+        ([PredictionRow(IMAGE * np.nan, MAP, {"a": MAP})], {}, ValueError, "must lie in"),
+        (
+            [PredictionRow(IMAGE, MAP[0], {"a": MAP})],
+            {},
+            ValueError,
+            r"`rows\[0\]\.label` must have the image's",
+        ),
+        (
+            [PredictionRow(IMAGE, MAP, {"a": MAP[:, :1]})],
+            {},
+            ValueError,
+            r"`rows\[0\]\.predictions\['a'\]` must",
+        ),
+        ([row(MAP, a=MAP * 1.0)], {}, TypeError, r"`rows\[0\]\.predictions\['a'\]` must hold integer"),
+        (
+            [row(MAP + 3, a=MAP)],
+            {},
+            ValueError,
+            r"`rows\[0\]\.label` must hold class ids from 0 to 3, got 3 to 4",
+        ),
+        (
+            [row(MAP, a=MAP - 1)],
+            {},
+            ValueError,
+            r"predictions\['a'\]` must hold class ids from 0 to 3, got -1",
+        ),
+        ([row(MAP, a=MAP)], {"palette": [[0, 0, 0]]}, ValueError, "`palette` must have shape"),
+        ([row(MAP, a=MAP)], {"palette": [[0.5, 0, 0]] * 4}, ValueError, "`palette` must hold integers"),
+        ([row(MAP, a=MAP)], {"palette": [[256, 0, 0]] * 4}, ValueError, "`palette` must hold integers"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(
+    rows: list[PredictionRow], options: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        build(rows, **options)
+
+
+def test_a_path_that_is_not_png_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"`path` must end in \.png"):
+        plot_segmentation_predictions([row(MAP, a=MAP)], tmp_path / "p.jpg", class_names=NAMES)
