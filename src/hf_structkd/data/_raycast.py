@@ -23,6 +23,7 @@ Ints = NDArray[np.int16]
 
 # Keeps 1 / 0 out of the slab tests; it vanishes against any component a ray is likely to have.
 _TINY = np.float32(1e-12)
+_CORNERS = np.array(list(product((-1, 1), repeat=3))).T  # (3, 8)
 FREE_AXES = ((1, 2), (0, 2), (0, 1))
 
 
@@ -54,10 +55,8 @@ def cast_camera_rays(room: Room, rays: Array) -> Hits:
     _, height, width = rays.shape
     depth, face = room_exit(room.size, room.camera, rays)
     solid = np.full((height, width), -1, np.int16)
-    for index, candidate in enumerate(room.solids):
-        window = _screen_window(room, candidate, height, width)
-        if window is None:
-            continue
+    for index, window in enumerate(_screen_windows(room, height, width)):
+        candidate = room.solids[index]
         near, far = solid_span(candidate, room.camera, rays[(slice(None), *window)])
         seen = (near < far) & (near > 0) & (near < depth[window])
         np.copyto(depth[window], near, where=seen)
@@ -67,20 +66,17 @@ def cast_camera_rays(room: Room, rays: Array) -> Hits:
 
 def room_exit(size: Vector, origin: Sequence[float] | Array, rays: Array) -> tuple[Array, Ints]:
     """Distance (in lengths of the ray) at which rays from inside leave the room, and through which face."""
-    best: Array | None = None
-    face = np.zeros(rays.shape[1:], np.int16)
     for axis in range(3):
         outward = rays[axis] > 0
         bound = np.where(outward, np.float32(size[axis]), np.float32(0))
         distance = (bound - origin[axis]) / (rays[axis] + _TINY)
         code = np.int16(2 * axis) + outward
-        if best is None:
-            best, face = distance, code.astype(np.int16)
+        if axis == 0:
+            best, face = distance, np.broadcast_to(code, distance.shape).astype(np.int16)
         else:
             closer = distance < best
             np.copyto(best, distance, where=closer)
             np.copyto(face, code, where=closer, casting="unsafe")
-    assert best is not None
     return best, face
 
 
@@ -122,32 +118,22 @@ def _round_span(
     return middle - reach, middle + reach
 
 
-def _screen_window(room: Room, solid: Solid, height: int, width: int) -> tuple[slice, slice] | None:
-    """Rows and columns that can see the solid; the whole image when part of it is beside the camera."""
-    cos, sin = math.cos(solid.yaw), math.sin(solid.yaw)
-    focal = focal_in_pixels(room, height, width)
-    columns, rows = [], []
-    for sx, sy, sz in product((-1, 1), repeat=3):
-        dx, dy = sx * solid.half[0], sy * solid.half[1]
-        if solid.kind == "box":
-            dx, dy = cos * dx - sin * dy, sin * dx + cos * dy
-        offset = (
-            solid.centre[0] + dx - room.camera[0],
-            solid.centre[1] + dy - room.camera[1],
-            solid.centre[2] + sz * solid.half[2] - room.camera[2],
-        )
-        right, down, forward = (
-            axis[0] * offset[0] + axis[1] * offset[1] + axis[2] * offset[2] for axis in room.camera_axes
-        )
-        if forward < 0.05:
-            return slice(0, height), slice(0, width)
-        columns.append(right / forward * focal + width / 2)
-        rows.append(down / forward * focal + height / 2)
-    top, bottom = max(0, math.floor(min(rows))), min(height, math.ceil(max(rows)))
-    left, right_edge = max(0, math.floor(min(columns))), min(width, math.ceil(max(columns)))
-    if top >= bottom or left >= right_edge:
-        return None
-    return slice(top, bottom), slice(left, right_edge)
+def _screen_windows(room: Room, height: int, width: int) -> list[tuple[slice, slice]]:
+    """Rows and columns that can see each solid; the whole image when part of it is beside the camera."""
+    turns = [(math.cos(solid.yaw), math.sin(solid.yaw), *solid.half, *solid.centre) for solid in room.solids]
+    cos, sin, half_x, half_y, half_z, *centre = np.array(turns).reshape(-1, 8).T[:, :, None]
+    x, y, z = half_x * _CORNERS[0], half_y * _CORNERS[1], half_z * _CORNERS[2]
+    # A ball or cylinder may be turned with its bounding box: the box holds it at any yaw.
+    corners = np.stack([cos * x - sin * y, sin * x + cos * y, z]) + np.stack(centre)
+    corners -= np.array(room.camera)[:, None, None]
+    right, down, forward = np.einsum("ac,csk->ask", np.array(room.camera_axes), corners)
+    beside = (forward < 0.05).any(axis=1)
+    scale = focal_in_pixels(room, height, width) / np.maximum(forward, 0.05)
+    columns, rows = right * scale + width / 2, down * scale + height / 2
+    spans = np.stack([rows.min(1), rows.max(1) + 1, columns.min(1), columns.max(1) + 1], axis=1)
+    spans = np.clip(spans, 0, [height, height, width, width]).astype(int)
+    spans[beside] = 0, height, 0, width
+    return [(slice(top, bottom), slice(left, right)) for top, bottom, left, right in spans.tolist()]
 
 
 def inside_decal(decal: Decal, u: Array, v: Array) -> Bools:
@@ -176,14 +162,14 @@ def sees_lamp(room: Room, lamp: Vector, points: Array, owner: Ints) -> Bools:
     for index, solid in enumerate(room.solids):
         chosen = np.flatnonzero(in_cone[index])
         if chosen.size:
-            near, far = solid_span(solid, points[:, chosen], rays[:, chosen])
+            near, far = solid_span(solid, points.take(chosen, axis=1), rays.take(chosen, axis=1))
             lit[chosen[(near < far) & (far > 0) & (near < 1) & (owner[chosen] != index)]] = False
     return lit
 
 
 def sees_sun(room: Room, sun: Vector, points: Array, owner: Ints) -> Bools:
     """Which of the (3, N) points see the sun, that is, look out through a window with nothing in between."""
-    rays = np.broadcast_to(np.array(sun, np.float32)[:, None], points.shape)
+    rays = np.array(sun, np.float32)[:, None]
     distance, face = room_exit(room.size, points, rays)
     lit = np.zeros(points.shape[1], np.bool_)
     for decal in room.decals:
@@ -195,8 +181,9 @@ def sees_sun(room: Room, sun: Vector, points: Array, owner: Ints) -> Bools:
             lit[chosen[inside_decal(decal, u, v)]] = True
     chosen = np.flatnonzero(lit)
     shaded = np.zeros(chosen.size, np.bool_)
+    points = points.take(chosen, axis=1)
     for index, solid in enumerate(room.solids):
-        near, far = solid_span(solid, points[:, chosen], rays[:, chosen])
+        near, far = solid_span(solid, points, rays)
         shaded |= (near < far) & (far > 0) & (owner[chosen] != index)
     lit[chosen[shaded]] = False
     return lit

@@ -157,14 +157,14 @@ class _Builder:
         return low + int((high - low + 1) * self._rng.random())
 
     def _colour(self, palette: tuple[tuple[int, int, int], ...] = _PALETTE, pale: float = 0.0) -> Vector:
-        red, green, blue = palette[int(self._rng.random() * len(palette))]
+        colour = palette[int(self._rng.random() * len(palette))]
         gain = self._between(0.8, 1.1) / 255
         white = self._between(0.4, 0.8) if self._chance(pale) else 0.0
-        r, g, b = (
-            min(1.0, (1 - white) * part * gain * self._between(0.93, 1.07) + white * 0.93)
-            for part in (red, green, blue)
-        )
-        return (r * r, g * g, b * b)  # squared: linear light, as the renderer's gamma is 2
+        lift, gain = white * 0.93, (1 - white) * gain
+        red = min(1.0, colour[0] * gain * self._between(0.93, 1.07) + lift)
+        green = min(1.0, colour[1] * gain * self._between(0.93, 1.07) + lift)
+        blue = min(1.0, colour[2] * gain * self._between(0.93, 1.07) + lift)
+        return (red * red, green * green, blue * blue)  # linear light: the renderer's gamma is 2
 
     def _material(self, pale: float = 0.0, fine: float = 1.0, emission: float = 0.0) -> int:
         kind = _TEXTURES[int(self._rng.random() * len(_TEXTURES))]
@@ -208,8 +208,8 @@ class _Builder:
             self._between(0.3, 1.35),
         )
         warm = self._between(-0.12, 0.25)
-        power = self._between(1.2, 3.2)
-        shade = self._between(0.25, 0.6)
+        power = self._between(1.8, 4.5)
+        shade = self._between(0.25, 0.5)
         return Room(
             size=size,
             camera=camera,
@@ -222,7 +222,7 @@ class _Builder:
             ),
             lamp_colour=(power * (1 + warm), power, power * (1 - warm)),
             ambient=(shade * (1 - warm / 2), shade, shade * (1 + warm / 2)),
-            brightness=self._between(0.16, 0.28),
+            brightness=self._between(0.26, 0.45),
         )
 
     def _furnish_wall(self, face: int) -> None:

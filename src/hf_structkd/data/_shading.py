@@ -21,6 +21,7 @@ _FACE_NORMALS = np.array(
     [[1, -1, 0, 0, 0, 0], [0, 0, 1, -1, 0, 0], [0, 0, 0, 0, 1, -1]], np.float32
 )  # (3, 6), into the room
 _NOISE_CELLS = 128
+_SUN_COLOUR = np.array([[2.6], [2.3], [1.8]], np.float32)
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,9 @@ def locate(room: Room, rays: Array, hits: Hits) -> Surface:
         instance=np.zeros(face.shape, np.uint8),
     )
     on_face = np.where(hits.solid < 0, face, np.int16(-1))
+    of_face = [np.flatnonzero(on_face == number) for number in range(6)]
     for decal in room.decals:
-        _hang_decal(surface, decal, np.flatnonzero(on_face == decal.face))
+        _hang_decal(surface, decal, of_face[decal.face])
     order = np.argsort(hits.solid, kind="stable")
     stops = np.searchsorted(hits.solid[order], np.arange(len(room.solids) + 1))
     for index, solid in enumerate(room.solids):
@@ -85,7 +87,7 @@ def _hang_decal(surface: Surface, decal: Decal, candidates: NDArray[np.intp]) ->
 
 
 def _place_solid(surface: Surface, solid: Solid, chosen: NDArray[np.intp]) -> None:
-    offset = surface.points[:, chosen] - np.array(solid.centre, np.float32)[:, None]
+    offset = surface.points.take(chosen, axis=1) - np.array(solid.centre, np.float32)[:, None]
     cos, sin = math.cos(solid.yaw), math.sin(solid.yaw)
     local = np.stack([cos * offset[0] + sin * offset[1], cos * offset[1] - sin * offset[0], offset[2]])
     normal = np.zeros_like(local)
@@ -106,9 +108,9 @@ def _place_solid(surface: Surface, solid: Solid, chosen: NDArray[np.intp]) -> No
             side = axis == 0
             normal[:2, side] = local[:2, side] / radius
             u[side] = np.arctan2(local[1, side], local[0, side]) * radius
-    surface.normals[:, chosen] = np.stack(
-        [cos * normal[0] - sin * normal[1], sin * normal[0] + cos * normal[1], normal[2]]
-    )
+    surface.normals[0, chosen] = cos * normal[0] - sin * normal[1]
+    surface.normals[1, chosen] = sin * normal[0] + cos * normal[1]
+    surface.normals[2, chosen] = normal[2]
     surface.u[chosen], surface.v[chosen] = u, v
     surface.material[chosen] = solid.material
     surface.label[chosen] = solid.label
@@ -131,23 +133,23 @@ def shade(room: Room, hits: Hits, surface: Surface, rays: Array, pixel: float) -
 def _light(room: Room, surface: Surface, owner: Ints) -> Array:
     """Sky-like ambient light, darker in corners, plus the lamp and the sun with their cast shadows."""
     points, normals = surface.points, surface.normals
-    open_share = 0.8 + 0.2 * normals[2]
+    open_share = 0.85 + 0.15 * normals[2] ** 2
     for axis in range(3):
         wall_near = np.minimum(points[axis], room.size[axis] - points[axis])
         open_share *= 1 - 0.4 * (1 - np.abs(normals[axis])) * np.exp(wall_near * np.float32(-4))
     light: Array = np.array(room.ambient, np.float32)[:, None] * open_share
     to_lamp = np.array(room.lamp, np.float32)[:, None] - points
     slant = np.einsum("cn,cn->n", to_lamp, normals)
+    squared = np.einsum("cn,cn->n", to_lamp, to_lamp)
+    direct = np.maximum(slant, 0) / (np.sqrt(squared) * (0.6 + 0.4 * squared))
     chosen = np.flatnonzero(slant > 0)
-    squared = np.einsum("cn,cn->n", to_lamp, to_lamp)[chosen]
-    strength = slant[chosen] / (np.sqrt(squared) * (0.6 + 0.4 * squared))
-    strength *= sees_lamp(room, room.lamp, points[:, chosen], owner[chosen])
-    light[:, chosen] += np.array(room.lamp_colour, np.float32)[:, None] * strength
+    direct[chosen] *= sees_lamp(room, room.lamp, points.take(chosen, axis=1), owner[chosen])
+    light += np.array(room.lamp_colour, np.float32)[:, None] * direct
     if room.sun is not None:
-        slant = np.array(room.sun, np.float32) @ normals
-        chosen = np.flatnonzero(slant > 0)
-        strength = slant[chosen] * sees_sun(room, room.sun, points[:, chosen], owner[chosen])
-        light[:, chosen] += np.array([[2.6], [2.3], [1.8]], np.float32) * strength
+        direct = np.maximum(np.array(room.sun, np.float32) @ normals, 0)
+        chosen = np.flatnonzero(direct)
+        direct[chosen] *= sees_sun(room, room.sun, points.take(chosen, axis=1), owner[chosen])
+        light += _SUN_COLOUR * direct
     return light
 
 

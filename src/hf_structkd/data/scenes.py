@@ -185,9 +185,13 @@ def _checked_int(name: str, value: object, lowest: int) -> int:
     return number
 
 
-def _render(index: int, seed: int, height: int, width: int) -> Scene:
+def _generator(index: int, seed: int) -> random.Random:
     # Seeding by text hashes it, so that neighbouring scenes have unrelated streams.
-    rng = random.Random(f"{seed}/{index}")
+    return random.Random(f"{seed}/{index}")
+
+
+def _render(index: int, seed: int, height: int, width: int) -> Scene:
+    rng = _generator(index, seed)
     room = sample_room(rng)
     rays = camera_rays(room, height, width)
     hits = cast_camera_rays(room, rays)
