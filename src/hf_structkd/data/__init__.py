@@ -3,6 +3,7 @@
 from hf_structkd.data._segmentation_rows import Normalization
 from hf_structkd.data.decoding import BadImageError, decode_image, decode_label
 from hf_structkd.data.loading import check_columns, load_dataset_splits, read_id2label
+from hf_structkd.data.recipes import SegmentationData, load_segmentation_data
 from hf_structkd.data.segmentation import (
     SegmentationDataset,
     SegmentationIterableDataset,
@@ -14,6 +15,7 @@ __all__ = [
     "BadImageError",
     "Normalization",
     "SegmentationAugmentation",
+    "SegmentationData",
     "SegmentationDataset",
     "SegmentationIterableDataset",
     "check_columns",
@@ -22,6 +24,7 @@ __all__ = [
     "decode_label",
     "jitter_color",
     "load_dataset_splits",
+    "load_segmentation_data",
     "read_id2label",
     "resize_image",
     "resize_label",

@@ -10,6 +10,7 @@ from hf_structkd.report.comparison import (
 )
 from hf_structkd.report.curves import plot_curves
 from hf_structkd.report.predictions import PredictionRow, plot_segmentation_predictions
+from hf_structkd.report.segmentation import write_segmentation_report
 
 __all__ = [
     "ComparisonRow",
@@ -21,4 +22,5 @@ __all__ = [
     "plot_curves",
     "plot_segmentation_predictions",
     "share_of_gap_closed",
+    "write_segmentation_report",
 ]

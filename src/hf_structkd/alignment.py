@@ -1,0 +1,45 @@
+"""Bring maps of teacher and student to one size: which side is resized, and how."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def resize_map(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize (B, C, h, w) to `size` bilinearly, corners not aligned; a map of that size comes back itself.
+
+    Logits are interpolated before the softmax, as every model's own post-processing does.
+    """
+    if maps.shape[-2:] == size:
+        return maps
+    return F.interpolate(maps.float(), size=size, mode="bilinear", align_corners=False)
+
+
+def resize_ids(ids: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize class ids or a bool mask (B, H, W) to `size`, nearest neighbour at pixel centres."""
+    if ids.shape[-2:] == size:
+        return ids
+    resized = F.interpolate(ids.unsqueeze(1).double(), size=size, mode="nearest-exact").squeeze(1)
+    return resized.to(ids.dtype)
+
+
+def align_features(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+    """Bring two feature maps (B, C_s, h, w) and (B, C_t, h', w') to the smaller height and width of the two.
+
+    The finer map is averaged over the cells of the coarser grid, so that no detail is invented where one
+    network has none and every fine pixel counts.
+    """
+    size = (min(student.shape[-2], teacher.shape[-2]), min(student.shape[-1], teacher.shape[-1]))
+    return _average_to(student, size), _average_to(teacher, size)
+
+
+def at_least(size: torch.Size | tuple[int, int], minimum: int) -> tuple[int, int]:
+    """Height and width with each side raised to `minimum` where it is smaller."""
+    height, width = size
+    return max(int(height), minimum), max(int(width), minimum)
+
+
+def _average_to(features: Tensor, size: tuple[int, int]) -> Tensor:
+    return features if features.shape[-2:] == size else F.adaptive_avg_pool2d(features, size)

@@ -1,0 +1,160 @@
+"""Load a student or a teacher: a Hub id, a folder, or a configuration to start from scratch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoConfig, AutoImageProcessor, PretrainedConfig, PreTrainedModel
+from transformers.utils import logging
+
+from .tasks import Task, find_task
+
+logger = logging.get_logger(__name__)
+
+_WEIGHT_PATTERNS = ("*.safetensors", "*.safetensors.index.json", "*.bin", "*.bin.index.json")
+
+
+def task_of(model: PreTrainedModel | str | Path, *, revision: str | None = None) -> type[Task]:
+    """The task that a model solves: read off its class, or off its configuration's `architectures`.
+
+    Raises:
+        ValueError: If no task knows the class, or a configuration names none.
+    """
+    if isinstance(model, PreTrainedModel):
+        return find_task(type(model).__name__)
+    architectures = AutoConfig.from_pretrained(model, revision=revision).architectures
+    if not architectures:
+        raise ValueError(f"`model` {model} has a configuration that names no architecture; pass `task`.")
+    return find_task(architectures[0])
+
+
+def load_student(
+    name_or_path: str | Path,
+    task: type[Task],
+    *,
+    id2label: Mapping[int, str] | None = None,
+    ignore_index: int | None = None,
+    revision: str | None = None,
+    **hub: Any,
+) -> PreTrainedModel:
+    """Load a student to train.
+
+    Args:
+        name_or_path: Hub id or folder. A folder that holds a `config.json` and no weights starts a student
+            from scratch, from torch's current seed.
+        task: What it is to solve; a checkpoint of another task keeps its backbone and gets a new head.
+        id2label: The classes to learn; None keeps those of the configuration. Where they differ from the
+            checkpoint's, the classifier is made anew.
+        ignore_index: Label that the data uses for pixels that do not count; None keeps the configuration's.
+        revision: Branch, tag or commit on the Hub.
+        **hub: Passed to `from_pretrained`, for example `token` or `cache_dir`.
+
+    Returns:
+        The model, in train mode.
+    """
+    labels = _label_settings(id2label)
+    if ignore_index is not None:
+        labels["semantic_loss_ignore_index"] = ignore_index
+    if _holds_only_a_configuration(name_or_path):
+        config = AutoConfig.from_pretrained(name_or_path, **labels)
+        logger.info("%s holds no weights: the student starts from scratch.", name_or_path)
+        model = task.auto_model.from_config(config)
+    else:
+        model = task.auto_model.from_pretrained(
+            name_or_path, revision=revision, ignore_mismatched_sizes=True, **labels, **hub
+        )
+    return _as_model(model).train()
+
+
+def load_teacher(
+    name_or_path: str | Path, task: type[Task], *, revision: str | None = None, **hub: Any
+) -> PreTrainedModel:
+    """Load a trained teacher.
+
+    Raises:
+        ValueError: If its configuration names another task, or weights are missing: the auto class would fill
+            either up with random numbers and the student would learn from noise.
+    """
+    config = AutoConfig.from_pretrained(name_or_path, revision=revision, **hub)
+    named = config.architectures or []
+    if not any(name in task.model_classes for name in named):
+        raise ValueError(
+            f"`teacher_model` must be a model for {task.name}, got {name_or_path}, which is "
+            f"{' and '.join(named) or 'of no stated task'}; choose a teacher of the student's task."
+        )
+    model, info = task.auto_model.from_pretrained(
+        name_or_path, revision=revision, output_loading_info=True, **hub
+    )
+    if info["missing_keys"]:
+        raise ValueError(
+            f"`teacher_model` {name_or_path} has no weights for {sorted(info['missing_keys'])[:3]} and "
+            f"{len(info['missing_keys'])} in all; a teacher must be trained, choose a complete checkpoint."
+        )
+    return _as_model(model)
+
+
+def load_image_processor(name_or_path: str | Path, *, revision: str | None = None, **hub: Any) -> Any | None:
+    """The image processor saved beside a model, or None where there is none."""
+    try:
+        return AutoImageProcessor.from_pretrained(name_or_path, revision=revision, **hub)
+    except OSError:
+        logger.info("%s has no preprocessor_config.json.", name_or_path)
+        return None
+
+
+def student_image_processor(
+    name_or_path: str | Path,
+    task: type[Task],
+    size: tuple[int, int],
+    *,
+    revision: str | None = None,
+    **hub: Any,
+) -> Any:
+    """The processor to save beside a student trained on images of `size`, so that pipelines resize as it did.
+
+    Args:
+        name_or_path: Of the student; where it has no processor, the task's own is taken.
+        task: What it solves.
+        size: Height and width of the training images.
+        revision: Branch, tag or commit on the Hub.
+        **hub: Passed to `from_pretrained`.
+    """
+    processor = load_image_processor(name_or_path, revision=revision, **hub) or task.image_processor(size)
+    processor.size = {"height": size[0], "width": size[1]}
+    if getattr(processor, "do_center_crop", False):
+        processor.do_center_crop = False
+    return processor
+
+
+def check_teacher_task(teacher: PreTrainedModel, task: type[Task]) -> None:
+    """Raise `ValueError` if a loaded teacher solves another task."""
+    if type(teacher).__name__ not in task.model_classes:
+        raise ValueError(
+            f"`teacher_model` must be a model for {task.name}, got {type(teacher).__name__}; choose one "
+            "of the student's task."
+        )
+
+
+def _label_settings(id2label: Mapping[int, str] | None) -> dict[str, Any]:
+    if id2label is None:
+        return {}
+    return {"id2label": dict(id2label), "label2id": {name: i for i, name in id2label.items()}}
+
+
+def _holds_only_a_configuration(name_or_path: str | Path) -> bool:
+    folder = Path(name_or_path)
+    return (folder / "config.json").is_file() and not any(any(folder.glob(p)) for p in _WEIGHT_PATTERNS)
+
+
+def _as_model(model: Any) -> PreTrainedModel:
+    assert isinstance(model, PreTrainedModel)
+    return model
+
+
+def config_of(model: PreTrainedModel) -> PretrainedConfig:
+    """A model's configuration, typed."""
+    config = model.config
+    assert isinstance(config, PretrainedConfig)
+    return config

@@ -1,0 +1,66 @@
+"""What the example scripts share: train, evaluate, save; and the arguments of the student alone."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+from transformers.trainer_utils import get_last_checkpoint
+
+from .trainer import StructKDTrainer
+from .training_args import TERMS, StructKDTrainingArguments
+
+
+def train_and_evaluate(trainer: StructKDTrainer) -> dict[str, float]:
+    """Train, save the student with its image processor, evaluate, and write `all_results.json`.
+
+    Args:
+        trainer: Its `args.resume_from_checkpoint` says whether to resume: a path, or "true" for the last
+            checkpoint in `output_dir`.
+
+    Returns:
+        What `evaluate()` returned.
+    """
+    resume: str | bool | None = trainer.args.resume_from_checkpoint
+    if isinstance(resume, str) and resume.lower() in ("true", "false"):
+        resume = resume.lower() == "true"
+    result = trainer.train(resume_from_checkpoint=resume)
+    trainer.save_model()
+    trainer.save_state()
+    trainer.log_metrics("train", result.metrics)
+    trainer.save_metrics("train", result.metrics)
+    metrics: dict[str, float] = trainer.evaluate()
+    trainer.log_metrics("eval", metrics)
+    trainer.save_metrics("eval", metrics)
+    return metrics
+
+
+def alone_arguments(
+    args: StructKDTrainingArguments, *, folder: str | None = None
+) -> StructKDTrainingArguments:
+    """The same arguments for the same student without a teacher.
+
+    Args:
+        args: Of the distilled run; left as they are.
+        folder: Where to write; None is `alone` inside the distilled run's folder.
+    """
+    alone = copy.deepcopy(args)
+    for term in TERMS:
+        if term != "task":
+            setattr(alone, f"{term}_weight", 0.0)
+    alone.output_dir = folder or str(Path(str(args.output_dir)) / "alone")
+    alone.push_to_hub = False
+    return alone
+
+
+def refuse_used_folder(args: StructKDTrainingArguments) -> None:
+    """Raise `ValueError` if `output_dir` holds checkpoints, which this run would rotate away."""
+    folder = str(args.output_dir)
+    if args.resume_from_checkpoint or not Path(folder).is_dir():
+        return
+    last = get_last_checkpoint(folder)
+    if last is not None:
+        raise ValueError(
+            f"`output_dir` {folder} already holds {Path(last).name}; continue it with "
+            "`--resume_from_checkpoint true`, or choose another folder."
+        )

@@ -1,0 +1,118 @@
+"""Arguments that the example scripts share, from flags, a YAML file and a preset."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from transformers import HfArgumentParser
+
+from .training_args import PRESETS, StructKDTrainingArguments, preset_settings
+
+
+@dataclass
+class ModelArguments:
+    """Which models."""
+
+    student_model_name_or_path: str | None = field(
+        default=None,
+        metadata={"help": "Hub id or folder; one with only config.json starts from scratch."},
+    )
+    teacher_model_name_or_path: str | None = field(default=None, metadata={"help": "Hub id or folder."})
+    student_revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit."})
+    teacher_revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit."})
+    teacher_label_map: str | None = field(
+        default=None, metadata={"help": "JSON object or file: teacher class name to student class name."}
+    )
+    compare_baseline: bool = field(
+        default=False, metadata={"help": "Also train the same student without a teacher and compare."}
+    )
+
+
+@dataclass
+class SegmentationDataArguments:
+    """Which data; the fields are the arguments of `load_segmentation_data`."""
+
+    dataset_name: str | None = field(
+        default=None, metadata={"help": "Hub id or folder; without it the embedded scenes are rendered."}
+    )
+    dataset_config_name: str | None = field(default=None, metadata={"help": "Configuration of the dataset."})
+    dataset_revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit."})
+    train_split: str = field(default="train", metadata={"help": "Name of the training split."})
+    validation_split: str = field(default="validation", metadata={"help": "Name of the validation split."})
+    image_column: str = field(default="image", metadata={"help": "Column of the images."})
+    label_column: str = field(default="label", metadata={"help": "Column of the class ids."})
+    id2label_path: str | None = field(default=None, metadata={"help": "JSON file of class names."})
+    ignore_index: int = field(default=255, metadata={"help": "Label whose pixels do not count."})
+    reduce_labels: bool = field(default=False, metadata={"help": "Ignore label 0, lower the others by one."})
+    image_size: list[int] = field(
+        default_factory=lambda: [512, 512], metadata={"help": "Height and width of crops and images."}
+    )
+    scale: list[float] = field(
+        default_factory=lambda: [0.5, 2.0], metadata={"help": "Smallest and largest random scale."}
+    )
+    base_size: list[int] = field(
+        default_factory=list, metadata={"help": "Size an image covers at scale 1; unset is image_size."}
+    )
+    flip_probability: float = field(default=0.5, metadata={"help": "Probability of a left-right flip."})
+    color_jitter: list[float] = field(
+        default_factory=lambda: [0.3, 0.3, 0.3, 0.05],
+        metadata={"help": "Strength of brightness, contrast, saturation and hue."},
+    )
+    streaming: bool = field(default=False, metadata={"help": "Read rows as they are needed."})
+    shuffle_buffer_size: int = field(default=1000, metadata={"help": "Rows a stream is shuffled among."})
+    skip_bad_images: bool = field(default=False, metadata={"help": "Count and skip undecodable files."})
+    max_train_samples: int | None = field(default=None, metadata={"help": "Use the first so many rows."})
+    max_eval_samples: int | None = field(default=None, metadata={"help": "Use the first so many rows."})
+
+
+def parse_arguments(
+    *types: Any, argv: Sequence[str] | None = None, defaults: Mapping[str, Any] | None = None
+) -> tuple[Any, ...]:
+    """Parse flags into dataclasses; a YAML file as first argument and `--preset` set what no flag sets.
+
+    Later wins: the dataclasses' defaults, `defaults`, the preset, the YAML file, the flags.
+
+    Args:
+        *types: Dataclasses, as for `HfArgumentParser`.
+        argv: The arguments; None is the command line's.
+        defaults: A script's own defaults.
+
+    Returns:
+        One instance of each dataclass.
+
+    Raises:
+        ValueError: If the YAML file names an option that does not exist.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    file: dict[str, Any] = {}
+    if arguments and arguments[0].endswith((".yaml", ".yml", ".json")):
+        file = yaml.safe_load(Path(arguments.pop(0)).read_text(encoding="utf-8")) or {}
+    parser = HfArgumentParser(types)
+    parser.add_argument("--preset", choices=sorted(PRESETS), help="Weights of a published configuration.")
+    known = [action.dest for action in parser._actions]
+    for name in file:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            raise ValueError(f"the file sets {name!r}, which is no option; see --help for all, or {close}.")
+    preset = _chosen_preset(arguments, file)
+    parser.set_defaults(**{**(defaults or {}), **(preset_settings(preset) if preset else {}), **file})
+    *parsed, _ = parser.parse_args_into_dataclasses(arguments)  # the last holds --preset alone
+    flags = {argument.lstrip("-").split("=")[0] for argument in arguments if argument.startswith("--")}
+    for part in parsed:
+        if isinstance(part, StructKDTrainingArguments):
+            part.convert_preset(preset, given=flags | set(file))
+    return tuple(parsed)
+
+
+def _chosen_preset(arguments: Sequence[str], file: Mapping[str, Any]) -> str | None:
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--preset", default=file.get("preset"))
+    chosen: str | None = parser.parse_known_args(list(arguments))[0].preset
+    return chosen

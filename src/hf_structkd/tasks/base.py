@@ -1,0 +1,121 @@
+"""What a dense-prediction task must say so that the trainer need not know its name."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+from torch import Tensor
+from transformers import PretrainedConfig
+
+Batch = Mapping[str, Any]
+
+
+class Forward(NamedTuple):
+    """One forward pass: the model's output and, where it was asked for, the captured feature map."""
+
+    output: Any
+    feature: Tensor | None
+
+
+class FeaturePair(NamedTuple):
+    """Two aligned feature maps (B, C_s, h, w), (B, C_t, h, w), and which pixels count (B, h, w) or None."""
+
+    student: Tensor
+    teacher: Tensor
+    mask: Tensor | None
+
+
+class ScoreMaps(NamedTuple):
+    """What the critic compares: teacher maps ("real"), student maps ("fake") and the images they belong to.
+
+    Shapes (B, M, h, w), (B, M, h, w) and (B, 3, H, W).
+    """
+
+    real: Tensor
+    fake: Tensor
+    images: Tensor
+
+    def detach(self) -> ScoreMaps:
+        """The same maps without their graphs, for the critic's own step."""
+        return ScoreMaps(self.real.detach(), self.fake.detach(), self.images)
+
+
+class StreamingMetric(Protocol):
+    """A metric that is fed one batch's statistics at a time and holds constant memory."""
+
+    def add_statistics(self, statistics: Any) -> None:
+        """Add what `Task.evaluation_statistics` returned, gathered over the processes."""
+
+    def scores(self) -> dict[str, float]:
+        """Scalar scores of all that was added; starts anew."""
+
+
+class Task(ABC):
+    """A task's meaning, built once for a student and, when one teaches it, a teacher.
+
+    Attributes:
+        name: Pipeline tag of the task on the Hub, for example "image-segmentation".
+        auto_model: The `transformers` auto class that loads its models.
+        model_classes: Names of the model classes that solve this task.
+        collate: Turns a list of dataset rows into a batch.
+        score_map_channels: Channels of the maps that the critic sees.
+    """
+
+    name: ClassVar[str]
+    auto_model: ClassVar[Any]
+    model_classes: ClassVar[frozenset[str]]
+    collate: ClassVar[Callable[[list[dict[str, Any]]], dict[str, Any]]]
+    score_map_channels: int
+
+    @abstractmethod
+    def __init__(
+        self,
+        student: PretrainedConfig,
+        teacher: PretrainedConfig | None,
+        *,
+        teacher_label_map: Mapping[str, str] | None,
+    ) -> None:
+        """Read what the two configurations say; raise `ValueError` if the two cannot be compared."""
+
+    @staticmethod
+    @abstractmethod
+    def image_processor(size: tuple[int, int]) -> Any:
+        """An image processor for a student that has none: images of `size`, ImageNet's normalisation."""
+
+    @abstractmethod
+    def prediction(self, output: Any) -> Tensor:
+        """The tensor of a model's output that this task reads, for example its logits."""
+
+    @abstractmethod
+    def check_batch(self, batch: Batch) -> None:
+        """Raise `ValueError` if a batch cannot be learned from; called once, on the first one."""
+
+    @abstractmethod
+    def task_loss(self, output: Any, batch: Batch) -> Tensor:
+        """The supervised loss, a mean over what is labelled; 0 if nothing is."""
+
+    @abstractmethod
+    def pixel_loss(self, student: Forward, teacher: Forward, batch: Batch, *, temperature: float) -> Tensor:
+        """The pixel-wise term."""
+
+    @abstractmethod
+    def feature_pairs(self, student: Forward, teacher: Forward, batch: Batch) -> list[FeaturePair]:
+        """The aligned feature maps whose pair-wise terms are averaged."""
+
+    @abstractmethod
+    def score_maps(self, student: Forward, teacher: Forward, batch: Batch) -> ScoreMaps:
+        """What the critic compares."""
+
+    @abstractmethod
+    def evaluation_statistics(self, output: Any, batch: Batch) -> Tensor:
+        """Sufficient statistics of each image, (B, ...), on the device; they alone are gathered."""
+
+    @abstractmethod
+    def as_student(self, teacher_output: Any) -> Any:
+        """The teacher's output in the student's terms, for `evaluation_statistics`."""
+
+    @abstractmethod
+    def metric(self) -> StreamingMetric:
+        """A fresh metric over `evaluation_statistics`."""

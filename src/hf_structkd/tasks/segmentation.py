@@ -1,0 +1,194 @@
+"""Semantic segmentation: logits over classes, matched by name between teacher and student."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import AutoModelForSemanticSegmentation, PretrainedConfig
+from transformers.modeling_outputs import SemanticSegmenterOutput
+from transformers.models.auto.modeling_auto import MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES
+from transformers.utils import is_torchvision_available
+
+from ..alignment import align_features, at_least, resize_ids, resize_map
+from ..critic import SMALLEST_MAP
+from ..data import collate_segmentation
+from ..label_spaces import LabelMatch, match_label_spaces
+from ..losses import pixel_distillation_loss
+from ..metrics import MeanIoU, confusion_matrices
+from .base import Batch, FeaturePair, Forward, ScoreMaps, Task
+
+_NEVER = -1e4
+
+
+class SegmentationTask(Task):
+    """Semantic segmentation.
+
+    The batch holds `pixel_values` (B, 3, H, W), `labels` (B, H, W) int64 (in evaluation also a list of maps
+    of their own sizes) and, where images were padded, `pixel_mask` (B, H, W) bool, True on the image.
+
+    Args:
+        student: The student's configuration; `id2label` names its classes.
+        teacher: The teacher's configuration, or None when nothing is distilled.
+        teacher_label_map: Teacher class name to student class name, where the names differ.
+
+    Raises:
+        ValueError: If the student has fewer than two classes, or shares none with the teacher.
+    """
+
+    name = "image-segmentation"
+    auto_model = AutoModelForSemanticSegmentation
+    model_classes = frozenset(MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES.values())
+    collate = staticmethod(collate_segmentation)
+
+    def __init__(
+        self,
+        student: PretrainedConfig,
+        teacher: PretrainedConfig | None = None,
+        *,
+        teacher_label_map: Mapping[str, str] | None = None,
+    ) -> None:
+        """Match the two label spaces."""
+        if student.num_labels < 2:
+            raise ValueError(f"the student's `num_labels` must be at least 2, got {student.num_labels}.")
+        self.id2label = {index: str(student.id2label[index]) for index in sorted(student.id2label)}
+        self.ignore_index = ignore_index_of(student)
+        self.labels: LabelMatch | None = None
+        if teacher is not None:
+            self.labels = match_label_spaces(
+                student.id2label, teacher.id2label, label_map=dict(teacher_label_map or {})
+            )
+            self.score_map_channels = len(self.labels.names)
+
+    @staticmethod
+    def image_processor(size: tuple[int, int]) -> Any:
+        """SegFormer's processor, whose post-processing fits every model of this task."""
+        # The two backends are two classes; asking for the missing one by name makes transformers warn.
+        name = "SegformerImageProcessor" + ("" if is_torchvision_available() else "Pil")
+        return getattr(transformers, name)(size={"height": size[0], "width": size[1]})
+
+    def prediction(self, output: Any) -> Tensor:
+        """The logits (B, K, h, w)."""
+        logits: Tensor = output.logits
+        return logits
+
+    def check_batch(self, batch: Batch) -> None:
+        """Raise `ValueError` for a label outside [0, K) that is not the ignored one."""
+        if "labels" not in batch:
+            raise ValueError(f"a batch needs `labels`, got the keys {sorted(batch)}; name the label column.")
+        for image, labels in enumerate(batch["labels"]):
+            wrong = (labels != self.ignore_index) & ((labels < 0) | (labels >= len(self.id2label)))
+            if wrong.any():
+                raise ValueError(
+                    f"`labels` must lie in [0, {len(self.id2label)}) or be the ignored {self.ignore_index}, "
+                    f"got {int(labels[wrong][0])} in image {image} of the batch."
+                )
+
+    def task_loss(self, output: Any, batch: Batch) -> Tensor:
+        """Cross-entropy at the labels' own size, mean over the labelled pixels of the batch."""
+        logits = self.prediction(output)
+        labels = batch["labels"]
+        if isinstance(labels, Tensor):
+            return self._cross_entropy(logits, labels)
+        losses = [self._cross_entropy(logits[i : i + 1], one[None]) for i, one in enumerate(labels)]
+        return torch.stack(losses).mean()
+
+    def _cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
+        logits = resize_map(logits.float(), (labels.shape[-2], labels.shape[-1]))
+        total = F.cross_entropy(logits, labels, ignore_index=self.ignore_index, reduction="sum")
+        # clamp: a batch without a labelled pixel has loss 0, where a plain mean would be NaN.
+        return total / (labels != self.ignore_index).sum().clamp(min=1)
+
+    def pixel_loss(self, student: Forward, teacher: Forward, batch: Batch, *, temperature: float) -> Tensor:
+        """KL over the shared classes, at the size of the student's logits; only labelled pixels count."""
+        student_logits, teacher_logits = self._shared_logits(student, teacher)
+        size = (student_logits.shape[-2], student_logits.shape[-1])
+        mask = resize_ids(batch["labels"], size) != self.ignore_index
+        if "pixel_mask" in batch:
+            mask &= resize_ids(batch["pixel_mask"], size)
+        return pixel_distillation_loss(student_logits, teacher_logits, temperature=temperature, mask=mask)
+
+    def feature_pairs(self, student: Forward, teacher: Forward, batch: Batch) -> list[FeaturePair]:
+        """One pair: the maps before the two classifiers, at the coarser grid; padding does not count."""
+        assert student.feature is not None and teacher.feature is not None  # noqa: PT018 - narrows for mypy
+        student_map, teacher_map = align_features(student.feature, teacher.feature)
+        mask = batch.get("pixel_mask")
+        if mask is not None:
+            mask = resize_ids(mask, (student_map.shape[-2], student_map.shape[-1]))
+        return [FeaturePair(student_map, teacher_map, mask)]
+
+    def score_maps(self, student: Forward, teacher: Forward, batch: Batch) -> ScoreMaps:
+        """Class probabilities over the shared classes; both are 0 on padding, which nobody can score."""
+        student_logits, teacher_logits = self._shared_logits(student, teacher)
+        size = at_least(student_logits.shape[-2:], SMALLEST_MAP)
+        real, fake = (
+            resize_map(logits.float(), size).softmax(dim=1) for logits in (teacher_logits, student_logits)
+        )
+        if "pixel_mask" in batch:
+            inside = resize_ids(batch["pixel_mask"], size).unsqueeze(1)
+            real, fake = real * inside, fake * inside
+        return ScoreMaps(real=real, fake=fake, images=batch["pixel_values"])
+
+    def _shared_logits(self, student: Forward, teacher: Forward) -> tuple[Tensor, Tensor]:
+        assert self.labels is not None  # a teacher's pass exists only where a teacher was given
+        student_logits = self.labels.student_logits(self.prediction(student.output))
+        teacher_logits = self.labels.teacher_logits(self.prediction(teacher.output))
+        return student_logits, resize_map(
+            teacher_logits, (student_logits.shape[-2], student_logits.shape[-1])
+        )
+
+    def evaluation_statistics(self, output: Any, batch: Batch) -> Tensor:
+        """Confusion matrices (B, K, K) at the labels' own size."""
+        return confusion_matrices(
+            self.prediction(output),
+            batch["labels"],
+            num_labels=len(self.id2label),
+            ignore_index=self.ignore_index,
+        )
+
+    def as_student(self, teacher_output: Any) -> Any:
+        """The teacher's logits laid out over the student's classes; a class it does not know never wins."""
+        assert self.labels is not None
+        shared = self.labels.teacher_logits(self.prediction(teacher_output)).float()
+        batch, _, height, width = shared.shape
+        # Finite, because resizing would turn an infinity into NaN.
+        logits = shared.new_full((batch, len(self.id2label), height, width), _NEVER)
+        logits[:, list(self.labels.student_ids)] = shared
+        return SemanticSegmenterOutput(logits=logits)
+
+    def metric(self) -> SegmentationScores:
+        """Mean IoU, mean accuracy, overall accuracy and every class's IoU."""
+        return SegmentationScores(
+            MeanIoU(len(self.id2label), ignore_index=self.ignore_index, id2label=self.id2label)
+        )
+
+
+class SegmentationScores:
+    """`MeanIoU` over confusion matrices, its scores without the lists that no log can take."""
+
+    def __init__(self, metric: MeanIoU) -> None:
+        """Wrap an empty metric."""
+        self._metric = metric
+
+    def add_statistics(self, statistics: Tensor) -> None:
+        """Add confusion matrices (B, K, K)."""
+        self._metric.add_confusion(statistics)
+
+    def scores(self) -> dict[str, float]:
+        """Scalars by name; starts anew."""
+        return {name: value for name, value in self._metric.compute().items() if isinstance(value, float)}
+
+
+def ignore_index_of(config: PretrainedConfig) -> int:
+    """The label that a configuration tells its model to skip, 255 where it says nothing.
+
+    A model's own loss reads one of two fields, whichever its architecture has.
+    """
+    for field in ("semantic_loss_ignore_index", "loss_ignore_index"):
+        if hasattr(config, field):
+            return int(getattr(config, field))
+    return 255

@@ -1,0 +1,112 @@
+"""The frozen teacher: what it is shown, and what is kept of its answer."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from .alignment import resize_map
+from .features import FeatureCapture
+from .normalization import ImageNormalization, convert_normalization
+from .tasks import Forward, Task
+
+
+class FrozenTeacher:
+    """A teacher in eval mode without gradients, outside of whatever trains or saves the student.
+
+    It is deliberately no `nn.Module`: nothing that walks the student's modules (optimiser, `train()`, state
+    dict, DDP) can reach it.
+
+    Args:
+        model: The trained model; its parameters are frozen.
+        task: Reads its output.
+        student_normalization: How the batch's images were normalised.
+        teacher_normalization: How the teacher wants them.
+        image_size: Height and width to which images are resized for it; None leaves them.
+        device: Where it runs, in its own dtype.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        task: Task,
+        *,
+        student_normalization: ImageNormalization,
+        teacher_normalization: ImageNormalization,
+        image_size: tuple[int, int] | None,
+        device: torch.device,
+    ) -> None:
+        """Freeze the model and put it on the device."""
+        self.model = model.requires_grad_(False).eval().to(device)
+        self.capture: FeatureCapture | None = None
+        self._task = task
+        self._student_normalization = student_normalization
+        self._teacher_normalization = teacher_normalization
+        self._image_size = image_size
+        self._checked = False
+
+    def images(self, pixel_values: Tensor) -> Tensor:
+        """The batch's images as the teacher wants them: its normalisation, size and dtype."""
+        images = convert_normalization(pixel_values, self._student_normalization, self._teacher_normalization)
+        if self._image_size is not None:
+            images = resize_map(images, self._image_size)
+        return images.to(self.model.dtype)
+
+    def prepare_capture(self, pixel_values: Tensor, module: str | None) -> FeatureCapture:
+        """Find the feature map that the pair-wise term compares, from one image of the first batch."""
+        if module is None:
+            self.capture = FeatureCapture.before_classifier(self.model, self.images(pixel_values[:1]))
+        else:
+            self.capture = FeatureCapture.of_module(self.model, module)
+        return self.capture
+
+    @torch.no_grad()
+    def __call__(self, pixel_values: Tensor) -> Forward:
+        """Answer one batch.
+
+        Raises:
+            ValueError: If the model refuses the images, or the first batch's answer is not finite.
+        """
+        images = self.images(pixel_values)
+        if self._checked:
+            return run_model(self.model, images, self.capture)
+        try:
+            forward = run_model(self.model, images, self.capture)
+        except (RuntimeError, ValueError) as error:
+            height, width = images.shape[-2:]
+            raise ValueError(
+                f"`teacher_model` {self._name} refused images of {height} × {width} ({error}); set "
+                "`teacher_image_size` to a height and width it takes."
+            ) from error
+        self._check(self._task.prediction(forward.output))
+        self._checked = True
+        return forward
+
+    def drop_capture(self) -> None:
+        """Remove the hooks of an earlier training."""
+        if self.capture is not None:
+            self.capture.remove()
+            self.capture = None
+
+    @property
+    def _name(self) -> str:
+        return self.model.name_or_path or type(self.model).__name__
+
+    def _check(self, prediction: Tensor) -> None:
+        # Once only: it waits for the device. A later NaN shows up in the terms, which are watched every step.
+        if not bool(torch.isfinite(prediction).all()):
+            raise ValueError(
+                f"`teacher_model` {self._name} gave outputs that are not finite on "
+                "the first batch; check its weights, its dtype (half precision overflows) and its image "
+                "processor."
+            )
+
+
+def run_model(model: torch.nn.Module, images: Tensor, capture: FeatureCapture | None) -> Forward:
+    """Run a model on images and keep its feature map where one is wanted."""
+    if capture is None:
+        return Forward(model(pixel_values=images), None)
+    with capture.recording():
+        output = model(pixel_values=images)
+    return Forward(output, capture.pop())
