@@ -1,0 +1,25 @@
+"""The paper's loss terms as pure functions of tensors, each with a thin module where it has settings."""
+
+from hf_structkd.losses.holistic import CriticLossKind, adversarial_loss, critic_loss, gradient_penalty
+from hf_structkd.losses.pairwise import (
+    Granularity,
+    PairwiseDistillationLoss,
+    Pooling,
+    node_grid_size,
+    pairwise_distillation_loss,
+)
+from hf_structkd.losses.pixel import PixelDistillationLoss, pixel_distillation_loss
+
+__all__ = [
+    "CriticLossKind",
+    "Granularity",
+    "PairwiseDistillationLoss",
+    "PixelDistillationLoss",
+    "Pooling",
+    "adversarial_loss",
+    "critic_loss",
+    "gradient_penalty",
+    "node_grid_size",
+    "pairwise_distillation_loss",
+    "pixel_distillation_loss",
+]
