@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-import os
-import subprocess
-import sys
+import socket
 from pathlib import Path
 
+import evaluate
 import numpy as np
 import pytest
 import torch
@@ -254,28 +253,22 @@ def test_the_ignored_label_is_the_metrics_own() -> None:
     assert metric.compute(predictions=[[[1, 1]]], references=[[[0, 1]]])["overall_accuracy"] == 1.0
 
 
-def test_no_file_is_written_and_nothing_is_downloaded(tmp_path: Path) -> None:
+def test_no_file_is_written_and_nothing_is_downloaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A read-only or full home, or two runs sharing it, would stop an evaluation."""
-    code = (
-        "import socket\n"
-        "def refuse(*_, **__): raise AssertionError('network')\n"
-        "socket.socket.connect = refuse\n"
-        "from hf_structkd.metrics import MeanIoU\n"
-        "metric = MeanIoU(2)\n"
-        "metric.add(prediction=[[0]], reference=[[0]])\n"
-        "assert metric.compute()['mean_iou'] == 1.0\n"
-    )
-    env = {
-        **os.environ,
-        "HF_HOME": str(tmp_path / "hf"),
-        "HOME": str(tmp_path),
-        "HF_METRICS_CACHE": str(tmp_path / "m"),
-        "MPLCONFIGDIR": str(tmp_path / "unused"),
-    }
-    subprocess.run([sys.executable, "-c", code], check=True, env=env, cwd=tmp_path)
-    assert not (tmp_path / "m").exists()
-    # Importing `evaluate` makes an empty package for downloaded code; that is not the metric's doing.
-    assert [path for path in tmp_path.rglob("*") if path.is_file() and path.name != "__init__.py"] == []
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("the metric opened a connection")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(evaluate.config, "HF_METRICS_CACHE", tmp_path / "metrics")
+    monkeypatch.chdir(tmp_path)
+    metric = MeanIoU(2)
+    metric.add(prediction=[[0]], reference=[[0]])
+    assert metric.compute()["mean_iou"] == 1.0
+    assert metric.data_dir == str(tmp_path / "metrics")  # so the folder watched is the one it would use
+    assert list(tmp_path.rglob("*")) == []
 
 
 def test_constructing_a_metric_leaves_the_global_random_state_alone() -> None:

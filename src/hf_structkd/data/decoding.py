@@ -72,8 +72,6 @@ def decode_label(value: Any, *, where: str) -> Tensor:
 
 def _open(value: Any, *, where: str) -> PIL.Image.Image:
     """The decoded Pillow image of whatever the row holds."""
-    if isinstance(value, PIL.Image.Image):
-        return value
     if isinstance(value, list | np.ndarray | Tensor):
         array = np.asarray(value)
         if array.dtype != np.uint8:
@@ -82,13 +80,15 @@ def _open(value: Any, *, where: str) -> PIL.Image.Image:
     if isinstance(value, str):
         value = {"path": value, "bytes": None}
     try:
-        decoded = datasets.Image().decode_example(value)
+        if value is None:
+            raise ValueError("the row holds no image")
+        decoded: PIL.Image.Image = datasets.Image().decode_example(value)
+        decoded.load()
     except Exception as error:  # Pillow's readers raise many types on damaged bytes
         raise BadImageError(
             f"The image in {where} cannot be decoded ({type(error).__name__}: {error}); repair or remove the "
             "file, or pass skip_bad_images=True to leave such rows out and count them."
         ) from error
-    assert isinstance(decoded, PIL.Image.Image)
     return decoded
 
 

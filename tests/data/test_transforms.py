@@ -1,0 +1,289 @@
+"""Augmentation: image and label move together, and one generator decides everything."""
+
+from __future__ import annotations
+
+import colorsys
+import random
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from hf_structkd.data import SegmentationAugmentation, jitter_color, resize_image, resize_label
+
+PLAIN = {"scale": (1.0, 1.0), "flip_probability": 0.0, "color_jitter": (0, 0, 0, 0)}
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def coordinates(height: int, width: int) -> tuple[Tensor, Tensor]:
+    """An image whose red is the row, green the column, blue 1, and a label that numbers the pixels."""
+    rows = torch.arange(height).view(-1, 1).expand(height, width)
+    columns = torch.arange(width).view(1, -1).expand(height, width)
+    image = torch.stack([rows / 1000, columns / 1000, torch.ones(height, width)])
+    return image, rows * width + columns
+
+
+def painted(height: int = 24, width: int = 32) -> tuple[Tensor, Tensor]:
+    """A label of two halves and the image painted from it: black on the left, white on the right."""
+    label = (torch.arange(width) >= width // 2).long().expand(height, width).contiguous()
+    return label.float().expand(3, height, width).contiguous(), label
+
+
+def test_nothing_switched_on_returns_the_input() -> None:
+    image, label = torch.rand(3, 12, 16), torch.randint(0, 5, (12, 16))
+    augment = SegmentationAugmentation((12, 16), **PLAIN)
+    new_image, new_label, mask = augment(image, label, generator())
+    assert torch.equal(new_image, image)
+    assert torch.equal(new_label, label)
+    assert mask.all()
+
+
+def test_flip_mirrors_image_and_label_exactly() -> None:
+    image, label = torch.rand(3, 12, 16), torch.randint(0, 5, (12, 16))
+    augment = SegmentationAugmentation((12, 16), **{**PLAIN, "flip_probability": 1.0})
+    new_image, new_label, _ = augment(image, label, generator())
+    reversed_columns = list(range(15, -1, -1))
+    assert torch.equal(new_image, image[:, :, reversed_columns])
+    assert torch.equal(new_label, label[:, reversed_columns])
+
+
+def test_flip_happens_as_often_as_asked() -> None:
+    image, label = coordinates(4, 4)
+    augment = SegmentationAugmentation((4, 4), **{**PLAIN, "flip_probability": 0.25})
+    shared = generator()
+    flips = sum(int(augment(image, label, shared)[1][0, 0] == 3) for _ in range(800))
+    assert 150 <= flips <= 250  # 200 expected, standard deviation 12
+
+
+def test_native_crops_are_exact_pixels_of_one_box() -> None:
+    """A crop that resamples by a fraction of a pixel blurs every training image."""
+    image, label = coordinates(20, 30)
+    augment = SegmentationAugmentation((8, 10), **PLAIN, base_size=(20, 30))
+    corners = set()
+    for seed in range(300):
+        new_image, new_label, mask = augment(image, label, generator(seed))
+        top, left = divmod(int(new_label[0, 0]), 30)
+        corners.add((top, left))
+        assert torch.equal(new_label, label[top : top + 8, left : left + 10])
+        assert torch.equal(new_image, image[:, top : top + 8, left : left + 10])
+        assert mask.all()
+    assert {top for top, _ in corners} == set(range(13))
+    assert {left for _, left in corners} == set(range(21))
+
+
+def test_doubling_takes_each_label_twice_and_halves_the_view() -> None:
+    image, label = coordinates(8, 12)
+    augment = SegmentationAugmentation((8, 12), **{**PLAIN, "scale": (2.0, 2.0)})
+    new_image, new_label, _ = augment(image, label, generator(3))
+    top, left = divmod(int(new_label[0, 0]), 12)
+    box = label[top : top + 4, left : left + 6]
+    assert torch.equal(new_label, box.repeat_interleave(2, 0).repeat_interleave(2, 1))
+    # Bilinear at half-pixel centres: inside the box, a ramp stays a ramp with half the slope.
+    assert new_image[0, 1:-1, 0].diff() == pytest.approx([0.0005] * 5, abs=1e-6)
+
+
+def test_halving_shows_the_whole_image_and_pads_the_rest() -> None:
+    image, label = painted(24, 32)
+    augment = SegmentationAugmentation(
+        (24, 32), **{**PLAIN, "scale": (0.5, 0.5)}, ignore_index=99, fill=(0.1, 0.2, 0.3)
+    )
+    corners = set()
+    for seed in range(40):
+        new_image, new_label, mask = augment(image, label, generator(seed))
+        rows, columns = mask.nonzero(as_tuple=True)
+        top, left = int(rows.min()), int(columns.min())
+        corners.add((top, left))
+        place = (slice(top, top + 12), slice(left, left + 16))
+        assert mask.sum() == 12 * 16 == mask[place].sum()
+        assert torch.equal(new_label[place], label[::2, ::2])
+        assert (new_label[~mask] == 99).all()
+        assert torch.equal(new_image[:, ~mask], torch.tensor([[0.1], [0.2], [0.3]]).expand(3, 576))
+        assert new_image[:, place[0], place[1]].mean() == pytest.approx(0.5, abs=1e-6)
+    assert len(corners) > 20
+
+
+@pytest.mark.parametrize("source", [(24, 32), (31, 17), (90, 120), (5, 7)])
+def test_label_follows_the_image_at_every_scale(source: tuple[int, int]) -> None:
+    """A label that lags its image by pixels teaches the student blurred borders."""
+    image, label = painted(*source)
+    augment = SegmentationAugmentation((24, 32), color_jitter=(0, 0, 0, 0))
+    shared = generator()
+    for _ in range(60):
+        new_image, new_label, mask = augment(image, label, shared)
+        assert new_image.shape == (3, 24, 32)
+        assert new_label.shape == mask.shape == (24, 32)
+        inside = new_label[mask]
+        sure = (new_image[0][mask] < 0.25) | (new_image[0][mask] > 0.75)
+        assert torch.equal((new_image[0][mask] > 0.5).long()[sure], inside[sure])
+        assert set(inside.tolist()) <= {0, 1}
+        assert (new_label[~mask] == 255).all()
+
+
+def test_scale_one_covers_the_size_whatever_the_source() -> None:
+    """The scale is relative to the covering image, so half and native resolution need no other setting."""
+    for source in [(48, 64), (12, 16), (48, 40), (10, 200)]:
+        image, label = coordinates(*source)
+        augment = SegmentationAugmentation((24, 32), **PLAIN)
+        _, new_label, mask = augment(image, label, generator(1))
+        assert mask.all()
+        rows, columns = new_label // source[1], new_label % source[1]
+        spans = (int(rows.max() - rows.min()) + 1, int(columns.max() - columns.min()) + 1)
+        assert any(span >= side * 0.9 for span, side in zip(spans, source, strict=True))
+
+
+def test_scales_are_spread_over_the_whole_range() -> None:
+    image, label = coordinates(64, 64)
+    augment = SegmentationAugmentation((16, 16), **{**PLAIN, "scale": (1.0, 4.0)})
+    shared = generator()
+    seen = []
+    for _ in range(400):
+        columns = augment(image, label, shared)[1] % 64
+        seen.append(64 / (int(columns.max() - columns.min()) + 1))
+    assert min(seen) < 1.1
+    assert max(seen) > 3.5
+    assert np.mean(seen) == pytest.approx(2.5, abs=0.2)
+
+
+@pytest.mark.parametrize(
+    ("scale", "base_size", "expected"),
+    [((1, 2), None, False), ((0.5, 2), None, True), ((0.5, 2), (16, 16), False), ((0.5, 2), (16, 15), True)],
+)
+def test_can_pad_says_whether_padding_ever_occurs(scale, base_size, expected) -> None:
+    """Claimed wrongly, batches would mix rows with and without a mask."""
+    augment = SegmentationAugmentation((8, 8), scale=scale, base_size=base_size)
+    shared = generator()
+    image, label = coordinates(13, 11)
+    padded = any(not augment(image, label, shared)[2].all() for _ in range(300))
+    assert augment.can_pad is expected
+    assert padded <= expected
+
+
+def test_the_generator_alone_decides() -> None:
+    """Global randomness would tie a sample to batch size, workers and the teacher's dropout."""
+    image, label = torch.rand(3, 20, 20), torch.randint(0, 5, (20, 20))
+    augment = SegmentationAugmentation((16, 16))
+    states = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].copy()
+    first = augment(image, label, generator(5))
+    assert torch.equal(torch.get_rng_state(), states[0])
+    assert random.getstate() == states[1]
+    assert (np.random.get_state()[1] == states[2]).all()
+    torch.manual_seed(99)
+    again = augment(image, label, generator(5))
+    other = augment(image, label, generator(6))
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not torch.equal(first[0], other[0])
+
+
+def test_switching_colours_off_leaves_the_geometry() -> None:
+    """Otherwise an ablation of the colours would also compare other crops."""
+    image, label = coordinates(20, 20)
+    with_colours = SegmentationAugmentation((16, 16))(image, label, generator(2))
+    without = SegmentationAugmentation((16, 16), color_jitter=(0, 0, 0, 0))(image, label, generator(2))
+    assert torch.equal(with_colours[1], without[1])
+    assert not torch.equal(with_colours[0], without[0])
+
+
+def test_the_input_is_left_as_it_was() -> None:
+    image, label = torch.rand(3, 20, 20), torch.randint(0, 5, (20, 20))
+    copies = image.clone(), label.clone()
+    for seed in range(10):
+        SegmentationAugmentation((20, 20))(image, label, generator(seed))
+    assert torch.equal(image, copies[0])
+    assert torch.equal(label, copies[1])
+
+
+def test_shrinking_is_antialiased() -> None:
+    """Point sampling of a one-pixel checkerboard gives black or white instead of gray."""
+    board = ((torch.arange(32).view(-1, 1) + torch.arange(32)) % 2).float().expand(3, 32, 32)
+    assert (resize_image(board, (8, 8)) - 0.5).abs()[:, 1:-1, 1:-1].max() < 0.05
+
+
+def test_resizing_to_the_same_size_changes_nothing() -> None:
+    image = torch.rand(3, 5, 7)
+    assert resize_image(image, (5, 7)) is image
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 4), (5, 7), (10, 14), (13, 5)])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.int64])
+def test_resized_labels_are_the_ids_under_the_centres(size: tuple[int, int], dtype: torch.dtype) -> None:
+    label = torch.randint(0, 200, (5, 7)).to(dtype)
+    result = resize_label(label, size)
+    assert result.dtype == dtype
+    for i in range(size[0]):
+        for j in range(size[1]):
+            assert result[i, j] == label[(2 * i + 1) * 5 // (2 * size[0]), (2 * j + 1) * 7 // (2 * size[1])]
+
+
+def pixel(red: float, green: float, blue: float) -> Tensor:
+    return torch.tensor([red, green, blue]).view(3, 1, 1)
+
+
+def luma(image: Tensor) -> Tensor:
+    return 0.299 * image[0] + 0.587 * image[1] + 0.114 * image[2]
+
+
+def test_brightness_multiplies_every_channel() -> None:
+    image = torch.rand(3, 4, 5) * 0.6
+    assert torch.allclose(jitter_color(image, brightness=1.5), 1.5 * image, atol=2e-3)
+
+
+def test_contrast_stretches_about_the_mean_luma() -> None:
+    image = 0.3 + 0.4 * torch.rand(3, 4, 5)
+    mean = luma(image).mean()
+    assert torch.allclose(jitter_color(image, contrast=1.3), mean + 1.3 * (image - mean), atol=2e-3)
+
+
+def test_saturation_zero_is_gray_of_the_same_luma() -> None:
+    image = torch.rand(3, 4, 5)
+    assert torch.allclose(jitter_color(image, saturation=0.0), luma(image).expand(3, 4, 5), atol=2e-3)
+
+
+def test_hue_turns_colours_and_keeps_luma() -> None:
+    """A third of a turn takes red towards green, as on the colour wheel, not towards blue."""
+    image = 0.4 + 0.2 * torch.rand(3, 4, 5)
+    turned = jitter_color(image, hue=0.1)
+    assert torch.allclose(luma(turned), luma(image), atol=1e-3)
+    assert not torch.allclose(turned, image, atol=1e-2)
+    reddish = jitter_color(pixel(0.6, 0.4, 0.4), hue=1 / 3).flatten().tolist()
+    assert 0.2 < colorsys.rgb_to_hsv(*reddish)[0] < 0.5
+
+
+def test_colours_stay_in_range_and_gray_keeps_no_tint() -> None:
+    shared = generator()
+    gray = torch.rand(1, 16, 16).expand(3, 16, 16)
+    augment = SegmentationAugmentation((16, 16), scale=(1, 1), color_jitter=(1.0, 1.0, 1.0, 0.5))
+    for _ in range(50):
+        image = augment(gray, torch.zeros(16, 16).long(), shared)[0]
+        assert image.min() >= 0
+        assert image.max() <= 1
+        assert (image.amax(0) - image.amin(0)).max() < 5e-3
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"size": (0, 4)}, r"`size` must be height and width in whole pixels, got \(0, 4\)"),
+        ({"size": (4.0, 4)}, "`size` must be height and width"),
+        ({"size": (4,)}, "`size` must be height and width"),
+        ({"base_size": (4, -1)}, "`base_size` must be height and width"),
+        ({"scale": (2.0, 0.5)}, "`scale` must be two positive numbers"),
+        ({"scale": (0.0, 0.5)}, "`scale` must be two positive numbers"),
+        ({"scale": (1.0, float("inf"))}, "`scale` must be two positive numbers"),
+        ({"flip_probability": 1.5}, r"`flip_probability` must lie in \[0, 1\], got 1.5"),
+        ({"color_jitter": (0.1, 0.1, 0.1)}, "`color_jitter` must be four strengths"),
+        ({"color_jitter": (0.1, 0.1, 0.1, 0.6)}, "`color_jitter` must be four strengths"),
+        ({"color_jitter": (-0.1, 0.1, 0.1, 0.1)}, "`color_jitter` must be four strengths"),
+    ],
+)
+def test_settings_outside_their_range_are_named(changed, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        SegmentationAugmentation(**{"size": (4, 4), **changed})
+
+
+def test_image_and_label_of_different_sizes_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"the same size, got \(4, 4\) and \(4, 5\)"):
+        SegmentationAugmentation((4, 4))(torch.rand(3, 4, 4), torch.zeros(4, 5).long(), generator())
