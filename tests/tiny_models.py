@@ -75,6 +75,7 @@ def _sapiens2() -> PretrainedConfig:
         num_key_value_attention_heads=1,
         num_first_full_attention_layers=1,
         num_last_full_attention_layers=1,
+        pos_embed_rescale=None,  # a random rescaling of the positions in train mode
         head_config={
             "upsample_out_channels": [12],
             "upsample_kernel_sizes": [4],
@@ -157,7 +158,7 @@ def tiny_segmentation_model(
         model = AutoModelForSemanticSegmentation.from_config(config)
         randomise(model, random_images(arch, batch=4, seed=1))
     for module in model.modules():  # some auxiliary heads do not read their dropout from the config
-        if dropout is not None and isinstance(module, nn.Dropout):
+        if dropout is not None and isinstance(module, nn.Dropout | nn.Dropout2d):
             module.p = dropout
     return model.eval()
 

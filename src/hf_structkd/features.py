@@ -22,14 +22,15 @@ from ._classifier import (
 
 __all__ = ["FeatureCapture", "find_classifier", "tokens_to_map", "unwrap"]
 
-_MAX_PREFIX_TOKENS = 16
+_MAX_PREFIX_TOKENS = 9
 
 
 def tokens_to_map(tokens: Tensor, height: int, width: int) -> Tensor:
     """Lay a sequence of tokens back on the image, dropping the prefix (class and register tokens).
 
-    The grid is the one that square patches make on the image: both sides divided by the same patch size,
-    rounded down with at most 16 prefix tokens in front, or rounded up with none.
+    The grid is the one that square patches make on the image: both sides divided by the same patch size.
+    Patches that divide the image without remainder, behind the shortest prefix of at most 9 tokens, come
+    before patches with a remainder, which is cut off or, without a prefix, padded.
 
     Args:
         tokens: The prefix, then the image's tokens row by row.
@@ -44,15 +45,21 @@ def tokens_to_map(tokens: Tensor, height: int, width: int) -> Tensor:
         ValueError: If no grid of square patches has that many tokens, or more than one has.
     """
     count = tokens.shape[1]
-    patches = range(1, min(height, width) + 1)
-    rounded_down = [(height // patch, width // patch) for patch in patches]
-    rounded_up = [(-(-height // patch), -(-width // patch)) for patch in patches]
-    grids = {grid for grid in rounded_down if grid[0] * grid[1] == count}
-    if not grids:
-        grids = {grid for grid in rounded_up if grid[0] * grid[1] == count}
-        # The largest grid has the shortest prefix: 17 tokens are a class token and 4x4, not 13 and 2x2.
-        prefixed = [grid for grid in rounded_down if 0 < count - grid[0] * grid[1] <= _MAX_PREFIX_TOKENS]
-        grids |= set(prefixed[:1])
+    cut: set[tuple[int, tuple[int, int]]] = set()
+    padded: set[tuple[int, tuple[int, int]]] = set()
+    whole: set[tuple[int, tuple[int, int]]] = set()
+    for patch in range(1, min(height, width) + 1):
+        grid = (height // patch, width // patch)
+        prefix = count - grid[0] * grid[1]
+        if 0 <= prefix <= _MAX_PREFIX_TOKENS:
+            cut.add((prefix, grid))
+            if height % patch == 0 and width % patch == 0:
+                whole.add((prefix, grid))
+        grid = (-(-height // patch), -(-width // patch))
+        if grid[0] * grid[1] == count:
+            padded.add((0, grid))
+    exact = padded | {fit for fit in cut if fit[0] == 0}
+    grids = {grid for _, grid in exact | ({min(whole)} if whole else cut)}
     if len(grids) != 1:
         raise ValueError(
             f"{count} tokens cannot be laid on a {height}x{width} image: "
@@ -60,8 +67,8 @@ def tokens_to_map(tokens: Tensor, height: int, width: int) -> Tensor:
             + "; pick a module that puts out a map (B, C, h, w) with `student_feature` or `teacher_feature`."
         )
     rows, columns = grids.pop()
-    grid = tokens[:, count - rows * columns :]
-    return grid.transpose(1, 2).reshape(tokens.shape[0], tokens.shape[2], rows, columns)
+    image_tokens = tokens[:, count - rows * columns :]
+    return image_tokens.transpose(1, 2).reshape(tokens.shape[0], tokens.shape[2], rows, columns)
 
 
 class FeatureCapture:
@@ -211,9 +218,9 @@ class FeatureCapture:
 
     def _keep(self, tensor: Tensor) -> None:
         self._tensor = tensor.clone() if self._overwritten_by_module else tensor
-        self._version = (
-            None if tensor.is_inference() or torch.compiler.is_compiling() else self._tensor._version
-        )
+        # Neither a traced graph nor an inference tensor has versions.
+        versioned = not torch.compiler.is_compiling() and not tensor.is_inference()
+        self._version = self._tensor._version if versioned else None
 
     def _keep_input(self, module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
         if self._recording:

@@ -126,9 +126,10 @@ def match_label_spaces(
     shared = {name: index for name, index in student.items() if name in groups}
     if len(shared) < 2:
         raise ValueError(
-            f"student and teacher share {len(shared)} classes by name, at least 2 are needed: the student "
-            f"has {_listed(student_id2label.values())}, the teacher has {_listed(teacher_id2label.values())}; "
-            "say with the label map (teacher name to student name) which belong together."
+            f"student and teacher share too few classes by name ({len(shared)}, at least 2 are needed): the "
+            f"student has {_listed(student_id2label.values())}, the teacher has "
+            f"{_listed(teacher_id2label.values())}; say with the label map (teacher to student name) which "
+            "belong together."
         )
     if all(re.fullmatch(r"label \d+", name) for name in shared):
         logger.warning(

@@ -1,0 +1,75 @@
+"""The models that the other tests lean on cover what the library claims, and are worth testing with."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from transformers.models.auto.modeling_auto import MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES
+
+from tests.tiny_models import (
+    SEGMENTATION_ARCHITECTURES,
+    random_images,
+    smallest_image,
+    tiny_segmentation_model,
+)
+
+
+def test_every_semantic_segmentation_architecture_of_transformers_is_covered() -> None:
+    """The README says "every architecture": a new one has to be added here, or left out in so many words."""
+    upstream = set(MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES)
+    covered = set(SEGMENTATION_ARCHITECTURES)
+    assert covered == upstream, f"new upstream: {upstream - covered}; gone upstream: {covered - upstream}"
+
+
+@pytest.mark.parametrize("arch", SEGMENTATION_ARCHITECTURES)
+def test_logits_vary_over_space_and_classes(arch: str) -> None:
+    """Constant logits make every distillation loss zero, and its test blind."""
+    with torch.no_grad():
+        logits = tiny_segmentation_model(arch)(random_images(arch)).logits
+    assert logits.std(dim=(2, 3)).mean() > 0.2
+    assert logits.mean(dim=(0, 2, 3)).std() > 0.2
+    assert logits.abs().max() < 30
+    assert logits.argmax(dim=1).unique().numel() >= 3
+
+
+@pytest.mark.parametrize("arch", SEGMENTATION_ARCHITECTURES)
+def test_the_smallest_image_trains(arch: str) -> None:
+    model = tiny_segmentation_model(arch).train()
+    images = random_images(arch)
+    assert images.shape == (2, 3, *smallest_image(arch))
+    model(images).logits.square().mean().backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
+
+
+def test_the_same_seed_gives_the_same_weights_and_leaves_the_global_random_state() -> None:
+    state = torch.random.get_rng_state()
+    one, same, other = (tiny_segmentation_model("segformer", seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(torch.random.get_rng_state(), state)
+    images = random_images("segformer")
+    assert torch.equal(one(images).logits, same(images).logits)
+    assert not torch.equal(one(images).logits, other(images).logits)
+
+
+@pytest.mark.parametrize("arch", SEGMENTATION_ARCHITECTURES)
+def test_without_dropout_train_mode_is_deterministic(arch: str) -> None:
+    model = tiny_segmentation_model(arch).train()
+    images = random_images(arch)
+    assert torch.equal(model(images).logits, model(images).logits)
+
+
+def test_dropout_is_set_or_kept_as_asked() -> None:
+    def probabilities(dropout: float | None) -> set[float]:
+        model = tiny_segmentation_model("mobilenet_v2", dropout=dropout)
+        return {module.p for module in model.modules() if isinstance(module, nn.Dropout2d)}
+
+    assert probabilities(0.0) == {0.0}
+    assert probabilities(0.3) == {0.3}
+    assert probabilities(None) == {0.8}
+
+
+def test_class_names_are_taken_over() -> None:
+    model = tiny_segmentation_model("segformer", id2label={0: "road", 1: "sky"})
+    assert model.config.id2label == {0: "road", 1: "sky"}
+    assert model(random_images("segformer")).logits.shape[1] == 2
+    assert tiny_segmentation_model("upernet", num_labels=5).config.num_labels == 5
