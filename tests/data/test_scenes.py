@@ -7,7 +7,8 @@ import pytest
 from datasets import ClassLabel, Image
 
 from hf_structkd.data._raycast import camera_rays, cast_camera_rays, sees_lamp
-from hf_structkd.data._rooms import Room, Solid, sample_room
+from hf_structkd.data._rooms import Room, Solid
+from hf_structkd.data._sampling import sample_room
 from hf_structkd.data._shading import locate
 from hf_structkd.data.scenes import (
     CLASS_NAMES,

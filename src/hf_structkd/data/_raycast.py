@@ -36,6 +36,19 @@ class Hits:
     solid: Ints
 
 
+def look_at(camera: Vector, target: Vector, roll: float) -> tuple[Vector, Vector, Vector]:
+    """Unit right, down and forward vectors of a camera at `camera` that looks at `target`."""
+    x, y, z = (end - start for end, start in zip(target, camera, strict=True))
+    length, flat = math.sqrt(x * x + y * y + z * z), math.hypot(x, y)
+    forward = (x / length, y / length, z / length)
+    right = (y / flat, -x / flat, 0.0)
+    down = (forward[0] * forward[2] * length / flat, forward[1] * forward[2] * length / flat, -flat / length)
+    cos, sin = math.cos(roll), math.sin(roll)
+    turned_right = tuple(cos * r + sin * d for r, d in zip(right, down, strict=True))
+    turned_down = tuple(cos * d - sin * r for r, d in zip(right, down, strict=True))
+    return turned_right, turned_down, forward  # type: ignore[return-value]
+
+
 def focal_in_pixels(room: Room, height: int, width: int) -> float:
     """Focal length in pixels; the principal point is the image centre."""
     return room.focal * max(height, width) / 2

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 
 from hf_structkd.data._raycast import camera_rays, cast_camera_rays, focal_in_pixels
-from hf_structkd.data._rooms import CLASS_NAMES, sample_room
+from hf_structkd.data._rooms import CLASS_NAMES
+from hf_structkd.data._sampling import sample_room
 from hf_structkd.data._shading import expose, locate, shade
 
 __all__ = [
