@@ -242,6 +242,15 @@ def test_a_shared_classifier_is_judged_by_its_last_call() -> None:
     assert find_classifier(model, IMAGES) == "classifier.layer"
 
 
+def test_of_two_layers_that_add_up_to_the_logits_the_last_called_is_taken() -> None:
+    class Refined(Head):
+        def forward(self, pixel_values: Tensor) -> SemanticSegmenterOutput:
+            feature = self.stem(pixel_values)
+            return SemanticSegmenterOutput(logits=self.coarse(feature) + self.classifier(feature))
+
+    assert find_classifier(Refined(coarse=nn.Conv2d(6, 3, 1)), IMAGES) == "classifier"
+
+
 def test_resized_logits_do_not_hide_the_classifier() -> None:
     assert find_classifier(Head(after=nn.UpsamplingBilinear2d(scale_factor=4)), IMAGES) == "classifier"
 
@@ -430,6 +439,11 @@ def test_tokens_are_laid_back_row_by_row_behind_the_prefix(
     grid = torch.arange(rows * columns * 2.0).view(1, 2, rows, columns)
     tokens = torch.cat([torch.full((1, prefix, 2), -1.0), grid.flatten(2).transpose(1, 2)], dim=1)
     assert torch.equal(tokens_to_map(tokens, height, width), grid)
+
+
+def test_of_two_dividing_patches_the_shorter_prefix_is_taken() -> None:
+    """Five tokens on 32x32 are a class token and 2x2 patches, not four registers and one patch."""
+    assert tokens_to_map(torch.zeros(1, 5, 2), 32, 32).shape == (1, 2, 2, 2)
 
 
 def test_a_grid_rounded_up_is_recognised() -> None:
