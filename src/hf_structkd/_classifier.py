@@ -65,9 +65,14 @@ def find_classifier(
     model, image = unwrap(model), pixel_values[:1]
     modules = dict(model.named_modules())
     calls: list[tuple[str, int]] = []
+    dtypes: dict[str, torch.dtype] = {}
 
     def record(name: str) -> Callable[..., None]:
-        return lambda module, _, output: calls.append((name, output.shape[_channel_axis(module)]))
+        def keep(module: nn.Module, _: Any, output: Tensor) -> None:
+            calls.append((name, output.shape[_channel_axis(module)]))
+            dtypes[name] = output.dtype
+
+        return keep
 
     with _probing(model):
         handles = [
@@ -84,7 +89,7 @@ def find_classifier(
         for name in candidates:
             with _shifted_call(modules[name], names.count(name), logits) as shift:
                 moved = get_logits(model(image))
-            if _moved_by(moved, logits, shift):
+            if _moved_by(moved, logits, shift, dtypes[name]):
                 return name
     raise ValueError(
         f"found no classifier in {type(model).__name__}: {len(candidates)} of its layers put out {classes} "
@@ -140,9 +145,13 @@ def _shifted_call(module: nn.Module, call: int, logits: Tensor) -> Iterator[Tens
         handle.remove()
 
 
-def _moved_by(moved: Tensor, logits: Tensor, shift: Tensor) -> bool:
-    """Tell whether every logit moved by its class's shift, up to rounding at the logits' precision."""
-    tolerance = max(1e-4, 32 * torch.finfo(logits.dtype).eps) * float(shift.max())
+def _moved_by(moved: Tensor, logits: Tensor, shift: Tensor, dtype: torch.dtype) -> bool:
+    """Tell whether every logit moved by its class's shift, up to rounding.
+
+    The coarser precision counts: under autocast a layer puts out `dtype`, which the logits' own may hide.
+    """
+    eps = max(torch.finfo(logits.dtype).eps, torch.finfo(dtype).eps)
+    tolerance = max(1e-4, 32 * eps) * float(shift.max())
     error = moved.float() - logits.float() - _along(shift.float(), _class_axis(logits))
     return float(error.abs().max()) <= tolerance
 

@@ -50,7 +50,8 @@ def setup_table(
     if "pairwise" in criterion.terms:
         rows.append(("feature", *(side[2].description if side[2] else "-" for side in (student, teacher))))
         rows.append(("feature map", *(_shape(side[1].feature) for side in (student, teacher))))
-    lines = [_line(row) for row in rows]
+    width = max(len(student_cell) for _, student_cell, _ in rows)
+    lines = [f"{name:<14}{left:<{width + 2}}{right}".rstrip() for name, left, right in rows]
     if "pairwise" in criterion.terms:
         lines += [_nodes(criterion, task, student[1], teacher[1], one)]
     lines.append("terms         " + ", ".join(f"{weights[t]:g} × {t}" for t in weights if weights[t] > 0))
@@ -58,8 +59,8 @@ def setup_table(
     lines.append(
         f"extra memory  about {megabytes:.0f} MiB (teacher, critic and one batch's maps; no activations)"
     )
-    width = max(len(line) for line in lines)
-    return "\n".join(["─" * width, *lines, "─" * width])
+    rule = "─" * max(len(line) for line in lines)
+    return "\n".join([rule, *lines, rule])
 
 
 def _nodes(criterion: Criterion, task: Task, student: Forward, teacher: Forward, one: Batch) -> str:
@@ -104,7 +105,3 @@ def _bytes(tensor: Tensor) -> int:
 
 def _shape(tensor: Any) -> str:
     return " × ".join(str(size) for size in tensor.shape[1:])
-
-
-def _line(row: tuple[str, str, str]) -> str:
-    return f"{row[0]:<14}{row[1]:<44}{row[2]}".rstrip()

@@ -44,7 +44,6 @@ class FrozenTeacher:
         self._student_normalization = student_normalization
         self._teacher_normalization = teacher_normalization
         self._image_size = image_size
-        self._checked = False
 
     def images(self, pixel_values: Tensor) -> Tensor:
         """The batch's images as the teacher wants them: its normalisation, size and dtype."""
@@ -54,7 +53,7 @@ class FrozenTeacher:
         return images.to(self.model.dtype)
 
     def prepare_capture(self, pixel_values: Tensor, module: str | None) -> FeatureCapture:
-        """Find the feature map that the pair-wise term compares, from one image of the first batch."""
+        """Find the feature map that the pair-wise term compares, on one image of the batch."""
         if module is None:
             self.capture = FeatureCapture.before_classifier(self.model, self.images(pixel_values[:1]))
         else:
@@ -63,25 +62,31 @@ class FrozenTeacher:
 
     @torch.no_grad()
     def __call__(self, pixel_values: Tensor) -> Forward:
-        """Answer one batch.
+        """Answer one batch."""
+        return run_model(self.model, self.images(pixel_values), self.capture)
+
+    def check(self, pixel_values: Tensor) -> None:
+        """See that the model takes these images and answers with finite numbers.
+
+        For the first batch only: it waits for the device. A later NaN shows up in the terms, which are
+        watched at every step.
 
         Raises:
-            ValueError: If the model refuses the images, or the first batch's answer is not finite.
+            ValueError: If it does not.
         """
-        images = self.images(pixel_values)
-        if self._checked:
-            return run_model(self.model, images, self.capture)
         try:
-            forward = run_model(self.model, images, self.capture)
+            prediction = self._task.prediction(self(pixel_values).output)
         except (RuntimeError, ValueError) as error:
-            height, width = images.shape[-2:]
+            height, width = self.images(pixel_values).shape[-2:]
             raise ValueError(
                 f"`teacher_model` {self._name} refused images of {height} × {width} ({error}); set "
                 "`teacher_image_size` to a height and width it takes."
             ) from error
-        self._check(self._task.prediction(forward.output))
-        self._checked = True
-        return forward
+        if not bool(torch.isfinite(prediction).all()):
+            raise ValueError(
+                f"`teacher_model` {self._name} gave outputs that are not finite on the first batch; check its "
+                "weights, its dtype (half precision overflows) and its image processor."
+            )
 
     def drop_capture(self) -> None:
         """Remove the hooks of an earlier training."""
@@ -92,15 +97,6 @@ class FrozenTeacher:
     @property
     def _name(self) -> str:
         return self.model.name_or_path or type(self.model).__name__
-
-    def _check(self, prediction: Tensor) -> None:
-        # Once only: it waits for the device. A later NaN shows up in the terms, which are watched every step.
-        if not bool(torch.isfinite(prediction).all()):
-            raise ValueError(
-                f"`teacher_model` {self._name} gave outputs that are not finite on "
-                "the first batch; check its weights, its dtype (half precision overflows) and its image "
-                "processor."
-            )
 
 
 def run_model(model: torch.nn.Module, images: Tensor, capture: FeatureCapture | None) -> Forward:

@@ -182,12 +182,12 @@ class StructKDTrainer(Trainer):
         self.task.check_batch(inputs)
         images = inputs["pixel_values"]
         if self.teacher is not None:
-            student = unwrap(model)
+            self.teacher.check(images)
             if "pairwise" in self.terms:
-                self._student_capture = self._capture_student(student, images)
+                self._student_capture = self._capture_student(unwrap(model), images)
                 self.teacher.prepare_capture(images, self.args.teacher_feature)
             if self.is_world_process_zero():
-                self._print_setup(student, inputs)
+                self._print_setup(unwrap(model), inputs)
         self._pair_is_ready = True
 
     def _capture_student(self, student: nn.Module, images: Tensor) -> FeatureCapture:

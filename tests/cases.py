@@ -1,0 +1,130 @@
+"""What a test of the trainer needs of a task: a tiny pair and a few rows. Every test runs over every case."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import Dataset
+from transformers import PreTrainedModel
+
+from hf_structkd import StructKDTrainer, StructKDTrainingArguments
+
+from .tiny_models import tiny_segmentation_model
+
+NUM_LABELS = 5
+
+
+class Rows(Dataset):
+    """Rows held in memory."""
+
+    def __init__(self, rows: list[dict[str, Any]]) -> None:
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.rows[index]
+
+
+@dataclass(frozen=True)
+class TaskCase:
+    """One task, in miniature.
+
+    Attributes:
+        name: For the test's id.
+        student: Makes a student from a seed, dropout off.
+        teacher: Makes a teacher, of another architecture.
+        rows: Makes so many rows, every pixel of them labelled.
+        metric: A key of what `evaluate()` returns.
+    """
+
+    name: str
+    student: Callable[[int], PreTrainedModel]
+    teacher: Callable[[int], PreTrainedModel]
+    rows: Callable[[int], Rows]
+    metric: str
+
+
+def _segmentation_rows(count: int) -> Rows:
+    generator = torch.Generator().manual_seed(7)
+    rows = []
+    for _ in range(count):
+        coarse = torch.randint(NUM_LABELS, (1, 1, 4, 4), generator=generator)
+        labels = nn.functional.interpolate(coarse.float(), size=(64, 64)).long()[0, 0]
+        noise = torch.randn(3, 64, 64, generator=generator)
+        rows.append({"pixel_values": 0.3 * noise + labels / NUM_LABELS, "labels": labels})
+    return Rows(rows)
+
+
+SEGMENTATION = TaskCase(
+    name="segmentation",
+    student=lambda seed: tiny_segmentation_model("segformer", num_labels=NUM_LABELS, seed=seed),
+    teacher=lambda seed: tiny_segmentation_model("dpt", num_labels=NUM_LABELS, seed=seed),
+    rows=_segmentation_rows,
+    metric="eval_mean_iou",
+)
+
+CASES = (SEGMENTATION,)
+
+
+def freeze_batch_norm(model: PreTrainedModel) -> PreTrainedModel:
+    """Keep BatchNorm on its stored statistics: those of a batch depend on how the batch is split."""
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()
+            module.train = lambda mode=True, module=module: module  # type: ignore[method-assign]
+    return model
+
+
+def arguments(folder: Path | str, **overrides: Any) -> StructKDTrainingArguments:
+    """All three terms on, two steps of four images, nothing saved or reported."""
+    settings: dict[str, Any] = {
+        "output_dir": str(folder),
+        "max_steps": 2,
+        "per_device_train_batch_size": 4,
+        "learning_rate": 1e-3,
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "use_cpu": True,
+        "disable_tqdm": True,
+        "dataloader_pin_memory": False,
+        "pixel_weight": 1.0,
+        "pairwise_weight": 10.0,
+        "holistic_weight": 0.1,
+    }
+    return StructKDTrainingArguments(**{**settings, **overrides})
+
+
+ALONE = {"pixel_weight": 0.0, "pairwise_weight": 0.0, "holistic_weight": 0.0}
+
+
+def make_trainer(
+    case: TaskCase,
+    args: StructKDTrainingArguments,
+    *,
+    student: PreTrainedModel | None = None,
+    teacher: PreTrainedModel | None = None,
+    rows: int = 8,
+    **kwargs: Any,
+) -> StructKDTrainer:
+    """A trainer over the case's rows; models are made from seeds 0 and 1 unless given."""
+    return StructKDTrainer(
+        student or freeze_batch_norm(case.student(0)),
+        teacher or case.teacher(1),
+        args,
+        **{"train_dataset": case.rows(rows), "eval_dataset": case.rows(4), **kwargs},
+    )
+
+
+def state_of(trainer: StructKDTrainer) -> dict[str, torch.Tensor]:
+    """Every tensor that training moves: the student's, and the critic's where there is one."""
+    state = {f"student.{name}": value.clone() for name, value in trainer.model.state_dict().items()}
+    if trainer.adversary is not None:
+        state |= {f"critic.{n}": value.clone() for n, value in trainer.adversary.critic.state_dict().items()}
+    return state
