@@ -280,6 +280,18 @@ def test_columns_can_have_other_names_and_others_are_not_read() -> None:
     assert same(SegmentationDataset(renamed, **settings)[3], stored()[3])
 
 
+@pytest.mark.parametrize("shape", ["torch", "transform"])
+def test_rows_are_read_as_stored_whatever_format_was_set(shape: str) -> None:
+    """A transform left over from another model would be applied on top of ours, or instead of it."""
+    dataset = datasets.Dataset.from_dict(rows(), features=FEATURES)
+    formatted = (
+        dataset.with_format("torch")
+        if shape == "torch"
+        else dataset.with_transform(lambda batch: {key: [None] * len(batch[key]) for key in batch})
+    )
+    assert same(SegmentationDataset(formatted, num_labels=K)[3], stored()[3])
+
+
 def test_streamed_rows_equal_stored_rows() -> None:
     assert as_set(streamed(size=(6, 8))) == as_set(stored(size=(6, 8)))
 

@@ -30,7 +30,8 @@ class SegmentationDataset(SegmentationRows, Dataset[Row]):
     sets the epoch of its own sampler and not the dataset's.
 
     Args:
-        dataset: the rows; columns other than the two are not read.
+        dataset: the rows as stored: a format or transform set on it is not applied, and columns other than
+            the two are not read.
         image_column: column of the images; any Pillow mode, see `decode_image`.
         label_column: column of the class ids, as a gray or palette image or an array.
         num_labels: K, the number of classes.
