@@ -264,7 +264,7 @@ def test_a_teacher_in_bfloat16_keeps_its_dtype(case: TaskCase, tmp_path: Path) -
 def test_autocast_and_gradient_checkpointing_change_the_loss_little(case: TaskCase, tmp_path: Path) -> None:
     """Else a recomputed forward overwrites the captured map, or a half-precision norm underflows."""
     losses = []
-    for number, extra in enumerate(({}, {"bf16": True}, {"gradient_checkpointing": True})):
+    for number, extra in enumerate(({}, {"bf16": True}, {"activation_checkpointing": True})):
         trainer = make_trainer(case, arguments(tmp_path / str(number), max_steps=1, **extra))
         trainer.train()
         losses.append(trainer.state.log_history[0]["loss"])

@@ -53,7 +53,7 @@ class FrozenTeacher:
         return images.to(self.model.dtype)
 
     def prepare_capture(self, pixel_values: Tensor, module: str | None) -> FeatureCapture:
-        """Find the feature map that the pair-wise term compares, on one image of the batch."""
+        """Find the feature map that the pair-wise term compares, on one image."""
         if module is None:
             self.capture = FeatureCapture.before_classifier(self.model, self.images(pixel_values[:1]))
         else:
