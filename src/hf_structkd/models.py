@@ -10,6 +10,7 @@ from transformers import AutoConfig, AutoImageProcessor, PretrainedConfig, PreTr
 from transformers.utils import logging
 
 from .tasks import Task, find_task
+from .tasks.segmentation import set_ignore_index
 
 logger = logging.get_logger(__name__)
 
@@ -45,8 +46,8 @@ def load_student(
         name_or_path: Hub id or folder. A folder that holds a `config.json` and no weights starts a student
             from scratch, from torch's current seed.
         task: What it is to solve; a checkpoint of another task keeps its backbone and gets a new head.
-        id2label: The classes to learn; None keeps those of the configuration. Where they differ from the
-            checkpoint's, the classifier is made anew.
+        id2label: The classes to learn; None keeps those of the configuration. Where their
+            number differs from the checkpoint's, the classifier is made anew.
         ignore_index: Label that the data uses for pixels that do not count; None keeps the configuration's.
         revision: Branch, tag or commit on the Hub.
         **hub: Passed to `from_pretrained`, for example `token` or `cache_dir`.
@@ -54,16 +55,15 @@ def load_student(
     Returns:
         The model, in train mode.
     """
-    labels = _label_settings(id2label)
+    config = AutoConfig.from_pretrained(name_or_path, revision=revision, **_label_settings(id2label), **hub)
     if ignore_index is not None:
-        labels["semantic_loss_ignore_index"] = ignore_index
+        set_ignore_index(config, ignore_index)
     if _holds_only_a_configuration(name_or_path):
-        config = AutoConfig.from_pretrained(name_or_path, **labels)
         logger.info("%s holds no weights: the student starts from scratch.", name_or_path)
         model = task.auto_model.from_config(config)
     else:
         model = task.auto_model.from_pretrained(
-            name_or_path, revision=revision, ignore_mismatched_sizes=True, **labels, **hub
+            name_or_path, config=config, revision=revision, ignore_mismatched_sizes=True, **hub
         )
     return _as_model(model).train()
 
@@ -95,6 +95,25 @@ def load_teacher(
     return _as_model(model)
 
 
+def restore_weights(model: PreTrainedModel, folder: str | Path) -> None:
+    """Read a checkpoint's weights back into the model that wrote them, every one of them.
+
+    Transformers 5 writes some architectures (SegFormer among them) under the names of older releases, and
+    only `from_pretrained` translates them back. `Trainer` does not and skips what it cannot place, so that a
+    resumed run would go on with the weights it was started with.
+
+    Raises:
+        RuntimeError: If a weight is missing or has another shape.
+    """
+    saved, info = type(model).from_pretrained(folder, dtype=model.dtype, output_loading_info=True)
+    if info["missing_keys"]:
+        raise RuntimeError(
+            f"{folder} lacks weights of {type(model).__name__} ({sorted(info['missing_keys'])[:3]} and "
+            f"{len(info['missing_keys'])} in all); resume from a complete checkpoint."
+        )
+    model.load_state_dict(saved.state_dict())
+
+
 def load_image_processor(name_or_path: str | Path, *, revision: str | None = None, **hub: Any) -> Any | None:
     """The image processor saved beside a model, or None where there is none."""
     try:
@@ -123,8 +142,13 @@ def student_image_processor(
     """
     processor = load_image_processor(name_or_path, revision=revision, **hub) or task.image_processor(size)
     processor.size = {"height": size[0], "width": size[1]}
-    if getattr(processor, "do_center_crop", False):
-        processor.do_center_crop = False
+    processor.do_resize = True
+    # Not every processor has these options; where one has, it would change the size again.
+    for option in ("do_center_crop", "keep_aspect_ratio"):
+        if getattr(processor, option, False):
+            setattr(processor, option, False)
+    if getattr(processor, "ensure_multiple_of", 1) != 1:
+        processor.ensure_multiple_of = 1
     return processor
 
 

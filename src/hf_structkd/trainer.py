@@ -26,7 +26,15 @@ from .adversary import Adversary, build_optimizer
 from .criterion import Criterion
 from .critic import Critic
 from .features import FeatureCapture, unwrap
-from .models import check_teacher_task, config_of, load_image_processor, load_student, load_teacher, task_of
+from .models import (
+    check_teacher_task,
+    config_of,
+    load_image_processor,
+    load_student,
+    load_teacher,
+    restore_weights,
+    task_of,
+)
 from .normalization import ImageNormalization
 from .setup_table import setup_table
 from .tasks import ScoreMaps, Task
@@ -274,6 +282,14 @@ class StructKDTrainer(Trainer):
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is not None and self.adversary is not None:
             self.adversary.load(checkpoint)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        """Read the student back; keeps Trainer's contract, and loses no renamed weight."""
+        restore_weights(self.model, resume_from_checkpoint)
+
+    def _load_best_model(self) -> None:
+        """Read the best student back; keeps Trainer's contract, and loses no renamed weight."""
+        restore_weights(self.model, str(self.state.best_model_checkpoint))
 
     def _refuse_foreign_checkpoints(self, resume_from_checkpoint: str | bool | None) -> None:
         checkpoint = resume_from_checkpoint or _last_checkpoint(self.args.output_dir)

@@ -1,0 +1,137 @@
+"""Stopping and going on: a resumed run is the uninterrupted one, the critic included."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import TrainerCallback
+
+from hf_structkd import StructKDTrainer, StructKDTrainingArguments
+from hf_structkd.data import load_segmentation_data
+from hf_structkd.normalization import ImageNormalization
+
+from .cases import TaskCase, arguments, make_trainer, state_of
+from .test_trainer import assert_states_close, over_tasks
+from .tiny_models import tiny_segmentation_model
+
+
+class StopAt(TrainerCallback):
+    """Ends training after a step, as a lost machine would, but with its checkpoint written."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        control.should_training_stop = state.global_step >= self.step
+
+
+def saving(folder: Path, **overrides: Any) -> StructKDTrainingArguments:
+    settings = {"max_steps": 5, "save_strategy": "steps", "save_steps": 1, **overrides}
+    return arguments(folder, critic_loss="wgan-gp", gradient_penalty_weight=10.0, **settings)
+
+
+@over_tasks
+@pytest.mark.parametrize("stop", [1, 3], ids=["inside the first epoch", "inside the second"])
+def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
+    case: TaskCase, stop: int, tmp_path: Path
+) -> None:
+    """Else whoever is interrupted gets another student, and nobody can tell why."""
+    through = make_trainer(case, saving(tmp_path / "through"))
+    through.train()
+    cut = make_trainer(case, saving(tmp_path / "cut"), callbacks=[StopAt(stop)])
+    cut.train()
+    resumed = make_trainer(case, saving(tmp_path / "cut"))
+    resumed.train(resume_from_checkpoint=str(tmp_path / "cut" / f"checkpoint-{stop}"))
+    assert resumed.state.global_step == through.state.global_step == 5
+    assert_states_close(state_of(through), state_of(resumed), rtol=0, atol=0)
+    assert resumed.adversary.steps == through.adversary.steps == 5
+
+
+def test_augmentation_and_dropout_resume_bit_for_bit_too(tmp_path: Path) -> None:
+    """Else the promise holds for toys: real data is augmented, and the loader reads one batch ahead."""
+    data = load_segmentation_data(
+        image_size=(64, 64), normalization=ImageNormalization(), max_train_samples=12, max_eval_samples=1
+    )
+
+    def trainer(folder: str, **kwargs: Any) -> StructKDTrainer:
+        torch.manual_seed(0)
+        return StructKDTrainer(
+            tiny_segmentation_model("segformer", id2label=data.id2label, dropout=0.2),
+            tiny_segmentation_model("mobilenet_v2", id2label=data.id2label, seed=1),
+            saving(tmp_path / folder),
+            train_dataset=data.train,
+            **kwargs,
+        )
+
+    through = trainer("through")
+    through.train()
+    trainer("cut", callbacks=[StopAt(2)]).train()
+    resumed = trainer("cut")
+    resumed.train(resume_from_checkpoint=True)
+    assert_states_close(state_of(through), state_of(resumed), rtol=0, atol=0)
+
+
+@over_tasks
+def test_the_critic_is_inside_the_checkpoint_and_not_beside_the_student(
+    case: TaskCase, tmp_path: Path
+) -> None:
+    """Else rotation or a push leaves it behind; and nobody who loads the student wants it."""
+    trainer = make_trainer(case, saving(tmp_path, max_steps=3, save_total_limit=1))
+    trainer.train()
+    trainer.save_model()
+    assert [p.parent.name for p in tmp_path.rglob("critic*")] == ["checkpoint-3", "checkpoint-3"]
+    assert not any("critic" in name for name in trainer.model.state_dict())
+
+
+@over_tasks
+def test_a_checkpoint_without_its_critic_is_refused(case: TaskCase, tmp_path: Path) -> None:
+    """Else the resumed run goes on with a fresh critic and says nothing."""
+    make_trainer(case, saving(tmp_path, max_steps=1)).train()
+    (tmp_path / "checkpoint-1" / "critic.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match=r"holds no critic\.safetensors"):
+        make_trainer(case, saving(tmp_path)).train(resume_from_checkpoint=True)
+
+
+@over_tasks
+@pytest.mark.parametrize("resume", [True, None], ids=["resuming", "starting anew"])
+def test_a_checkpoint_of_other_settings_is_refused(
+    case: TaskCase, resume: bool | None, tmp_path: Path
+) -> None:
+    """Else one folder holds two experiments, or one run has two sets of weights."""
+    make_trainer(case, saving(tmp_path, max_steps=1)).train()
+    before = sorted(tmp_path.rglob("*"))
+    changed = saving(tmp_path, pixel_weight=3.0, granularity=[1])
+    with pytest.raises(
+        ValueError, match=r"pixel_weight was 1\.0 and is 3\.0; granularity was \[2\] and is \[1\]"
+    ):
+        make_trainer(case, changed).train(resume_from_checkpoint=resume)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@over_tasks
+def test_a_checkpoint_holds_its_settings(case: TaskCase, tmp_path: Path) -> None:
+    args = saving(tmp_path, max_steps=1)
+    make_trainer(case, args).train()
+    saved = json.loads((tmp_path / "checkpoint-1" / "structkd_settings.json").read_text())
+    assert saved == args.structkd_settings()
+
+
+@over_tasks
+def test_the_best_student_comes_back_at_the_end(case: TaskCase, tmp_path: Path) -> None:
+    args = saving(
+        tmp_path,
+        max_steps=3,
+        eval_strategy="steps",
+        eval_steps=1,
+        load_best_model_at_end=True,
+        metric_for_best_model=case.metric,
+        greater_is_better=True,
+    )
+    trainer = make_trainer(case, args)
+    trainer.train()
+    scores = {log["step"]: log[case.metric] for log in trainer.state.log_history if case.metric in log}
+    assert trainer.evaluate()[case.metric] == pytest.approx(max(scores.values()))

@@ -1,0 +1,55 @@
+"""Two processes over gloo are one process with the same global batch."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from .cases import TaskCase
+from .test_trainer import assert_states_close, over_tasks
+
+
+def launch(
+    case: TaskCase, folder: Path, *, processes: int, batch: int, accumulation: int
+) -> list[dict[str, Any]]:
+    folder.mkdir()
+    command = [
+        *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)),
+        *("-m", "tests.distributed_worker", case.name, str(folder), str(batch), str(accumulation)),
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        command, cwd=Path(__file__).parents[1], env=environment, capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    facts = [json.loads((folder / f"facts-{rank}.json").read_text()) for rank in range(processes)]
+    # `accelerate launch --cpu` silently starts one process: a comparison of one with one always passes.
+    assert [fact["world_size"] for fact in facts] == [processes] * processes
+    return facts
+
+
+@over_tasks
+@pytest.mark.parametrize("accumulation", [1, 2], ids=["no accumulation", "accumulation 2"])
+def test_two_processes_are_one_with_the_same_global_batch(
+    case: TaskCase, accumulation: int, tmp_path: Path
+) -> None:
+    """Else a weight found on one GPU is wrong on eight, or each process trains a critic of its own."""
+    one = launch(case, tmp_path / "one", processes=1, batch=8, accumulation=1)
+    two = launch(case, tmp_path / "two", processes=2, batch=4 // accumulation, accumulation=accumulation)
+    single = torch.load(tmp_path / "one" / "state-0.pt")
+    first, second = (torch.load(tmp_path / "two" / f"state-{rank}.pt") for rank in range(2))
+    assert_states_close(first, second, rtol=0, atol=0)
+    assert_states_close(single, first, rtol=1e-4, atol=2e-6)
+    assert any(name.startswith("critic.") for name in single)
+    for whole, split in zip(one[0]["logs"], two[0]["logs"], strict=True):
+        for name in [n for n in whole if n.startswith(("loss", "critic", "gradient"))]:
+            assert split[name] == pytest.approx(whole[name], rel=1e-3, abs=1e-5), name
+    # Four rows in batches of three over two processes: two are padding, and must not count.
+    assert two[0]["metrics"][case.metric] == pytest.approx(one[0]["metrics"][case.metric], abs=1e-6)
