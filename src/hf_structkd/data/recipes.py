@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from ._segmentation_rows import Normalization
 from .loading import check_columns, load_dataset_splits, read_id2label
@@ -12,6 +12,7 @@ from .segmentation import SegmentationDataset, SegmentationIterableDataset
 from .transforms import SegmentationAugmentation
 
 SCENE_SIZE = (96, 128)
+_Number = TypeVar("_Number", int, float)
 
 
 class SegmentationData(NamedTuple):
@@ -80,9 +81,12 @@ def load_segmentation_data(
         The data.
 
     Raises:
-        ValueError: If a split or column is missing, or nothing names the classes.
+        ValueError: If a split or column is missing, nothing names the classes, or a setting is out of range.
     """
-    size = (image_size[0], image_size[1])
+    size = _pair("image_size", image_size)
+    for name, count in (("max_train_samples", max_train_samples), ("max_eval_samples", max_eval_samples)):
+        if count is not None and count < 1:
+            raise ValueError(f"`{name}` must be at least 1, got {count}; leave it out to use every row.")
     if dataset_name is None:
         scenes = load_scenes(
             num_train=max_train_samples or 1000,
@@ -90,7 +94,9 @@ def load_segmentation_data(
             height=size[0],
             width=size[1],
         )
-        splits: Mapping[str, Any] = scenes
+        splits: Mapping[str, Any] = (
+            {name: split.to_iterable_dataset() for name, split in scenes.items()} if streaming else scenes
+        )
         id2label: dict[int, str] | None = dict(enumerate(CLASS_NAMES))
     else:
         splits = load_dataset_splits(
@@ -125,8 +131,8 @@ def load_segmentation_data(
     }
     augmentation = SegmentationAugmentation(
         size,
-        scale=(scale[0], scale[1]),
-        base_size=(base_size[0], base_size[1]) if base_size else None,
+        scale=_pair("scale", scale),
+        base_size=_pair("base_size", base_size) if base_size else None,
         flip_probability=flip_probability,
         color_jitter=color_jitter,
         ignore_index=ignore_index,
@@ -141,6 +147,12 @@ def load_segmentation_data(
     return SegmentationData(
         wrap(train, augmentation=augmentation, **shared), wrap(validation, size=size, **shared), id2label
     )
+
+
+def _pair(name: str, values: Sequence[_Number]) -> tuple[_Number, _Number]:
+    if len(values) != 2:
+        raise ValueError(f"`{name}` must be two numbers, got {list(values)}; repeat the one for a square.")
+    return values[0], values[1]
 
 
 def _first(rows: Any, count: int | None) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from torch import Tensor
@@ -59,14 +59,12 @@ class Task(ABC):
         name: Pipeline tag of the task on the Hub, for example "image-segmentation".
         auto_model: The `transformers` auto class that loads its models.
         model_classes: Names of the model classes that solve this task.
-        collate: Turns a list of dataset rows into a batch.
         score_map_channels: Channels of the maps that the critic sees.
     """
 
     name: ClassVar[str]
     auto_model: ClassVar[Any]
     model_classes: ClassVar[frozenset[str]]
-    collate: ClassVar[Callable[[list[dict[str, Any]]], dict[str, Any]]]
     score_map_channels: int
 
     @abstractmethod
@@ -78,6 +76,11 @@ class Task(ABC):
         teacher_label_map: Mapping[str, str] | None,
     ) -> None:
         """Read what the two configurations say; raise `ValueError` if the two cannot be compared."""
+
+    @staticmethod
+    @abstractmethod
+    def collate(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """Turn dataset rows into a batch."""
 
     @staticmethod
     @abstractmethod

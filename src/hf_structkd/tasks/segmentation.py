@@ -90,18 +90,21 @@ class SegmentationTask(Task):
 
     def task_loss(self, output: Any, batch: Batch) -> Tensor:
         """Cross-entropy at the labels' own size, mean over the labelled pixels of the batch."""
-        logits = self.prediction(output)
+        logits = self.prediction(output).float()
         labels = batch["labels"]
-        if isinstance(labels, Tensor):
-            return self._cross_entropy(logits, labels)
-        losses = [self._cross_entropy(logits[i : i + 1], one[None]) for i, one in enumerate(labels)]
-        return torch.stack(losses).mean()
-
-    def _cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
-        logits = resize_map(logits.float(), (labels.shape[-2], labels.shape[-1]))
-        total = F.cross_entropy(logits, labels, ignore_index=self.ignore_index, reduction="sum")
+        parts = (
+            [(logits, labels)]
+            if isinstance(labels, Tensor)
+            else [(logits[i : i + 1], one[None]) for i, one in enumerate(labels)]
+        )
+        total = torch.stack([self._summed_cross_entropy(*part) for part in parts]).sum()
+        labelled = torch.stack([(part != self.ignore_index).sum() for _, part in parts]).sum()
         # clamp: a batch without a labelled pixel has loss 0, where a plain mean would be NaN.
-        return total / (labels != self.ignore_index).sum().clamp(min=1)
+        return total / labelled.clamp(min=1)
+
+    def _summed_cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
+        logits = resize_map(logits, (labels.shape[-2], labels.shape[-1]))
+        return F.cross_entropy(logits, labels, ignore_index=self.ignore_index, reduction="sum")
 
     def pixel_loss(self, student: Forward, teacher: Forward, batch: Batch, *, temperature: float) -> Tensor:
         """KL over the shared classes, at the size of the student's logits; only labelled pixels count."""
@@ -183,12 +186,20 @@ class SegmentationScores:
         return {name: value for name, value in self._metric.compute().items() if isinstance(value, float)}
 
 
-def ignore_index_of(config: PretrainedConfig) -> int:
-    """The label that a configuration tells its model to skip, 255 where it says nothing.
+# A model's own loss reads one of them, whichever its architecture has.
+_IGNORE_INDEX_FIELDS = ("semantic_loss_ignore_index", "loss_ignore_index")
 
-    A model's own loss reads one of two fields, whichever its architecture has.
-    """
-    for field in ("semantic_loss_ignore_index", "loss_ignore_index"):
+
+def ignore_index_of(config: PretrainedConfig) -> int:
+    """The label that a configuration tells its model to skip, 255 where it says nothing."""
+    for field in _IGNORE_INDEX_FIELDS:
         if hasattr(config, field):
             return int(getattr(config, field))
     return 255
+
+
+def set_ignore_index(config: PretrainedConfig, ignore_index: int) -> None:
+    """Tell a model through its configuration which label to skip."""
+    fields = [field for field in _IGNORE_INDEX_FIELDS if hasattr(config, field)]
+    for field in fields or _IGNORE_INDEX_FIELDS[:1]:
+        setattr(config, field, ignore_index)
