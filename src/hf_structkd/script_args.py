@@ -1,9 +1,10 @@
-"""Arguments that the example scripts share, from flags, a YAML file and a preset."""
+"""Arguments that the example scripts share, from flags, a YAML or JSON file and a preset."""
 
 from __future__ import annotations
 
 import argparse
 import difflib
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -75,9 +76,9 @@ class SegmentationDataArguments:
 def parse_arguments(
     *types: Any, argv: Sequence[str] | None = None, defaults: Mapping[str, Any] | None = None
 ) -> tuple[Any, ...]:
-    """Parse flags into dataclasses; a YAML file as first argument and `--preset` set what no flag sets.
+    """Parse flags into dataclasses; a YAML or JSON file before them and `--preset` set what no flag sets.
 
-    Later wins: the dataclasses' defaults, `defaults`, the preset, the YAML file, the flags.
+    Later wins: the dataclasses' defaults, `defaults`, the preset, the file, the flags.
 
     Args:
         *types: Dataclasses, as for `HfArgumentParser`.
@@ -88,27 +89,73 @@ def parse_arguments(
         One instance of each dataclass.
 
     Raises:
-        ValueError: If the YAML file names an option that does not exist.
+        ValueError: If the file cannot be read as a mapping, or it or `defaults` names no existing option.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    # Without abbreviations: what was given must be known by its full name.
+    parser = HfArgumentParser(types, allow_abbrev=False)
+    parser.add_argument("--preset", choices=sorted(PRESETS), help="Weights of a published configuration.")
     file: dict[str, Any] = {}
     if arguments and arguments[0].endswith((".yaml", ".yml", ".json")):
-        file = yaml.safe_load(Path(arguments.pop(0)).read_text(encoding="utf-8")) or {}
-    parser = HfArgumentParser(types)
-    parser.add_argument("--preset", choices=sorted(PRESETS), help="Weights of a published configuration.")
-    known = [action.dest for action in parser._actions]
-    for name in file:
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            raise ValueError(f"the file sets {name!r}, which is no option; see --help for all, or {close}.")
+        path = Path(arguments.pop(0))
+        file = _converted(parser, _read(path), source=path.name)
+    scripts = _converted(parser, defaults or {}, source="`defaults`")
     preset = _chosen_preset(arguments, file)
-    parser.set_defaults(**{**(defaults or {}), **(preset_settings(preset) if preset else {}), **file})
+    parser.set_defaults(**{**scripts, **(preset_settings(preset) if preset else {}), **file})
     *parsed, _ = parser.parse_args_into_dataclasses(arguments)  # the last holds --preset alone
-    flags = {argument.lstrip("-").split("=")[0] for argument in arguments if argument.startswith("--")}
+    flags = {
+        argument.lstrip("-").split("=")[0].replace("-", "_")
+        for argument in arguments
+        if argument.startswith("--")
+    }
     for part in parsed:
         if isinstance(part, StructKDTrainingArguments):
             part.convert_preset(preset, given=flags | set(file))
     return tuple(parsed)
+
+
+def _read(path: Path) -> Mapping[Any, Any]:
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}; the first argument may name a YAML or JSON file.")
+    text = path.read_text(encoding="utf-8")
+    try:
+        content = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    except (json.JSONDecodeError, yaml.YAMLError) as error:
+        kind = "JSON" if path.suffix == ".json" else "YAML"
+        raise ValueError(f"{path.name} is not valid {kind}: {error}.") from error
+    if content is None:
+        return {}
+    if not isinstance(content, Mapping):
+        raise ValueError(
+            f"{path.name} must map option names to values, got a {type(content).__name__}; write one "
+            "`name: value` a line."
+        )
+    return content
+
+
+def _converted(
+    parser: argparse.ArgumentParser, settings: Mapping[Any, Any], *, source: str
+) -> dict[str, Any]:
+    """Check the names; a single value for a list, and text in a list, become what a flag makes of them.
+
+    Text that is no list's is converted by argparse itself, as is every default that is text.
+    """
+    actions = {action.dest: action for action in reversed(parser._actions)}
+    converted = {}
+    for name, value in settings.items():
+        if name not in actions:
+            close = difflib.get_close_matches(str(name), actions, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else "see --help for all."
+            raise ValueError(f"{source} sets {name!r}, which is no option; {hint}")
+        action = actions[name]
+        if action.nargs == "+" and value is not None:
+            values = value if isinstance(value, (list, tuple)) else [value]
+            try:
+                value = [parser._get_value(action, v) if isinstance(v, str) else v for v in values]
+            except argparse.ArgumentError as error:
+                parser.error(f"{source}: {error}")
+        converted[name] = value
+    return converted
 
 
 def _chosen_preset(arguments: Sequence[str], file: Mapping[str, Any]) -> str | None:

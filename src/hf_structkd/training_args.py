@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Container
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ TERMS = ("task", "pixel", "pairwise", "holistic")
 
 
 @dataclass
-class StructKDTrainingArguments(TrainingArguments):
+class StructKDTrainingArguments(TrainingArguments):  # type: ignore[misc]
     """`transformers.TrainingArguments` plus the settings of structured knowledge distillation.
 
     The total is `task_weight * task + pixel_weight * pixel + pairwise_weight * pairwise +
@@ -115,7 +116,7 @@ class StructKDTrainingArguments(TrainingArguments):
     )
 
     def __post_init__(self) -> None:
-        """Check every value; normalise `granularity` to a list."""
+        """Check every value; `granularity` and `teacher_image_size` become lists, as JSON gives them back."""
         super().__post_init__()
         for name in (
             *(f"{term}_weight" for term in TERMS),
@@ -135,10 +136,11 @@ class StructKDTrainingArguments(TrainingArguments):
             raise ValueError(
                 f"`node_grid` must be an integer of at least 2 nodes a side, got {self.node_grid!r}."
             )
-        if self.teacher_image_size:
-            self.teacher_image_size = _positive_integers(
-                "teacher_image_size", self.teacher_image_size, lengths=(2,)
-            )
+        self.teacher_image_size = (
+            _positive_integers("teacher_image_size", self.teacher_image_size, lengths=(2,))
+            if self.teacher_image_size
+            else []
+        )
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"`{name}` must be one of {choices}, got {getattr(self, name)!r}.")
@@ -163,7 +165,8 @@ class StructKDTrainingArguments(TrainingArguments):
 
         Args:
             preset: "paper" (Liu et al. 2020), "official" (the authors' code) or "cirkd" (Yang et al. 2022).
-            **overrides: Any field; an explicit value wins over the preset's.
+            **overrides: Any field; an explicit value wins over the preset's. A `granularity` switches off the
+                preset's `node_grid`, which would take its place.
 
         Returns:
             The arguments. "official" multiplies its pixel-wise weight by the global batch size, because that
@@ -177,27 +180,41 @@ class StructKDTrainingArguments(TrainingArguments):
         return args
 
     def convert_preset(self, preset: str | None, *, given: Container[str]) -> None:
-        """Turn weights of a preset that depend on the batch size into ones that do not.
+        """Fit a preset's settings to the batch size and to the fields that the caller set.
 
         Args:
-            preset: Its name; None and every preset but "official" have nothing to convert.
+            preset: Its name; None leaves everything as it is.
             given: Names of the fields that the caller set and that stay as they are.
         """
         if preset == "official" and "pixel_weight" not in given:
             self.pixel_weight *= self.global_batch_size
+        if preset is not None and "granularity" in given and "node_grid" not in given:
+            self.node_grid = None
 
+
+_PUBLISHED: dict[str, Any] = {
+    "task_weight": 1.0,
+    "temperature": 1.0,
+    "granularity": [2],
+    "node_grid": None,
+    "connection_range": None,
+    "critic_optimizer": "adam",
+    "critic_learning_rate": 4e-4,
+    "critic_conditional": True,
+    "gradient_penalty_weight": 10.0,
+}
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "paper": {
+    "paper": _PUBLISHED
+    | {
         "pixel_weight": 10.0,
         "pairwise_weight": 10.0,
         "holistic_weight": 0.1,
-        "granularity": [2],
         "node_pooling": "mean",
         "critic_loss": "wgan-gp",
-        "gradient_penalty_weight": 10.0,
     },
-    "official": {
+    "official": _PUBLISHED
+    | {
         "pixel_weight": 10.0,
         "pairwise_weight": 0.5,
         "holistic_weight": 0.1,
@@ -206,19 +223,19 @@ PRESETS: dict[str, dict[str, Any]] = {
         "critic_loss": "wgan-gp",
         "critic_optimizer": "sgd",
         "critic_conditional": False,
-        "gradient_penalty_weight": 10.0,
     },
-    "cirkd": {
+    "cirkd": _PUBLISHED
+    | {
         "pixel_weight": 1.0,
         "pairwise_weight": 10.0,
         "holistic_weight": 0.001,
-        "granularity": [2],
         "node_pooling": "max",
         "critic_loss": "hinge",
         "critic_conditional": False,
         "gradient_penalty_weight": 0.0,
     },
 }
+"""What each published configuration sets; written out, so that no default of ours changes it."""
 
 SETTING_NAMES = tuple(
     name
@@ -242,7 +259,7 @@ def preset_settings(preset: str) -> dict[str, Any]:
     """
     if preset not in PRESETS:
         raise ValueError(f"`preset` must be one of {sorted(PRESETS)}, got {preset!r}.")
-    return dict(PRESETS[preset])
+    return copy.deepcopy(PRESETS[preset])
 
 
 def _check_number(name: str, value: float, *, minimum: float, exclusive: bool = False) -> None:

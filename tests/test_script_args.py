@@ -1,0 +1,251 @@
+"""Flags, a file, a preset and defaults: who wins, and that nothing misspelt goes unseen."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hf_structkd import StructKDTrainingArguments, load_segmentation_data
+from hf_structkd.script_args import ModelArguments, SegmentationDataArguments, parse_arguments
+
+TYPES = (ModelArguments, SegmentationDataArguments, StructKDTrainingArguments)
+CPU = ("--use_cpu", "--report_to", "none")
+PASSED_BY_THE_SCRIPT = {"normalization", "default_id2label", "seed"}
+
+
+def parse(*argv: object, **settings: Any) -> tuple[Any, ...]:
+    return parse_arguments(*TYPES, argv=[*map(str, argv), *CPU], **settings)
+
+
+def training(*argv: object, **settings: Any) -> StructKDTrainingArguments:
+    args = parse(*argv, **settings)[2]
+    assert isinstance(args, StructKDTrainingArguments)
+    return args
+
+
+def written(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+# ---- precedence ----
+
+
+def test_later_sources_win(tmp_path: Path) -> None:
+    """Dataclass, script, preset, file, flag; each field below is set by one source more than the last."""
+    file = written(tmp_path / "a.yaml", "preset: paper\npairwise_weight: 3\nholistic_weight: 4\n")
+    script = {
+        "critic_max_grad_norm": 5.0,
+        "pixel_weight": 5.0,
+        "pairwise_weight": 5.0,
+        "holistic_weight": 5.0,
+    }
+    args = training(file, "--holistic_weight", 7, defaults=script)
+    assert args.task_weight == 1.0
+    assert args.critic_max_grad_norm == 5.0
+    assert args.pixel_weight == 10.0
+    assert args.pairwise_weight == 3.0
+    assert args.holistic_weight == 7.0
+
+
+def test_a_flags_preset_wins_over_the_files(tmp_path: Path) -> None:
+    file = written(tmp_path / "a.yaml", "preset: paper\n")
+    assert training(file, "--preset", "cirkd").holistic_weight == 0.001
+
+
+def test_a_preset_is_not_mixed_with_the_scripts_defaults() -> None:
+    """A critic that is not the published one would run under the published name."""
+    script = {"connection_range": 9, "critic_optimizer": "sgd", "critic_conditional": False, "node_grid": 5}
+    args = training("--preset", "paper", defaults=script)
+    assert args.connection_range is None
+    assert args.critic_optimizer == "adam"
+    assert args.critic_conditional is True
+    assert args.node_grid is None
+
+
+def test_without_a_preset_the_weights_are_the_defaults() -> None:
+    assert training().structkd_settings() == StructKDTrainingArguments(use_cpu=True).structkd_settings()
+
+
+def test_the_command_line_is_read_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["script.py", "--pixel_weight", "2.5", *CPU])
+    assert parse_arguments(*TYPES)[2].pixel_weight == 2.5
+
+
+def test_an_unknown_preset_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"`preset` must be one of .*, got 'papers'"):
+        parse("--preset", "papers")
+
+
+@pytest.mark.parametrize("flag", ["--pixel_weight", "--pixel-weight", "--pixel_weight="])
+def test_officials_conversion_leaves_a_given_weight(flag: str) -> None:
+    """However it is spelt: a given 3 that trains as 24 cannot be noticed."""
+    argument = [f"{flag}3"] if flag.endswith("=") else [flag, 3]
+    args = training("--preset", "official", "--per_device_train_batch_size", 8, *argument)
+    assert args.pixel_weight == 3.0
+
+
+def test_officials_conversion_leaves_the_files_weight(tmp_path: Path) -> None:
+    file = written(tmp_path / "a.yaml", "preset: official\npixel_weight: 3\n")
+    assert training(file, "--per_device_train_batch_size", 8).pixel_weight == 3.0
+
+
+def test_officials_conversion_counts_the_global_batch() -> None:
+    args = training(
+        "--preset", "official", "--per_device_train_batch_size", 4, "--gradient_accumulation_steps", 2
+    )
+    assert args.pixel_weight == 80.0
+
+
+def test_a_given_granularity_wins_over_a_presets_node_grid() -> None:
+    assert training("--preset", "official", "--granularity", 4).node_grid is None
+    assert training("--preset", "official").node_grid == 3
+
+
+@pytest.mark.parametrize("flag", [("--prese", "paper"), ("--pixel_wei", 3)])
+def test_flags_are_not_abbreviated(flag: tuple[object, ...]) -> None:
+    """An abbreviated weight is not seen as given, and a preset would be parsed and not applied."""
+    with pytest.raises(ValueError, match=str(flag[0])):
+        parse(*flag)
+
+
+def test_types_may_be_any_dataclasses() -> None:
+    @dataclass
+    class Own:
+        number: int = field(default=1, metadata={"help": "A number."})
+
+    own, models = parse_arguments(Own, ModelArguments, argv=["--number", "4"])
+    assert own == Own(4)
+    assert models == ModelArguments()
+
+
+# ---- the file ----
+
+
+def test_a_number_that_yaml_reads_as_text_becomes_a_number(tmp_path: Path) -> None:
+    """YAML 1.1 wants a point in 2.0e-3: without it the learning rate would be a string."""
+    file = written(tmp_path / "a.yaml", "learning_rate: 2e-3\nscale: [5e-1, 2]\n")
+    _, data, args = parse(file)
+    assert args.learning_rate == 0.002
+    assert data.scale == [0.5, 2.0]
+
+
+def test_one_value_in_the_file_makes_a_list_as_on_the_command_line(tmp_path: Path) -> None:
+    file = written(tmp_path / "a.yaml", "granularity: 4\ncolor_jitter: 1\n")
+    _, data, args = parse(file)
+    assert args.granularity == [4]
+    assert data.color_jitter == [1]
+
+
+def test_text_where_a_number_belongs_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse(written(tmp_path / "a.yaml", "image_size: [wide, 3]\n"))
+    assert "invalid int value: 'wide'" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        parse(written(tmp_path / "b.yaml", "flip_probability: often\n"))
+    assert "invalid float value: 'often'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("text", "expected"), [("true", True), ("'yes'", True), ("'false'", False)])
+def test_truth_in_the_file(tmp_path: Path, text: str, expected: bool) -> None:
+    """`bool('false')` is True."""
+    file = written(tmp_path / "a.yaml", f"compare_baseline: {text}\ncritic_conditional: {text}\n")
+    models, _, args = parse(file)
+    assert models.compare_baseline is expected
+    assert args.critic_conditional is expected
+
+
+def test_a_json_file_is_read_too(tmp_path: Path) -> None:
+    """Tabs are allowed in JSON and not in YAML."""
+    content = json.dumps({"pixel_weight": 3, "image_size": [32, 48], "preset": "paper"}, indent="\t")
+    _, data, args = parse(written(tmp_path / "a.json", content))
+    assert args.pixel_weight == 3
+    assert args.pairwise_weight == 10.0
+    assert data.image_size == [32, 48]
+
+
+def test_an_empty_file_sets_nothing(tmp_path: Path) -> None:
+    models, data, args = parse(written(tmp_path / "a.yml", "# nothing yet\n"))
+    assert (models, data) == (ModelArguments(), SegmentationDataArguments())
+    assert args.pixel_weight == 1.0
+
+
+def test_an_unknown_key_names_the_nearest_option(tmp_path: Path) -> None:
+    """A misspelt weight would leave the default in place."""
+    file = written(tmp_path / "a.yaml", "pixel_wieght: 3\n")
+    with pytest.raises(ValueError, match=r"a\.yaml sets 'pixel_wieght', .* did you mean 'pixel_weight'\?"):
+        parse(file)
+
+
+def test_an_unknown_key_without_a_near_option_points_to_help(tmp_path: Path) -> None:
+    file = written(tmp_path / "a.yaml", "xyzzy_plugh: 3\n")
+    with pytest.raises(ValueError, match=r"sets 'xyzzy_plugh', which is no option; see --help for all\.$"):
+        parse(file)
+
+
+def test_a_key_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"sets 3, which is no option"):
+        parse(written(tmp_path / "a.yaml", "3: 4\n"))
+
+
+def test_a_scripts_unknown_default_is_refused() -> None:
+    """It would vanish, and the script would run with other settings than its author wrote."""
+    with pytest.raises(ValueError, match=r"`defaults` sets 'pixel_wieght', .* 'pixel_weight'"):
+        parse(defaults={"pixel_wieght": 3.0})
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"no file .*gone\.yaml; "):
+        parse(tmp_path / "gone.yaml")
+
+
+@pytest.mark.parametrize("text", ["- pixel_weight\n- 3\n", "pixel_weight\n", "3\n"])
+def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ValueError, match=r"a\.yaml must map option names to values, got a (list|str|int)"):
+        parse(written(tmp_path / "a.yaml", text))
+
+
+@pytest.mark.parametrize(("name", "text"), [("a.yaml", "a: [1\n"), ("a.json", "{'a': 1}")])
+def test_a_file_with_a_syntax_error_is_named(tmp_path: Path, name: str, text: str) -> None:
+    with pytest.raises(ValueError, match=rf"{name} is not valid (YAML|JSON): "):
+        parse(written(tmp_path / name, text))
+
+
+# ---- the fields ----
+
+
+def test_data_arguments_are_the_loaders_parameters() -> None:
+    """A script passes them all on: one that the loader lacks fails, one that it has cannot be set."""
+    parameters = inspect.signature(load_segmentation_data).parameters
+    assert {f.name for f in fields(SegmentationDataArguments)} == set(parameters) - PASSED_BY_THE_SCRIPT
+
+
+def test_data_arguments_have_the_loaders_defaults() -> None:
+    """Real data is trained on larger crops than the embedded scenes; all else is the same."""
+    parameters = inspect.signature(load_segmentation_data).parameters
+    for name, value in asdict(SegmentationDataArguments()).items():
+        if name == "image_size":
+            assert value == [512, 512]
+            continue
+        default = parameters[name].default
+        assert value == (list(default) if isinstance(default, tuple) else default), name
+
+
+@pytest.mark.parametrize("kind", [ModelArguments, SegmentationDataArguments])
+def test_every_field_has_a_help_text(kind: type) -> None:
+    assert all(f.metadata["help"].endswith(".") for f in fields(kind))
+
+
+def test_help_renders(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        parse("--help")
+    rendered = capsys.readouterr().out
+    assert "--preset {cirkd,official,paper}" in rendered
+    for kind in TYPES[:2]:
+        for one in fields(kind):
+            assert f"--{one.name}" in rendered
