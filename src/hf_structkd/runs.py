@@ -21,10 +21,7 @@ def train_and_evaluate(trainer: StructKDTrainer) -> dict[str, float]:
     Returns:
         What `evaluate()` returned.
     """
-    resume: str | bool | None = trainer.args.resume_from_checkpoint
-    if isinstance(resume, str) and resume.lower() in ("true", "false"):
-        resume = resume.lower() == "true"
-    result = trainer.train(resume_from_checkpoint=resume)
+    result = trainer.train(resume_from_checkpoint=_resumption(trainer.args))
     trainer.save_model()
     trainer.save_state()
     trainer.log_metrics("train", result.metrics)
@@ -42,21 +39,32 @@ def alone_arguments(
 
     Args:
         args: Of the distilled run; left as they are.
-        folder: Where to write; None is `alone` inside the distilled run's folder.
+        folder: Where to write; None is `alone` inside the distilled run's folder. If the distilled run is to
+            be resumed, so is this one, from its own last checkpoint in there if it has one.
+
+    Raises:
+        ValueError: If the task's weight is 0, so that nothing would be left to train on.
     """
+    if args.task_weight == 0:
+        raise ValueError(
+            "`task_weight` is 0, so that the student alone would have nothing to learn from; set it above 0, "
+            "or leave `--compare_baseline` out."
+        )
     alone = copy.deepcopy(args)
     for term in TERMS:
         if term != "task":
             setattr(alone, f"{term}_weight", 0.0)
     alone.output_dir = folder or str(Path(str(args.output_dir)) / "alone")
     alone.push_to_hub = False
+    resume = _resumption(args) and Path(alone.output_dir).is_dir()
+    alone.resume_from_checkpoint = get_last_checkpoint(alone.output_dir) if resume else None
     return alone
 
 
 def refuse_used_folder(args: StructKDTrainingArguments) -> None:
     """Raise `ValueError` if `output_dir` holds checkpoints, which this run would rotate away."""
     folder = str(args.output_dir)
-    if args.resume_from_checkpoint or not Path(folder).is_dir():
+    if _resumption(args) or not Path(folder).is_dir():
         return
     last = get_last_checkpoint(folder)
     if last is not None:
@@ -64,3 +72,11 @@ def refuse_used_folder(args: StructKDTrainingArguments) -> None:
             f"`output_dir` {folder} already holds {Path(last).name}; continue it with "
             "`--resume_from_checkpoint true`, or choose another folder."
         )
+
+
+def _resumption(args: StructKDTrainingArguments) -> str | bool | None:
+    """What `Trainer.train` takes: a flag's "true" and "false" are no paths."""
+    resume: str | bool | None = args.resume_from_checkpoint
+    if isinstance(resume, str) and resume.lower() in ("true", "false"):
+        return resume.lower() == "true"
+    return resume

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..alignment import resize_map
 from ..normalization import ImageNormalization
+from ..tasks import SegmentationTask
 from ..trainer import StructKDTrainer
 from .comparison import ComparisonRow, comparison_table, count_parameters, milliseconds_per_image
 from .curves import plot_curves
@@ -37,7 +38,13 @@ def write_segmentation_report(
 
     Returns:
         The Markdown table teacher / alone / distilled: mean IoU, share of the gap, parameters, ms an image.
+
+    Raises:
+        TypeError: If the trainer's task is another.
     """
+    task = trainer.task
+    if not isinstance(task, SegmentationTask):
+        raise TypeError(f"`trainer` must train a segmentation model, got one for {task.name}.")
     teacher_scores = trainer.evaluate_teacher() if trainer.teacher is not None else None
     name = "distilled" if trainer.teacher is not None else "student"
     batch = collate_first(trainer)
@@ -55,8 +62,8 @@ def write_segmentation_report(
     plot_segmentation_predictions(
         _prediction_rows(trainer, alone, batch, name),
         folder / "predictions.png",
-        class_names=list(trainer.task.id2label.values()),
-        ignore_index=trainer.task.ignore_index,
+        class_names=list(task.id2label.values()),
+        ignore_index=task.ignore_index,
     )
     return comparison_table(rows, metric="mean_iou", metric_label="mean IoU")
 
@@ -84,7 +91,10 @@ def _prediction_rows(
     for label, run in (("alone", alone), (name, trainer)):
         if run is not None:
             logits[label] = run.model.eval()(pixel_values=images).logits
-    normalization = ImageNormalization.from_image_processor(trainer.processing_class)
+    processor = trainer.processing_class
+    normalization = (
+        ImageNormalization() if processor is None else ImageNormalization.from_image_processor(processor)
+    )
     colours = normalization.denormalize(images).clamp(0, 1)
     rows = []
     for i, label_map in enumerate(batch["labels"]):

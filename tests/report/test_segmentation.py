@@ -1,0 +1,145 @@
+"""A finished run leaves its figures and one table with a row for each model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+
+from hf_structkd import StructKDTrainer, StructKDTrainingArguments
+from hf_structkd.data import SegmentationData, load_segmentation_data
+from hf_structkd.normalization import ImageNormalization
+from hf_structkd.report import write_segmentation_report
+from hf_structkd.report.segmentation import collate_first
+from hf_structkd.runs import alone_arguments
+from hf_structkd.tasks import SegmentationTask
+from tests.tiny_models import tiny_segmentation_model
+
+SIZE = (64, 64)
+
+
+@pytest.fixture(scope="module")
+def scenes() -> SegmentationData:
+    normalization = ImageNormalization.from_image_processor(SegmentationTask.image_processor(SIZE))
+    return load_segmentation_data(
+        None, image_size=SIZE, max_train_samples=4, max_eval_samples=2, normalization=normalization
+    )
+
+
+def trained(
+    folder: Path, data: SegmentationData, *, alone: bool = False, **settings: Any
+) -> tuple[StructKDTrainer, dict[str, float]]:
+    """A student after one step, and its scores."""
+    args = StructKDTrainingArguments(
+        output_dir=str(folder),
+        max_steps=1,
+        logging_steps=1,
+        per_device_train_batch_size=2,
+        per_device_eval_batch_size=2,
+        save_strategy="no",
+        report_to="none",
+        use_cpu=True,
+        disable_tqdm=True,
+        dataloader_pin_memory=False,
+    )
+    processor = SegmentationTask.image_processor(SIZE)
+    trainer = StructKDTrainer(
+        tiny_segmentation_model("segformer", id2label=data.id2label),
+        None if alone else tiny_segmentation_model("mobilevit", id2label=data.id2label, seed=1),
+        alone_arguments(args) if alone else args,
+        **{
+            "processing_class": processor,
+            "teacher_processing_class": processor,
+            "train_dataset": data.train,
+            "eval_dataset": data.validation,
+            **settings,
+        },
+    )
+    trainer.train()
+    return trainer, trainer.evaluate()
+
+
+def cells(table: str) -> list[list[str]]:
+    lines = [line for line in table.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if "---" not in line]
+
+
+def check_picture(path: Path) -> None:
+    with PIL.Image.open(path) as picture:
+        assert picture.format == "PNG"
+        assert np.asarray(picture.convert("L")).std() > 5
+
+
+def test_a_distilled_run_with_its_baseline(tmp_path: Path, scenes: SegmentationData) -> None:
+    alone, alone_metrics = trained(tmp_path, scenes, alone=True)
+    trainer, metrics = trained(tmp_path, scenes)
+    weights = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    table = write_segmentation_report(trainer, metrics, alone=alone, alone_metrics=alone_metrics)
+    header, *rows = cells(table)
+    assert [row[0] for row in rows] == ["teacher", "alone", "distilled"]
+    assert header[:2] == ["model", "mean IoU (higher is better)"]
+    assert header[-2:] == ["parameters", "ms an image"]
+    scores = trainer.evaluate_teacher()["mean_iou"], alone_metrics["eval_mean_iou"], metrics["eval_mean_iou"]
+    for row, score in zip(rows, scores, strict=True):
+        assert float(row[1]) == pytest.approx(score, abs=5e-4)
+    check_picture(tmp_path / "figures" / "curves.png")
+    check_picture(tmp_path / "figures" / "predictions.png")
+    assert not (tmp_path / "alone" / "figures").exists()
+    assert all(torch.equal(value, trainer.model.state_dict()[name]) for name, value in weights.items())
+
+
+def test_a_distilled_run_without_a_baseline(tmp_path: Path, scenes: SegmentationData) -> None:
+    trainer, metrics = trained(tmp_path, scenes)
+    header, *rows = cells(write_segmentation_report(trainer, metrics))
+    assert [row[0] for row in rows] == ["teacher", "distilled"]
+    assert "share of the gap closed" not in header
+    check_picture(tmp_path / "figures" / "curves.png")
+    check_picture(tmp_path / "figures" / "predictions.png")
+
+
+def test_a_student_without_a_teacher_or_an_image_processor(tmp_path: Path, scenes: SegmentationData) -> None:
+    """A report that fails after hours of training takes the table with it."""
+    trainer, metrics = trained(tmp_path, scenes, alone=True, processing_class=None)
+    _, *rows = cells(write_segmentation_report(trainer, metrics))
+    assert [row[0] for row in rows] == ["student"]
+    check_picture(tmp_path / "alone" / "figures" / "predictions.png")
+
+
+def test_another_task_is_refused(tmp_path: Path, scenes: SegmentationData) -> None:
+    trainer, metrics = trained(tmp_path, scenes, alone=True)
+    trainer.task = SimpleNamespace(name="depth-estimation")
+    with pytest.raises(TypeError, match=r"`trainer` must train a segmentation .*, got one for depth-est"):
+        write_segmentation_report(trainer, metrics)
+
+
+def test_pictures_are_spread_over_the_evaluation_set(tmp_path: Path, scenes: SegmentationData) -> None:
+    """The first four of a video are one picture."""
+
+    class Numbered:
+        def __len__(self) -> int:
+            return 100
+
+        def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+            return {"pixel_values": torch.full((3, 8, 8), float(index)), "labels": torch.zeros(8, 8).long()}
+
+    trainer, _ = trained(tmp_path, scenes, alone=True)
+    trainer.eval_dataset = Numbered()
+    assert collate_first(trainer)["pixel_values"][:, 0, 0, 0].tolist() == [0, 33, 66, 99]
+
+
+def test_a_stream_shows_its_first_rows(tmp_path: Path) -> None:
+    data = load_segmentation_data(
+        None,
+        image_size=SIZE,
+        max_train_samples=2,
+        max_eval_samples=2,
+        normalization=ImageNormalization(),
+        streaming=True,
+    )
+    trainer, _ = trained(tmp_path, data, alone=True)
+    assert collate_first(trainer)["pixel_values"].shape == (2, 3, *SIZE)

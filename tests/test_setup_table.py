@@ -1,0 +1,155 @@
+"""The table before the first step says what is compared, with which weights and at what cost."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, cast
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hf_structkd import Critic, pairwise_distillation_loss
+from hf_structkd.criterion import Criterion
+from hf_structkd.features import FeatureCapture
+from hf_structkd.losses import pairwise
+from hf_structkd.setup_table import setup_table
+from hf_structkd.tasks import SegmentationTask, Task
+from hf_structkd.teacher import run_model
+from tests.tiny_models import tiny_segmentation_model
+
+WEIGHTS = {"task": 1.0, "pixel": 0.5, "pairwise": 10.0, "holistic": 0.0}
+SIZE = (64, 96)
+
+
+def table(
+    *,
+    student: str = "segformer",
+    teacher: str = "mobilevit",
+    images: int = 2,
+    weights: dict[str, float] = WEIGHTS,
+    critic: nn.Module | None = None,
+    **settings: Any,
+) -> str:
+    """The table of two tiny models, of which each has answered one image."""
+    batch = {
+        "pixel_values": torch.randn(images, 3, *SIZE),
+        "labels": torch.zeros(images, *SIZE, dtype=torch.long),
+    }
+    terms = {name for name, weight in weights.items() if weight > 0}
+    models = tiny_segmentation_model(student), tiny_segmentation_model(teacher)
+    task = SegmentationTask(models[0].config, models[1].config)
+    sides = []
+    with torch.no_grad():
+        for model in models:
+            one = batch["pixel_values"][:1]
+            capture = FeatureCapture.before_classifier(model, one) if "pairwise" in terms else None
+            sides.append((model, run_model(model, one, capture), capture))
+    return setup_table(
+        task=task,
+        criterion=Criterion(task, terms, **settings),
+        weights=weights,
+        batch=batch,
+        student=sides[0],
+        teacher=sides[1],
+        critic=critic,
+    )
+
+
+def row(text: str, name: str) -> str:
+    (line,) = [line for line in text.splitlines() if line[:14].strip() == name]
+    return line[14:].strip()
+
+
+def megabytes(text: str) -> float:
+    found = re.search(r"about ([\d.]+) MiB", row(text, "extra memory"))
+    assert found is not None
+    return float(found[1])
+
+
+def test_both_models_stand_side_by_side() -> None:
+    text = table()
+    assert row(text, "model").split() == [
+        "SegformerForSemanticSegmentation",
+        "MobileViTForSemanticSegmentation",
+    ]
+    assert row(text, "parameters").split() == ["0.02", "M", "0.04", "M"]
+    assert re.split(r"\s{2,}", row(text, "output")) == ["7 × 16 × 24", "7 × 8 × 12"]
+
+
+def test_features_are_named_with_their_shapes() -> None:
+    """A wrong layer is seen here or nowhere."""
+    text = table()
+    assert re.split(r"\s{2,}", row(text, "feature")) == [
+        "input of decode_head.classifier, before decode_head.dropout",
+        "input of segmentation_head.classifier.convolution, before segmentation_head.aspp.dropout",
+    ]
+    assert re.split(r"\s{2,}", row(text, "feature map")) == ["12 × 16 × 24", "12 × 8 × 12"]
+
+
+def test_columns_are_aligned_and_lines_ruled() -> None:
+    """A long layer name must not run into the teacher's."""
+    lines = table(student="mobilevit", teacher="mobilenet_v2").splitlines()
+    header, model = lines[1], lines[2]
+    assert header.index("teacher") == model.index("MobileNetV2ForSemanticSegmentation")
+    assert header.index("student") == model.index("MobileViTForSemanticSegmentation")
+    assert set(lines[0]) == set(lines[-1]) == {"─"}
+    assert len(lines[0]) == max(map(len, lines))
+
+
+def test_terms_stand_with_their_weights_and_those_that_are_off_do_not() -> None:
+    assert row(table(), "terms") == "1 × task, 0.5 × pixel, 10 × pairwise"
+
+
+def test_features_are_left_out_where_the_pairwise_term_is_off() -> None:
+    text = table(weights={**WEIGHTS, "pairwise": 0.0})
+    assert "feature" not in text
+    assert "nodes" not in text
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"granularity": (1, 3)},
+        {"granularity": (3, 5)},
+        {"node_grid": 3},
+        {"node_grid": 5, "connection_range": 9},
+        {"connection_range": 25, "granularity": (1, 1)},
+    ],
+)
+def test_nodes_are_those_of_the_loss(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted apart from the loss, the table could say what is not done."""
+    found = re.search(
+        r"(\d+) × (\d+) of the 8 × 12 map, each compared with (\w+)", row(table(**settings), "nodes")
+    )
+    assert found is not None
+    criterion = Criterion(cast(Task, None), ("pairwise",), **settings)
+    assert (int(found[1]), int(found[2])) == nodes_of_the_loss(criterion.node_size(8, 12), monkeypatch)
+    assert found[3] == str(settings.get("connection_range", "all"))
+
+
+def nodes_of_the_loss(granularity: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
+    """Rows and columns of the nodes that the loss itself makes of an 8 × 12 map."""
+    seen: list[tuple[int, int]] = []
+    original = pairwise._unit_nodes
+
+    def spy(*args: Any) -> tuple[Tensor, Tensor]:
+        nodes, valid = original(*args)
+        seen.append((nodes.shape[2], nodes.shape[3]))
+        return nodes, valid
+
+    monkeypatch.setattr(pairwise, "_unit_nodes", spy)
+    pairwise_distillation_loss(torch.randn(1, 2, 8, 12), torch.randn(1, 3, 8, 12), granularity=granularity)
+    return seen[0]
+
+
+def test_memory_grows_with_the_batch_and_with_the_critic() -> None:
+    small, large = megabytes(table(images=2)), megabytes(table(images=128))
+    assert large > small
+    critic = Critic(7, image_channels=3)
+    weights = {**WEIGHTS, "holistic": 0.1}
+    with_critic = megabytes(table(weights=weights, critic=critic))
+    # Weights, gradient and two moments, 4 bytes each; the maps of two small images are below the rounding.
+    parameters = sum(p.numel() for p in critic.parameters())
+    assert with_critic - small == pytest.approx(16 * parameters / 2**20, abs=1)
