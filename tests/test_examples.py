@@ -1,0 +1,182 @@
+"""The examples as a user starts them, in processes of their own, on data made here."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import AutoModelForSemanticSegmentation, pipeline
+
+from hf_structkd.data.scenes import load_scenes
+
+from .tiny_models import tiny_segmentation_model
+
+ROOT = Path(__file__).parents[1]
+NAMES = {0: "floor", 1: "wall", 2: "thing"}
+
+
+def launch(*command: str, cwd: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HOME": str(cwd / "hf")}
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=280)
+    assert not check or done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return done
+
+
+def accelerate(*arguments: str, cwd: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+    flags = (
+        "--num_processes",
+        "1",
+        "--num_machines",
+        "1",
+        "--mixed_precision",
+        "no",
+        "--dynamo_backend",
+        "no",
+    )
+    program = (sys.executable, "-m", "accelerate.commands.launch", *flags)
+    return launch(*program, str(ROOT / "examples" / "run_seg_distill.py"), *arguments, cwd=cwd, check=check)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset on disk, a teacher with its processor, and a student that is only a configuration."""
+    root = tmp_path_factory.mktemp("user")
+    scenes = load_scenes(num_train=6, num_validation=3, height=64, width=64)
+
+    def coarse(row: dict[str, Any]) -> dict[str, Any]:
+        return {"image": row["image"], "label": Image.fromarray(np.minimum(np.array(row["label"]), 2))}
+
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Image()})
+    split = {
+        name: datasets.Dataset.from_list([coarse(row) for row in rows], features=features)
+        for name, rows in scenes.items()
+    }
+    datasets.DatasetDict(split).save_to_disk(str(root / "data"))
+    (root / "data" / "id2label.json").write_text(json.dumps(NAMES))
+    tiny_segmentation_model("mobilenet_v2", id2label=NAMES, seed=1).save_pretrained(root / "teacher")
+    processor = {
+        "image_processor_type": "MobileNetV2ImageProcessor",
+        "do_normalize": True,
+        "do_rescale": True,
+        "image_mean": [0.5] * 3,
+        "image_std": [0.5] * 3,
+        "rescale_factor": 1 / 255,
+    }
+    (root / "teacher" / "preprocessor_config.json").write_text(json.dumps(processor))
+    tiny_segmentation_model("segformer", id2label=NAMES).config.save_pretrained(root / "student")
+    return root
+
+
+COMMON = (
+    *("--dataset_name", "data", "--teacher_model_name_or_path", "teacher", "--image_size", "64", "64"),
+    *("--student_model_name_or_path", "student", "--max_steps", "2", "--per_device_train_batch_size", "2"),
+    *("--logging_steps", "1", "--save_strategy", "no", "--use_cpu", "--dataloader_pin_memory", "false"),
+)
+
+
+def test_a_student_is_distilled_compared_saved_and_read_by_a_pipeline(folder: Path) -> None:
+    """Else the README's first command is not how the library is used."""
+    printed = accelerate(*COMMON, "--output_dir", "out", "--compare_baseline", cwd=folder).stdout
+    table = [line for line in printed.splitlines() if line.startswith("| ")]
+    assert [line.split("|")[1].strip() for line in table[2:]] == ["teacher", "alone", "distilled"]
+    results = json.loads((folder / "out" / "all_results.json").read_text())
+    wanted = ("eval_mean_iou", "eval_mean_accuracy", "eval_overall_accuracy", "train_runtime")
+    assert all(np.isfinite(results[name]) for name in wanted)
+    assert (folder / "out" / "alone" / "all_results.json").is_file()
+    for figure in ("curves.png", "predictions.png"):
+        assert Image.open(folder / "out" / "figures" / figure).width > 400
+    segments = pipeline("image-segmentation", model=str(folder / "out"))(Image.new("RGB", (100, 80)))
+    assert {segment["label"] for segment in segments} <= set(NAMES.values())
+    assert all(segment["mask"].size == (100, 80) for segment in segments)
+    assert AutoModelForSemanticSegmentation.from_pretrained(folder / "out").config.id2label == NAMES
+
+
+def test_the_baseline_is_the_run_that_nobody_distilled(folder: Path) -> None:
+    """Else alone and distilled differ in more than the teacher: seed, order or budget."""
+    accelerate(*COMMON, "--output_dir", "pair", "--compare_baseline", cwd=folder)
+    off = [flag for term in ("pixel", "pairwise", "holistic") for flag in (f"--{term}_weight", "0")]
+    accelerate(*COMMON, "--output_dir", "single", *off, cwd=folder)
+    one, other = (
+        AutoModelForSemanticSegmentation.from_pretrained(folder / path).state_dict()
+        for path in ("pair/alone", "single")
+    )
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_yaml_file_and_a_preset_set_what_flags_do_not(folder: Path) -> None:
+    (folder / "run.yaml").write_text(
+        "pixel_weight: 3.5\npairwise_weight: 2.5\npreset: cirkd\nlearning_rate: 1e-4\n"
+    )
+    printed = accelerate(
+        "run.yaml", *COMMON, "--pairwise_weight", "4.5", "--output_dir", "yaml", cwd=folder
+    ).stdout
+    assert "3.5 × pixel, 4.5 × pairwise, 0.001 × holistic" in printed
+
+
+def test_a_folder_with_checkpoints_is_continued_only_when_asked(folder: Path) -> None:
+    """Else a second start rotates away what the first one saved."""
+    saving = (
+        *COMMON[: COMMON.index("--save_strategy")],
+        "--save_strategy",
+        "steps",
+        "--save_steps",
+        "1",
+        "--use_cpu",
+    )
+    accelerate(*saving, "--output_dir", "again", cwd=folder)
+    refused = accelerate(*saving, "--output_dir", "again", cwd=folder, check=False)
+    assert refused.returncode != 0
+    assert "already holds checkpoint-2" in refused.stderr
+    accelerate(*saving, "--output_dir", "again", "--resume_from_checkpoint", "true", cwd=folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (
+            ("--label_column", "mask"),
+            "`label_column` must be a column of the dataset, got 'mask'; it has: image, label",
+        ),
+        (("--validation_split", "val"), "got 'val'; it has: train, validation"),
+        (("--pixel_weight", "-1"), "`pixel_weight` must be a finite number at least 0, got -1.0"),
+        (("--connection_range", "8"), "`connection_range` must be"),
+        (("--granularity", "99"), "`granularity`"),
+        (("--temperature", "0"), "`temperature` must be finite and above 0"),
+    ],
+    ids=lambda value: value[0].lstrip("-") if isinstance(value, tuple) else "",
+)
+def test_a_mistake_ends_in_one_sentence(folder: Path, change: tuple[str, str], sentence: str) -> None:
+    done = accelerate(*COMMON, "--output_dir", "mistake", *change, cwd=folder, check=False)
+    assert done.returncode != 0
+    assert sentence in done.stderr
+
+
+def test_a_teacher_is_trained_by_the_script(folder: Path) -> None:
+    arguments = [a for a in COMMON if a not in ("--teacher_model_name_or_path", "teacher")]
+    script = str(ROOT / "scripts" / "train_teacher.py")
+    launch(sys.executable, script, *arguments, "--output_dir", "made", cwd=folder)
+    assert (folder / "made" / "preprocessor_config.json").is_file()
+    assert AutoModelForSemanticSegmentation.from_pretrained(folder / "made").config.id2label == NAMES
+
+
+def test_the_losses_work_in_a_loop_of_ones_own(folder: Path) -> None:
+    printed = launch(sys.executable, str(ROOT / "examples" / "custom_loss_loop.py"), cwd=folder).stdout
+    totals = [float(line.split("total ")[1].split(",")[0]) for line in printed.splitlines()]
+    assert len(totals) == 10
+    assert totals[-1] < totals[0]
+
+
+def test_every_example_is_short_and_stands_in_the_readme() -> None:
+    listed = (ROOT / "examples" / "README.md").read_text()
+    for script in (ROOT / "examples").glob("*.py"):
+        assert len(script.read_text().splitlines()) <= 150, script
+        assert script.name in listed
