@@ -112,8 +112,13 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     alone = train(alone_arguments(args), with_teacher=False) if models.compare_baseline else (None, None)
     trainer, metrics = train(args, with_teacher=True)
+    scores = trainer.evaluate_teacher() if trainer.teacher is not None else None
     if trainer.is_world_process_zero():
-        print(write_segmentation_report(trainer, metrics, alone=alone[0], alone_metrics=alone[1]))
+        print(
+            write_segmentation_report(
+                trainer, metrics, teacher_metrics=scores, alone=alone[0], alone_metrics=alone[1]
+            )
+        )
         print(f"\nThe student, its metrics and figures are in {args.output_dir}.")
 
 

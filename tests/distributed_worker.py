@@ -32,11 +32,12 @@ def main() -> None:
     trainer = make_trainer(case, args, rows=16)
     trainer.train()
     metrics = trainer.evaluate()
+    teacher_metrics = trainer.evaluate_teacher()
     # Every process writes: that they agree is part of what is tested.
     rank = args.process_index
     torch.save(state_of(trainer), Path(folder) / f"state-{rank}.pt")
     logs = [log for log in trainer.state.log_history if "loss" in log]
-    facts = {"world_size": args.world_size, "logs": logs, "metrics": metrics}
+    facts = {"world_size": args.world_size, "logs": logs, "metrics": metrics, "teacher": teacher_metrics}
     (Path(folder) / f"facts-{rank}.json").write_text(json.dumps(facts))
 
 

@@ -53,3 +53,4 @@ def test_two_processes_are_one_with_the_same_global_batch(
             assert split[name] == pytest.approx(whole[name], rel=1e-3, abs=1e-5), name
     # Four rows in batches of three over two processes: two are padding, and must not count.
     assert two[0]["metrics"][case.metric] == pytest.approx(one[0]["metrics"][case.metric], abs=1e-6)
+    assert two[0]["teacher"] == pytest.approx(one[0]["teacher"], abs=1e-6, nan_ok=True)

@@ -25,14 +25,18 @@ def write_segmentation_report(
     trainer: StructKDTrainer,
     metrics: Mapping[str, float],
     *,
+    teacher_metrics: Mapping[str, float] | None = None,
     alone: StructKDTrainer | None = None,
     alone_metrics: Mapping[str, float] | None = None,
 ) -> str:
     """Write `figures/curves.png` and `figures/predictions.png` and return the comparison table.
 
+    One process does it for all: nothing in here waits for another.
+
     Args:
         trainer: The distilled student's trainer, after training.
         metrics: What its `evaluate()` returned.
+        teacher_metrics: What its `evaluate_teacher()` returned, where there is a teacher.
         alone: The trainer of the same student without a teacher, where there is one.
         alone_metrics: What that one's `evaluate()` returned.
 
@@ -45,19 +49,18 @@ def write_segmentation_report(
     task = trainer.task
     if not isinstance(task, SegmentationTask):
         raise TypeError(f"`trainer` must train a segmentation model, got one for {task.name}.")
-    teacher_scores = trainer.evaluate_teacher() if trainer.teacher is not None else None
     name = "distilled" if trainer.teacher is not None else "student"
     batch = collate_first(trainer)
     rows, histories = [], {}
-    if trainer.teacher is not None and teacher_scores is not None:
+    if trainer.teacher is not None and teacher_metrics is not None:
         images = trainer.teacher.images(batch["pixel_values"][:1])
-        rows.append(_row("teacher", teacher_scores["mean_iou"], trainer.teacher.model, images))
+        rows.append(_row("teacher", teacher_metrics["mean_iou"], trainer.teacher.model, images))
     for label, run, scores in (("alone", alone, alone_metrics), (name, trainer, metrics)):
         if run is not None and scores is not None:
             rows.append(_row(label, scores["eval_mean_iou"], run.model, batch["pixel_values"][:1]))
             histories[label] = run.state.log_history
     folder = Path(str(trainer.args.output_dir)) / "figures"
-    reference = {"teacher": teacher_scores["mean_iou"]} if teacher_scores else None
+    reference = {"teacher": teacher_metrics["mean_iou"]} if teacher_metrics else None
     plot_curves(dict(reversed(histories.items())), folder / "curves.png", reference=reference)
     plot_segmentation_predictions(
         _prediction_rows(trainer, alone, batch, name),
