@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def test_alone_differs_in_the_distillation_and_the_folder_only(tmp_path: Path) -
 def test_the_original_is_left_as_it_is(tmp_path: Path) -> None:
     """The distilled run comes after and would train without a teacher."""
     args = arguments(tmp_path, critic_loss="wgan-gp")
-    before = args.to_dict()
+    before = copy.deepcopy(args.to_dict())
     alone = alone_arguments(args)
     alone.granularity.append(9)
     assert args.to_dict() == before

@@ -179,5 +179,6 @@ def _average_gradients(parameters: list[torch.nn.Parameter]) -> None:
     flat = torch.cat([gradient.flatten() for gradient in gradients])
     distributed.all_reduce(flat)
     flat /= _world_size()
-    for gradient, averaged in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+    sizes = [gradient.numel() for gradient in gradients]
+    for gradient, averaged in zip(gradients, torch.split(flat, sizes), strict=True):
         gradient.copy_(averaged.view_as(gradient))

@@ -84,8 +84,8 @@ class FrozenTeacher:
             ) from error
         if not bool(torch.isfinite(prediction).all()):
             raise ValueError(
-                f"`teacher_model` {self._name} gave outputs that are not finite on the first batch; check its "
-                "weights, its dtype (half precision overflows) and its image processor."
+                f"`teacher_model` {self._name} gave outputs that are not finite on the first batch; check "
+                "its weights, its dtype (half precision overflows) and its image processor."
             )
 
     def drop_capture(self) -> None:

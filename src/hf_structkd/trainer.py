@@ -70,6 +70,7 @@ class StructKDTrainer(Trainer):
     """
 
     args: StructKDTrainingArguments
+    compute_metrics: Any
     # The loss is a mean over the micro-batch: the Trainer must divide it by the number of micro-steps.
     loss_is_scaled_for_ga = False
 
@@ -466,4 +467,5 @@ def _load_teacher(teacher: PreTrainedModel | str | Path | None, task: type[Task]
 def _last_checkpoint(output_dir: str | None) -> str | None:
     if output_dir is None or not Path(output_dir).is_dir():
         return None
-    return get_last_checkpoint(output_dir)
+    last: str | None = get_last_checkpoint(output_dir)
+    return last

@@ -18,7 +18,7 @@ TERMS = ("task", "pixel", "pairwise", "holistic")
 
 
 @dataclass
-class StructKDTrainingArguments(TrainingArguments):  # type: ignore[misc]
+class StructKDTrainingArguments(TrainingArguments):
     """`transformers.TrainingArguments` plus the settings of structured knowledge distillation.
 
     The total is `task_weight * task + pixel_weight * pixel + pairwise_weight * pairwise +

@@ -208,6 +208,19 @@ def test_a_stream_gives_the_iterable_class_and_the_same_rows_in_the_same_epoch(t
     assert len(set(runs[0])) == 6
 
 
+def test_a_stream_is_shuffled_anew_in_every_epoch(tmp_path: Path) -> None:
+    """In the files' order, a batch holds the frames of one video."""
+    off = {"scale": (1, 1), "base_size": (12, 16), "flip_probability": 0.0, "color_jitter": (0, 0, 0, 0)}
+    data = load(saved(tmp_path), streaming=True, shuffle_buffer_size=6, **off)
+    orders = []
+    for epoch in range(3):
+        data.train.set_epoch(epoch)
+        orders.append([content(row) for row in data.train])
+    stored = load(str(tmp_path), **off).train
+    assert all(sorted(order) == sorted(content(row) for row in stored) for order in orders)
+    assert len({tuple(order) for order in orders}) == 3
+
+
 # ---- class names ----
 
 

@@ -110,8 +110,9 @@ def test_a_batch_without_a_labelled_pixel_has_loss_zero_and_no_gradient(as_list:
     assert (logits.grad == 0).all()
 
 
-def test_task_loss_is_computed_in_single_precision() -> None:
-    logits, labels = torch.randn(2, 3, 4, 6).bfloat16(), labels_with_ignored(2, 8, 12)
+@pytest.mark.parametrize("size", [(8, 12), (4, 6)])
+def test_task_loss_is_computed_in_single_precision(size: tuple[int, int]) -> None:
+    logits, labels = torch.randn(2, 3, 4, 6).bfloat16(), labels_with_ignored(2, *size)
     loss = SegmentationTask(config(STUDENT_NAMES)).task_loss(forward(logits).output, {"labels": labels})
     assert loss.dtype == torch.float32
     assert loss.item() == pytest.approx(naive_cross_entropy(logits.float(), list(labels)), rel=1e-5)

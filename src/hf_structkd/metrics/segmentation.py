@@ -152,7 +152,7 @@ def scores_from_confusion(
     }
 
 
-class MeanIoU(evaluate.Metric):  # type: ignore[misc]
+class MeanIoU(evaluate.Metric):
     """Mean intersection over union as a streaming `evaluate.Metric`.
 
     It keeps one K x K matrix whatever the number of images, writes no file, downloads nothing, and forgets
