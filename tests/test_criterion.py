@@ -128,3 +128,9 @@ def test_a_node_grid_replaces_the_granularity() -> None:
     pair = task.pairs[0]
     by_hand = pairwise_distillation_loss(pair.student, pair.teacher, granularity=(2, 3))
     torch.testing.assert_close(value, by_hand)
+
+
+def test_an_unknown_term_is_refused() -> None:
+    """Else a misspelt term is left out of the loss in silence."""
+    with pytest.raises(ValueError, match="`terms` must be among task, pixel, pairwise, holistic, got pixle"):
+        Criterion(cast(Task, CountingTask()), ("task", "pixle"))

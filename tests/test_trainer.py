@@ -12,7 +12,7 @@ import torch
 from transformers import Trainer, TrainingArguments
 
 from hf_structkd import StructKDTrainer
-from hf_structkd.training_args import TERMS
+from hf_structkd.terms import TERMS
 
 from .cases import (
     ALONE,

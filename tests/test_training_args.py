@@ -13,7 +13,8 @@ import pytest
 from transformers import HfArgumentParser, TrainingArguments
 
 from hf_structkd import StructKDTrainingArguments
-from hf_structkd.training_args import PRESETS, SETTING_NAMES, TERMS, preset_settings
+from hf_structkd.terms import TERMS
+from hf_structkd.training_args import PRESETS, SETTING_NAMES, preset_settings
 
 OVERRIDDEN = ("remove_unused_columns", "batch_eval_metrics")
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .losses import pairwise_distillation_loss
 from .tasks import Batch, FeaturePair, Forward, Task
+from .terms import TERMS
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,12 @@ class Criterion:
     node_grid: int | None = None
     connection_range: int | None = None
     node_pooling: Literal["mean", "max"] = "mean"
+
+    def __post_init__(self) -> None:
+        """Refuse a term that nobody computes: it would be left out in silence."""
+        unknown = sorted(set(self.terms) - set(TERMS))
+        if unknown:
+            raise ValueError(f"`terms` must be among {', '.join(TERMS)}, got {', '.join(unknown)}.")
 
     def __call__(self, student: Forward, teacher: Forward | None, batch: Batch) -> dict[str, Tensor]:
         """Return each term that is on, by name, as an unweighted scalar."""

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from transformers.trainer_utils import get_last_checkpoint
 
+from .terms import TERMS
 from .trainer import StructKDTrainer
-from .training_args import TERMS, StructKDTrainingArguments
+from .training_args import StructKDTrainingArguments
 
 
 def train_and_evaluate(trainer: StructKDTrainer) -> dict[str, float]:

@@ -12,9 +12,7 @@ from transformers import TrainingArguments
 
 from .losses._common import check_temperature
 from .losses.pairwise import check_connection_range
-
-TERMS = ("task", "pixel", "pairwise", "holistic")
-"""The terms of the total, in the order in which tables and logs name them."""
+from .terms import TERMS
 
 
 @dataclass

@@ -20,6 +20,7 @@ import numpy as np
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, List, Value
 from numpy.typing import NDArray
 from PIL import Image as PILImage
+from tqdm.auto import tqdm
 
 from hf_structkd.data._raycast import camera_rays, cast_camera_rays, focal_in_pixels
 from hf_structkd.data._rooms import CLASS_NAMES
@@ -48,6 +49,7 @@ VALIDATION_OFFSET = 1_000_000_000
 
 MIN_SIDE = 8
 MIN_BOX_AREA = 8
+_BAR_FROM = 200
 
 
 @dataclass(frozen=True)
@@ -170,6 +172,8 @@ def load_scenes(
         if count > VALIDATION_OFFSET:
             raise ValueError(f"`num_{split}` must be at most {VALIDATION_OFFSET}, got {count}.")
         scenes = render_scenes(range(start, start + count), seed=seed, height=height, width=width)
+        # Only what takes a while is worth a bar.
+        scenes = tqdm(scenes, f"rendering {split} scenes", total=count, disable=count < _BAR_FROM)
         splits[split] = _to_dataset(scenes, split)
     return DatasetDict(splits)
 
@@ -238,7 +242,7 @@ def _features() -> Features:
     return Features({"image": Image(), "label": Image(), "depth": Image(), "objects": objects})
 
 
-def _to_dataset(scenes: Iterator[Scene], split: str) -> Dataset:
+def _to_dataset(scenes: Iterable[Scene], split: str) -> Dataset:
     columns: dict[str, list[Any]] = {"image": [], "label": [], "depth": [], "objects": []}
     for scene in scenes:
         columns["image"].append(_png(scene.image))
