@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,22 +69,27 @@ def load_student(
 
 
 def load_teacher(
-    name_or_path: str | Path, task: type[Task], *, revision: str | None = None, **hub: Any
+    model: PreTrainedModel | str | Path, task: type[Task], *, revision: str | None = None, **hub: Any
 ) -> PreTrainedModel:
     """Load a trained teacher.
 
+    Args:
+        model: Hub id or folder; a loaded model is checked and comes back itself.
+        task: What it must solve.
+        revision: Branch, tag or commit on the Hub.
+        **hub: Passed to `from_pretrained`, for example `token` or `cache_dir`.
+
     Raises:
-        ValueError: If its configuration names another task, or weights are missing: the auto class would fill
-            either up with random numbers and the student would learn from noise.
+        ValueError: If it solves another task, or weights are missing: the auto class would fill either up
+            with random numbers and the student would learn from noise.
     """
+    if isinstance(model, PreTrainedModel):
+        _check_teacher_task([type(model).__name__], task, type(model).__name__)
+        return model
+    name_or_path = model
     config = AutoConfig.from_pretrained(name_or_path, revision=revision, **hub)
-    named = config.architectures or []
-    if not any(name in task.model_classes for name in named):
-        raise ValueError(
-            f"`teacher_model` must be a model for {task.name}, got {name_or_path}, which is "
-            f"{' and '.join(named) or 'of no stated task'}; choose a teacher of the student's task."
-        )
-    model, info = task.auto_model.from_pretrained(
+    _check_teacher_task(config.architectures or [], task, name_or_path)
+    loaded, info = task.auto_model.from_pretrained(
         name_or_path, revision=revision, output_loading_info=True, **hub
     )
     if info["missing_keys"]:
@@ -92,7 +97,7 @@ def load_teacher(
             f"`teacher_model` {name_or_path} has no weights for {sorted(info['missing_keys'])[:3]} and "
             f"{len(info['missing_keys'])} in all; a teacher must be trained, choose a complete checkpoint."
         )
-    return _as_model(model)
+    return _as_model(loaded)
 
 
 def restore_weights(model: PreTrainedModel, folder: str | Path) -> None:
@@ -152,12 +157,11 @@ def student_image_processor(
     return processor
 
 
-def check_teacher_task(teacher: PreTrainedModel, task: type[Task]) -> None:
-    """Raise `ValueError` if a loaded teacher solves another task."""
-    if type(teacher).__name__ not in task.model_classes:
+def _check_teacher_task(architectures: Sequence[str], task: type[Task], name: str | Path) -> None:
+    if not any(architecture in task.model_classes for architecture in architectures):
         raise ValueError(
-            f"`teacher_model` must be a model for {task.name}, got {type(teacher).__name__}; choose one "
-            "of the student's task."
+            f"`teacher_model` must be a model for {task.name}, got {name}, which is "
+            f"{' and '.join(architectures) or 'of no stated task'}; choose a teacher of the student's task."
         )
 
 

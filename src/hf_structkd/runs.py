@@ -5,11 +5,14 @@ from __future__ import annotations
 import copy
 from pathlib import Path
 
-from transformers.trainer_utils import get_last_checkpoint
+from transformers.utils import logging
 
+from .checkpoints import last_checkpoint
 from .terms import TERMS
 from .trainer import StructKDTrainer
 from .training_args import StructKDTrainingArguments
+
+logger = logging.get_logger(__name__)
 
 
 def train_and_evaluate(trainer: StructKDTrainer) -> dict[str, float]:
@@ -22,7 +25,12 @@ def train_and_evaluate(trainer: StructKDTrainer) -> dict[str, float]:
     Returns:
         What `evaluate()` returned.
     """
-    result = trainer.train(resume_from_checkpoint=_resumption(trainer.args))
+    resume = _resumption(trainer.args)
+    if resume is True and last_checkpoint(trainer.args.output_dir) is None:
+        # A comparison that was cut off in its first half has nothing to resume in its second.
+        logger.warning("%s holds no checkpoint to resume: training starts anew.", trainer.args.output_dir)
+        resume = None
+    result = trainer.train(resume_from_checkpoint=resume)
     trainer.save_model()
     trainer.save_state()
     trainer.log_metrics("train", result.metrics)
@@ -57,17 +65,16 @@ def alone_arguments(
             setattr(alone, f"{term}_weight", 0.0)
     alone.output_dir = folder or str(Path(str(args.output_dir)) / "alone")
     alone.push_to_hub = False
-    resume = _resumption(args) and Path(alone.output_dir).is_dir()
-    alone.resume_from_checkpoint = get_last_checkpoint(alone.output_dir) if resume else None
+    alone.resume_from_checkpoint = last_checkpoint(alone.output_dir) if _resumption(args) else None
     return alone
 
 
 def refuse_used_folder(args: StructKDTrainingArguments) -> None:
     """Raise `ValueError` if `output_dir` holds checkpoints, which this run would rotate away."""
     folder = str(args.output_dir)
-    if _resumption(args) or not Path(folder).is_dir():
+    if _resumption(args):
         return
-    last = get_last_checkpoint(folder)
+    last = last_checkpoint(folder)
     if last is not None:
         raise ValueError(
             f"`output_dir` {folder} already holds {Path(last).name}; continue it with "

@@ -5,14 +5,46 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from .criterion import Criterion
 from .features import FeatureCapture
 from .losses import node_grid_size
 from .tasks import Batch, Forward, Task
+from .teacher import FrozenTeacher, run_model
 
 Side = tuple[nn.Module, Forward, FeatureCapture | None]
+
+
+@torch.no_grad()
+def describe_pair(
+    criterion: Criterion,
+    weights: Mapping[str, float],
+    batch: Batch,
+    *,
+    student: nn.Module,
+    capture: FeatureCapture | None,
+    teacher: FrozenTeacher,
+    critic: nn.Module | None,
+) -> str:
+    """Run both models on one image of the first batch and describe them; see `setup_table`.
+
+    The student, in train mode, runs in eval mode here, so that no statistic of its moves.
+    """
+    one = {name: value[:1] for name, value in batch.items()}
+    student.eval()
+    student_side = (student, run_model(student, one["pixel_values"], capture), capture)
+    student.train()
+    return setup_table(
+        task=criterion.task,
+        criterion=criterion,
+        weights=weights,
+        batch=batch,
+        student=student_side,
+        teacher=(teacher.model, teacher(one["pixel_values"]), teacher.capture),
+        critic=critic,
+    )
 
 
 def setup_table(

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
+from transformers.utils import logging
 
 from .alignment import resize_map
 from .features import FeatureCapture
 from .normalization import ImageNormalization, convert_normalization
 from .tasks import Forward, Task
+
+logger = logging.get_logger(__name__)
 
 
 class FrozenTeacher:
@@ -97,6 +102,31 @@ class FrozenTeacher:
     @property
     def _name(self) -> str:
         return self.model.name_or_path or type(self.model).__name__
+
+
+def matching_normalizations(
+    student_processor: Any, teacher_processor: Any
+) -> tuple[ImageNormalization, ImageNormalization]:
+    """Read both image processors' normalisation; where one is unknown, the other's stands for both.
+
+    Args:
+        student_processor: The image processor that made the batch, or None.
+        teacher_processor: The teacher's, or None.
+
+    Returns:
+        The student's and the teacher's normalisation.
+    """
+    sides = {"processing_class": student_processor, "teacher_processing_class": teacher_processor}
+    known = {name: ImageNormalization.from_image_processor(p) for name, p in sides.items() if p is not None}
+    missing = [f"`{name}`" for name in sides if name not in known]
+    if missing:
+        logger.warning(
+            "%s missing: teacher and student are taken to want the same image normalisation; pass both if "
+            "they do not.",
+            " and ".join(missing) + (" is" if len(missing) == 1 else " are"),
+        )
+    either = next(iter(known.values()), None) or ImageNormalization()
+    return known.get("processing_class", either), known.get("teacher_processing_class", either)
 
 
 def run_model(model: torch.nn.Module, images: Tensor, capture: FeatureCapture | None) -> Forward:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,21 +12,15 @@ from transformers import (
     EvalPrediction,
     PreTrainedModel,
     Trainer,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    TrainingArguments,
-    get_scheduler,
 )
-from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import logging
 
-from .adversary import Adversary, build_optimizer
-from .criterion import Criterion
-from .critic import Critic
+from .adversary import Adversary
+from .build import build_adversary, build_criterion
+from .callbacks import EpochCallback
+from .checkpoints import refuse_other_settings, save_settings
 from .features import FeatureCapture, unwrap
 from .models import (
-    check_teacher_task,
     config_of,
     load_image_processor,
     load_student,
@@ -35,15 +28,13 @@ from .models import (
     restore_weights,
     task_of,
 )
-from .normalization import ImageNormalization
-from .setup_table import setup_table
+from .setup_table import describe_pair
 from .tasks import ScoreMaps, Task
-from .teacher import FrozenTeacher, run_model
+from .teacher import FrozenTeacher, matching_normalizations, run_model
+from .term_log import TermLog
 from .training_args import StructKDTrainingArguments
 
 logger = logging.get_logger(__name__)
-
-SETTINGS_FILE = "structkd_settings.json"
 
 
 class StructKDTrainer(Trainer):
@@ -100,7 +91,9 @@ class StructKDTrainer(Trainer):
             processing_class = processing_class or load_image_processor(model)
             model = load_student(model, task)
         # Without a term that needs it, the teacher is not even loaded.
-        teacher = None if not self.terms - {"task"} else _load_teacher(teacher_model, task)
+        teacher = None
+        if teacher_model is not None and self.terms - {"task"}:
+            teacher = load_teacher(teacher_model, task)
         self.task = task(
             config_of(model),
             None if teacher is None else config_of(teacher),
@@ -115,26 +108,26 @@ class StructKDTrainer(Trainer):
         if self._streams_metrics:
             self._metric = self.task.metric()
             self.compute_metrics = self._compute_metrics
-        self.criterion = Criterion(
-            self.task,
-            self.terms,
-            temperature=args.temperature,
-            granularity=(args.granularity[0], args.granularity[-1]),
-            node_grid=args.node_grid,
-            connection_range=args.connection_range,
-            node_pooling=args.node_pooling,
-        )
+        self.criterion = build_criterion(self.task, self.terms, args)
         self.teacher = None
         if teacher is not None:
             teacher_processing_class = teacher_processing_class or load_image_processor(teacher.name_or_path)
-            self.teacher = self._freeze(teacher, teacher_processing_class)
-        self.add_callback(_EpochCallback(self.train_dataset))
+            own, theirs = matching_normalizations(self.processing_class, teacher_processing_class)
+            size = args.teacher_image_size
+            self.teacher = FrozenTeacher(
+                teacher,
+                self.task,
+                student_normalization=own,
+                teacher_normalization=theirs,
+                image_size=(size[0], size[1]) if size else None,
+                device=args.device,
+            )
+        self.add_callback(EpochCallback(self.train_dataset))
         self.adversary: Adversary | None = None
         self._student_capture: FeatureCapture | None = None
         self._pending_maps: ScoreMaps | None = None
         self._pair_is_ready = False
-        self._term_sums: dict[str, Tensor] = {}
-        self._term_counts: dict[str, int] = {}
+        self._term_log = TermLog()
 
     # ---- one step ----
 
@@ -196,32 +189,22 @@ class StructKDTrainer(Trainer):
                 self._student_capture = self._capture_student(unwrap(model), images)
                 self.teacher.prepare_capture(images, self.args.teacher_feature)
             if self.is_world_process_zero():
-                self._print_setup(unwrap(model), inputs)
+                table = describe_pair(
+                    self.criterion,
+                    self.args.weights,
+                    inputs,
+                    student=unwrap(model),
+                    capture=self._student_capture,
+                    teacher=self.teacher,
+                    critic=None if self.adversary is None else self.adversary.critic,
+                )
+                print(table, flush=True)  # noqa: T201 - the one thing to read before a long training
         self._pair_is_ready = True
 
     def _capture_student(self, student: nn.Module, images: Tensor) -> FeatureCapture:
         if self.args.student_feature is not None:
             return FeatureCapture.of_module(student, self.args.student_feature)
         return FeatureCapture.before_classifier(student, images[:1])
-
-    @torch.no_grad()
-    def _print_setup(self, student: nn.Module, inputs: dict[str, Any]) -> None:
-        assert self.teacher is not None
-        one = {name: value[:1] for name, value in inputs.items()}
-        student.eval()  # one image, no statistics touched; training_step has put the model into train mode
-        student_forward = run_model(student, one["pixel_values"], self._student_capture)
-        student.train()
-        teacher_forward = self.teacher(one["pixel_values"])
-        table = setup_table(
-            task=self.task,
-            criterion=self.criterion,
-            weights=self.args.weights,
-            batch=inputs,
-            student=(student, student_forward, self._student_capture),
-            teacher=(self.teacher.model, teacher_forward, self.teacher.capture),
-            critic=None if self.adversary is None else self.adversary.critic,
-        )
-        print(table, flush=True)  # noqa: T201 - the one thing to read before a long training
 
     # ---- the critic's life ----
 
@@ -232,49 +215,20 @@ class StructKDTrainer(Trainer):
 
         Keeps Trainer's contract by calling it last. Not in `__init__`: `train()` frees what it prepared.
         """
-        self._refuse_foreign_checkpoints(resume_from_checkpoint)
+        refuse_other_settings(self.args, resume_from_checkpoint)
         self._pair_is_ready = False
         self._drop_captures()
-        self.adversary = self._build_adversary(max_steps) if "holistic" in self.terms else None
+        self.adversary = None
+        if "holistic" in self.terms:
+            self.adversary = build_adversary(self.args, self.task.score_map_channels, max_steps)
         return super()._prepare_for_training(max_steps, train_dataloader, resume_from_checkpoint)
-
-    def _build_adversary(self, max_steps: int) -> Adversary:
-        args = self.args
-        # Its own seed: a student is initialised, dropped out and ordered the same with a critic and without.
-        with torch.random.fork_rng():
-            torch.manual_seed(args.seed)
-            critic = Critic(
-                self.task.score_map_channels,
-                image_channels=3 if args.critic_conditional else 0,
-                spectral_norm=args.critic_spectral_norm,
-            ).to(args.device)
-        optimizer = build_optimizer(
-            critic, name=args.critic_optimizer, learning_rate=args.critic_learning_rate
-        )
-        scheduler = get_scheduler(
-            args.lr_scheduler_type,
-            optimizer,
-            num_warmup_steps=args.get_warmup_steps(max_steps),
-            num_training_steps=max_steps,
-            scheduler_specific_kwargs=args.lr_scheduler_kwargs,
-        )
-        return Adversary(
-            critic,
-            optimizer,
-            scheduler,
-            kind=args.critic_loss,
-            gradient_penalty_weight=args.gradient_penalty_weight,
-            max_grad_norm=args.critic_max_grad_norm,
-            seed=args.seed,
-        )
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         """Write the critic and the settings into the checkpoint, before it is rotated or pushed."""
         super()._save_optimizer_and_scheduler(output_dir)
         if not self.args.should_save:
             return
-        settings = json.dumps(self.args.structkd_settings(), indent=2)
-        (Path(output_dir) / SETTINGS_FILE).write_text(settings + "\n", encoding="utf-8")
+        save_settings(self.args, output_dir)
         if self.adversary is not None:
             self.adversary.save(output_dir)
 
@@ -292,32 +246,12 @@ class StructKDTrainer(Trainer):
         """Read the best student back; keeps Trainer's contract, and loses no renamed weight."""
         restore_weights(self.model, str(self.state.best_model_checkpoint))
 
-    def _refuse_foreign_checkpoints(self, resume_from_checkpoint: str | bool | None) -> None:
-        checkpoint = resume_from_checkpoint or _last_checkpoint(self.args.output_dir)
-        path = Path(str(checkpoint)) / SETTINGS_FILE
-        if not path.is_file():
-            return
-        saved = json.loads(path.read_text(encoding="utf-8"))
-        current = self.args.structkd_settings()
-        changed = [
-            f"{name} was {saved.get(name)!r} and is {value!r}"
-            for name, value in current.items()
-            if saved.get(name) != value
-        ]
-        if changed:
-            raise ValueError(
-                f"`output_dir` holds {checkpoint}, which was trained with other settings "
-                f"({'; '.join(changed)}); restore them to resume, or choose another `output_dir`."
-            )
-
     # ---- logs ----
 
     def _record(self, values: dict[str, Tensor]) -> None:
         values = {name: value.detach().float() for name, value in values.items()}
         self._stop_unless_finite(values)
-        for name, value in values.items():
-            self._term_sums[name] = self._term_sums.get(name, torch.zeros_like(value)) + value
-            self._term_counts[name] = self._term_counts.get(name, 0) + 1
+        self._term_log.add(values)
 
     def _stop_unless_finite(self, values: dict[str, Tensor]) -> None:
         finite = torch.stack([torch.isfinite(value) for value in values.values()]).float()
@@ -336,13 +270,10 @@ class StructKDTrainer(Trainer):
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add every term, unweighted, averaged over the logging window and the processes."""
-        if "loss" in logs and self._term_sums:
-            names = sorted(self._term_sums)
-            means = torch.stack([self._term_sums[name] / self._term_counts[name] for name in names])
-            means = self.accelerator.reduce(means, reduction="mean")
-            logs.update(zip(names, means.tolist(), strict=True))
-            self._term_sums.clear()
-            self._term_counts.clear()
+        window = self._term_log.pop() if "loss" in logs else None
+        if window is not None:
+            names, means = window
+            logs.update(zip(names, self.accelerator.reduce(means, reduction="mean").tolist(), strict=True))
         super().log(logs, start_time)
 
     # ---- evaluation ----
@@ -398,29 +329,6 @@ class StructKDTrainer(Trainer):
 
     # ---- set-up ----
 
-    def _freeze(self, teacher: PreTrainedModel, processing_class: Any) -> FrozenTeacher:
-        sides = {"processing_class": self.processing_class, "teacher_processing_class": processing_class}
-        known = {
-            name: ImageNormalization.from_image_processor(p) for name, p in sides.items() if p is not None
-        }
-        missing = [name for name in sides if name not in known]
-        if missing:
-            logger.warning(
-                "%s is missing: teacher and student are taken to want the same image normalisation. Pass it "
-                "if they do not.",
-                " and ".join(f"`{name}`" for name in missing),
-            )
-        either = next(iter(known.values()), None) or ImageNormalization()
-        size = self.args.teacher_image_size
-        return FrozenTeacher(
-            teacher,
-            self.task,
-            student_normalization=known.get("processing_class", either),
-            teacher_normalization=known.get("teacher_processing_class", either),
-            image_size=(size[0], size[1]) if size else None,
-            device=self.args.device,
-        )
-
     def _check_parallelism(self) -> None:
         if self.is_fsdp_enabled or self.is_deepspeed_enabled:
             raise ValueError(
@@ -438,34 +346,3 @@ class StructKDTrainer(Trainer):
             self._student_capture = None
         if self.teacher is not None:
             self.teacher.drop_capture()
-
-
-class _EpochCallback(TrainerCallback):
-    """Tells the training data which epoch it is, so that its augmentation is a function of it.
-
-    With several processes the data loader's sampler keeps the epoch to itself.
-    """
-
-    def __init__(self, dataset: Any) -> None:
-        self._dataset = dataset
-
-    def on_epoch_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        if hasattr(self._dataset, "set_epoch"):
-            self._dataset.set_epoch(int(state.epoch or 0))
-
-
-def _load_teacher(teacher: PreTrainedModel | str | Path | None, task: type[Task]) -> PreTrainedModel:
-    assert teacher is not None  # checked with the terms
-    if isinstance(teacher, (str, Path)):
-        return load_teacher(teacher, task)
-    check_teacher_task(teacher, task)
-    return teacher
-
-
-def _last_checkpoint(output_dir: str | None) -> str | None:
-    if output_dir is None or not Path(output_dir).is_dir():
-        return None
-    last: str | None = get_last_checkpoint(output_dir)
-    return last

@@ -198,6 +198,7 @@ _PUBLISHED: dict[str, Any] = {
     "connection_range": None,
     "critic_optimizer": "adam",
     "critic_learning_rate": 4e-4,
+    "critic_max_grad_norm": 0.0,
     "critic_conditional": True,
     "gradient_penalty_weight": 10.0,
 }

@@ -1,0 +1,62 @@
+"""From the arguments to the objects that know no arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import torch
+from transformers import get_scheduler
+
+from .adversary import Adversary, build_optimizer
+from .criterion import Criterion
+from .critic import Critic
+from .tasks import Task
+from .training_args import StructKDTrainingArguments
+
+
+def build_criterion(task: Task, terms: Collection[str], args: StructKDTrainingArguments) -> Criterion:
+    """The criterion that the arguments describe, for the terms that are on."""
+    return Criterion(
+        task,
+        terms,
+        temperature=args.temperature,
+        granularity=(args.granularity[0], args.granularity[-1]),
+        node_grid=args.node_grid,
+        connection_range=args.connection_range,
+        node_pooling=args.node_pooling,
+    )
+
+
+def build_adversary(args: StructKDTrainingArguments, map_channels: int, max_steps: int) -> Adversary:
+    """A fresh critic and its owner, as the arguments describe them.
+
+    Args:
+        args: The settings; the schedule is the student's `lr_scheduler_type`.
+        map_channels: Channels of the maps that the critic sees.
+        max_steps: Optimiser steps of the whole training.
+    """
+    # Its own seed: a student is initialised, dropped out and ordered the same with a critic and without.
+    with torch.random.fork_rng():
+        torch.manual_seed(args.seed)
+        critic = Critic(
+            map_channels,
+            image_channels=3 if args.critic_conditional else 0,
+            spectral_norm=args.critic_spectral_norm,
+        ).to(args.device)
+    optimizer = build_optimizer(critic, name=args.critic_optimizer, learning_rate=args.critic_learning_rate)
+    scheduler = get_scheduler(
+        args.lr_scheduler_type,
+        optimizer,
+        num_warmup_steps=args.get_warmup_steps(max_steps),
+        num_training_steps=max_steps,
+        scheduler_specific_kwargs=args.lr_scheduler_kwargs,
+    )
+    return Adversary(
+        critic,
+        optimizer,
+        scheduler,
+        kind=args.critic_loss,
+        gradient_penalty_weight=args.gradient_penalty_weight,
+        max_grad_norm=args.critic_max_grad_norm,
+        seed=args.seed,
+    )
