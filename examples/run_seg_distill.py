@@ -47,15 +47,17 @@ DEMO: dict[str, Any] = {
     "scale": [1.0, 1.5],
     "max_train_samples": 300,
     "max_eval_samples": 100,
-    "num_train_epochs": 40,
+    "num_train_epochs": 30,
     "per_device_train_batch_size": 8,
-    "learning_rate": 2e-3,
+    "learning_rate": 3e-3,
     "lr_scheduler_type": "cosine",
     "warmup_steps": 50,
-    "logging_steps": 25,
-    "eval_strategy": "epoch",
+    "logging_steps": 19,
+    "eval_strategy": "steps",
+    "eval_steps": 190,
     "save_strategy": "no",
     "compare_baseline": True,
+    "dataloader_pin_memory": False,
 }
 
 

@@ -45,6 +45,7 @@ SCENES: dict[str, Any] = {
     "logging_steps": 50,
     "eval_strategy": "epoch",
     "save_strategy": "no",
+    "dataloader_pin_memory": False,
 }
 
 

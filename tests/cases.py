@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.utils.data import Dataset
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, TrainerCallback
 
 from hf_structkd import StructKDTrainer, StructKDTrainingArguments
 
@@ -71,6 +71,16 @@ SEGMENTATION = TaskCase(
 )
 
 CASES = (SEGMENTATION,)
+
+
+class StopAt(TrainerCallback):
+    """Ends training after a step, as a lost machine would, but with its checkpoint written."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        control.should_training_stop = state.global_step >= self.step
 
 
 def freeze_batch_norm(model: PreTrainedModel) -> PreTrainedModel:

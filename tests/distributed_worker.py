@@ -28,8 +28,15 @@ def main() -> None:
         critic_learning_rate=0.01,
         critic_loss="wgan-gp",
         gradient_penalty_weight=10.0,
+        # Unclipped: clipping would hide a gradient of another size.
+        max_grad_norm=0.0,
+        critic_max_grad_norm=0.0,
+        max_steps=3,
     )
-    trainer = make_trainer(case, args, rows=16)
+    rows = case.rows(16)
+    epochs: list[int] = []
+    rows.set_epoch = epochs.append  # type: ignore[attr-defined]
+    trainer = make_trainer(case, args, train_dataset=rows)
     trainer.train()
     metrics = trainer.evaluate()
     teacher_metrics = trainer.evaluate_teacher()
@@ -37,7 +44,13 @@ def main() -> None:
     rank = args.process_index
     torch.save(state_of(trainer), Path(folder) / f"state-{rank}.pt")
     logs = [log for log in trainer.state.log_history if "loss" in log]
-    facts = {"world_size": args.world_size, "logs": logs, "metrics": metrics, "teacher": teacher_metrics}
+    facts = {
+        "world_size": args.world_size,
+        "logs": logs,
+        "metrics": metrics,
+        "teacher": teacher_metrics,
+        "epochs": epochs,
+    }
     (Path(folder) / f"facts-{rank}.json").write_text(json.dumps(facts))
 
 

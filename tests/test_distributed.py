@@ -51,6 +51,8 @@ def test_two_processes_are_one_with_the_same_global_batch(
     for whole, split in zip(one[0]["logs"], two[0]["logs"], strict=True):
         for name in [n for n in whole if n.startswith(("loss", "critic", "gradient"))]:
             assert split[name] == pytest.approx(whole[name], rel=1e-3, abs=1e-5), name
+    # accelerate alone would leave the data of two processes in epoch 0 for ever.
+    assert sorted(set(two[0]["epochs"])) == [0, 1]
     # Four rows in batches of three over two processes: two are padding, and must not count.
     assert two[0]["metrics"][case.metric] == pytest.approx(one[0]["metrics"][case.metric], abs=1e-6)
     assert two[0]["teacher"] == pytest.approx(one[0]["teacher"], abs=1e-6, nan_ok=True)

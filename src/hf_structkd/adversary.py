@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -103,30 +105,47 @@ class Adversary:
         self._micro_steps += 1
         return logs
 
-    def step(self) -> None:
-        """Average the gradient over the processes, clip it, update the critic and its schedule."""
+    def step(self) -> Tensor:
+        """Average the gradient over the processes, clip it, update the critic and its schedule.
+
+        Returns:
+            The gradient's norm before clipping; where it is not finite, nothing has been changed.
+        """
         parameters = [p for p in self.critic.parameters() if p.grad is not None]
         if _world_size() > 1:
             _average_gradients(parameters)
-        if self.max_grad_norm > 0:
-            torch.nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)
+        norm = torch.nn.utils.clip_grad_norm_(parameters, self.max_grad_norm or math.inf)
+        if not bool(torch.isfinite(norm)):
+            return norm
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.scheduler.step()
         self.critic.update_spectral_norms()
         self.steps += 1
         self._micro_steps = 0
+        return norm
 
-    def save(self, folder: str | Path) -> None:
-        """Write the critic's weights and everything else that its next step depends on."""
-        save_file(
-            {k: v.contiguous() for k, v in self.critic.state_dict().items()}, Path(folder) / WEIGHTS_FILE
-        )
-        state = {
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next step depends on: `critic`, `optimizer`, `scheduler` and `steps`."""
+        return {
+            "critic": self.critic.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
             "steps": self.steps,
         }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state_dict` gave."""
+        self.critic.load_state_dict(state["critic"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.load_state_dict(state["scheduler"])
+        self.steps = state["steps"]
+
+    def save(self, folder: str | Path) -> None:
+        """Write `state_dict` into a folder: the weights as safetensors, the rest beside them."""
+        state = self.state_dict()
+        weights = {name: tensor.contiguous() for name, tensor in state.pop("critic").items()}
+        save_file(weights, Path(folder) / WEIGHTS_FILE)
         torch.save(state, Path(folder) / STATE_FILE)
 
     def load(self, folder: str | Path) -> None:
@@ -141,11 +160,8 @@ class Adversary:
                     f"{folder} holds no {name}, so the holistic term cannot resume from it; resume from a "
                     "checkpoint written with `holistic_weight` above 0, or start anew."
                 )
-        self.critic.load_state_dict(load_file(Path(folder) / WEIGHTS_FILE))
         state = torch.load(Path(folder) / STATE_FILE, weights_only=True, map_location="cpu")
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scheduler.load_state_dict(state["scheduler"])
-        self.steps = state["steps"]
+        self.load_state_dict({**state, "critic": load_file(Path(folder) / WEIGHTS_FILE)})
 
     def _condition(self, maps: ScoreMaps) -> Tensor | None:
         return maps.images if self.critic.image_channels else None

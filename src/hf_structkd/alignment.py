@@ -21,7 +21,7 @@ def resize_ids(ids: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize class ids or a bool mask (B, H, W) to `size`, nearest neighbour at pixel centres."""
     if ids.shape[-2:] == size:
         return ids
-    resized = F.interpolate(ids.unsqueeze(1).double(), size=size, mode="nearest-exact").squeeze(1)
+    resized = F.interpolate(ids.unsqueeze(1).float(), size=size, mode="nearest-exact").squeeze(1)
     return resized.to(ids.dtype)
 
 

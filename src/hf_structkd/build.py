@@ -36,8 +36,8 @@ def build_adversary(args: StructKDTrainingArguments, map_channels: int, max_step
         max_steps: Optimiser steps of the whole training.
     """
     # Its own seed: a student is initialised, dropped out and ordered the same with a critic and without.
-    with torch.random.fork_rng():
-        torch.manual_seed(args.seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(args.seed)
         critic = Critic(
             map_channels,
             image_channels=3 if args.critic_conditional else 0,

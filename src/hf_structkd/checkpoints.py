@@ -3,37 +3,41 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from transformers.trainer_utils import get_last_checkpoint
-
-from .training_args import StructKDTrainingArguments
 
 SETTINGS_FILE = "structkd_settings.json"
 
 
-def save_settings(args: StructKDTrainingArguments, folder: str | Path) -> None:
-    """Write the distillation settings into a checkpoint."""
-    text = json.dumps(args.structkd_settings(), indent=2) + "\n"
-    (Path(folder) / SETTINGS_FILE).write_text(text, encoding="utf-8")
+def save_settings(settings: Mapping[str, Any], folder: str | Path) -> None:
+    """Write a run's settings into its checkpoint."""
+    (Path(folder) / SETTINGS_FILE).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
 
-def refuse_other_settings(args: StructKDTrainingArguments, resume_from_checkpoint: str | bool | None) -> None:
+def refuse_other_settings(
+    settings: Mapping[str, Any],
+    output_dir: str | None,
+    resume_from_checkpoint: str | os.PathLike[str] | bool | None,
+) -> None:
     """Raise `ValueError` if the checkpoint to resume, or the last one in `output_dir`, has other settings.
 
     One folder would then hold two experiments, or one run have two sets of weights.
     """
-    if isinstance(resume_from_checkpoint, str):
-        checkpoint = resume_from_checkpoint
+    if isinstance(resume_from_checkpoint, (str, os.PathLike)):
+        checkpoint = os.fspath(resume_from_checkpoint)
     else:
-        checkpoint = last_checkpoint(args.output_dir) or ""
+        checkpoint = last_checkpoint(output_dir) or ""
     path = Path(checkpoint) / SETTINGS_FILE
     if not path.is_file():
         return
     saved = json.loads(path.read_text(encoding="utf-8"))
     changed = [
         f"{name} was {saved.get(name)!r} and is {value!r}"
-        for name, value in args.structkd_settings().items()
+        for name, value in settings.items()
         if saved.get(name) != value
     ]
     if changed:

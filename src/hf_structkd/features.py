@@ -147,6 +147,11 @@ class FeatureCapture:
         )
 
     @classmethod
+    def find(cls, model: nn.Module, pixel_values: Tensor, name: str | None) -> FeatureCapture:
+        """Capture the module of this name, or the map before the classifier where no name is given."""
+        return cls.before_classifier(model, pixel_values) if name is None else cls.of_module(model, name)
+
+    @classmethod
     def of_module(cls, model: nn.Module, name: str) -> FeatureCapture:
         """Capture the output of the module called `name`.
 

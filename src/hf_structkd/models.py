@@ -100,6 +100,16 @@ def load_teacher(
     return _as_model(loaded)
 
 
+def refuse_shared_parameters(student: PreTrainedModel, teacher: PreTrainedModel) -> None:
+    """Raise `ValueError` if the two share a parameter: freezing the teacher would freeze the student."""
+    own = {id(parameter) for parameter in student.parameters()}
+    if any(id(parameter) in own for parameter in teacher.parameters()):
+        raise ValueError(
+            "`model` and `teacher_model` share parameters, so that freezing the teacher would freeze the "
+            "student; pass `copy.deepcopy(model)` as the teacher."
+        )
+
+
 def restore_weights(model: PreTrainedModel, folder: str | Path) -> None:
     """Read a checkpoint's weights back into the model that wrote them, every one of them.
 

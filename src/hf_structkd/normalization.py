@@ -1,4 +1,4 @@
-"""Moving images between the normalisations of two models, and back to RGB for figures and the critic."""
+"""Moving images between the normalisations of two models, and back to RGB for figures."""
 
 from __future__ import annotations
 

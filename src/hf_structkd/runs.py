@@ -14,6 +14,8 @@ from .training_args import StructKDTrainingArguments
 
 logger = logging.get_logger(__name__)
 
+ALONE_FOLDER = "alone"
+
 
 def train_and_evaluate(trainer: StructKDTrainer) -> dict[str, float]:
     """Train, save the student with its image processor, evaluate, and write `all_results.json`.
@@ -63,7 +65,7 @@ def alone_arguments(
     for term in TERMS:
         if term != "task":
             setattr(alone, f"{term}_weight", 0.0)
-    alone.output_dir = folder or str(Path(str(args.output_dir)) / "alone")
+    alone.output_dir = folder or str(Path(str(args.output_dir)) / ALONE_FOLDER)
     alone.push_to_hub = False
     alone.resume_from_checkpoint = last_checkpoint(alone.output_dir) if _resumption(args) else None
     return alone
@@ -71,15 +73,16 @@ def alone_arguments(
 
 def refuse_used_folder(args: StructKDTrainingArguments) -> None:
     """Raise `ValueError` if `output_dir` holds checkpoints, which this run would rotate away."""
-    folder = str(args.output_dir)
     if _resumption(args):
         return
-    last = last_checkpoint(folder)
-    if last is not None:
-        raise ValueError(
-            f"`output_dir` {folder} already holds {Path(last).name}; continue it with "
-            "`--resume_from_checkpoint true`, or choose another folder."
-        )
+    folder = Path(str(args.output_dir))
+    for place in (folder, folder / ALONE_FOLDER):
+        last = last_checkpoint(str(place))
+        if last is not None:
+            raise ValueError(
+                f"`output_dir` {place} already holds {Path(last).name}; continue it with "
+                "`--resume_from_checkpoint true`, or choose another folder."
+            )
 
 
 def _resumption(args: StructKDTrainingArguments) -> str | bool | None:

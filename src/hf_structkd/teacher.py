@@ -59,10 +59,7 @@ class FrozenTeacher:
 
     def prepare_capture(self, pixel_values: Tensor, module: str | None) -> FeatureCapture:
         """Find the feature map that the pair-wise term compares, on one image."""
-        if module is None:
-            self.capture = FeatureCapture.before_classifier(self.model, self.images(pixel_values[:1]))
-        else:
-            self.capture = FeatureCapture.of_module(self.model, module)
+        self.capture = FeatureCapture.find(self.model, self.images(pixel_values[:1]), module)
         return self.capture
 
     @torch.no_grad()
@@ -81,6 +78,8 @@ class FrozenTeacher:
         """
         try:
             prediction = self._task.prediction(self(pixel_values).output)
+        except torch.OutOfMemoryError:
+            raise
         except (RuntimeError, ValueError) as error:
             height, width = self.images(pixel_values).shape[-2:]
             raise ValueError(
@@ -98,6 +97,12 @@ class FrozenTeacher:
         if self.capture is not None:
             self.capture.remove()
             self.capture = None
+
+    @property
+    def description(self) -> str:
+        """What tells this teacher from another, wherever its folder is: class and size."""
+        count = sum(parameter.numel() for parameter in self.model.parameters())
+        return f"{type(self.model).__name__} of {count:,} parameters"
 
     @property
     def _name(self) -> str:

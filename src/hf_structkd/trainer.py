@@ -8,23 +8,25 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import IterableDataset
 from transformers import (
-    EvalPrediction,
     PreTrainedModel,
-    Trainer,
 )
 from transformers.utils import logging
 
 from .adversary import Adversary
 from .build import build_adversary, build_criterion
 from .callbacks import EpochCallback
-from .checkpoints import refuse_other_settings, save_settings
+from .checkpoints import last_checkpoint, refuse_other_settings, save_settings
+from .evaluation import StreamingEvaluationTrainer
 from .features import FeatureCapture, unwrap
+from .guard import are_finite, non_finite_names, restore_buffers, snapshot_buffers
 from .models import (
     config_of,
     load_image_processor,
     load_student,
     load_teacher,
+    refuse_shared_parameters,
     restore_weights,
     task_of,
 )
@@ -37,7 +39,7 @@ from .training_args import StructKDTrainingArguments
 logger = logging.get_logger(__name__)
 
 
-class StructKDTrainer(Trainer):
+class StructKDTrainer(StreamingEvaluationTrainer):
     """Train a student on its task and on what a frozen teacher knows.
 
     Args:
@@ -61,7 +63,6 @@ class StructKDTrainer(Trainer):
     """
 
     args: StructKDTrainingArguments
-    compute_metrics: Any
     # The loss is a mean over the micro-batch: the Trainer must divide it by the number of micro-steps.
     loss_is_scaled_for_ga = False
 
@@ -87,13 +88,15 @@ class StructKDTrainer(Trainer):
                 "teacher, or set their weights to 0 to train the student alone."
             )
         task = task or task_of(model)
+        name = model if isinstance(model, (str, Path)) else model.name_or_path
+        processing_class = processing_class or load_image_processor(name)
         if isinstance(model, (str, Path)):
-            processing_class = processing_class or load_image_processor(model)
             model = load_student(model, task)
         # Without a term that needs it, the teacher is not even loaded.
         teacher = None
         if teacher_model is not None and self.terms - {"task"}:
             teacher = load_teacher(teacher_model, task)
+            refuse_shared_parameters(model, teacher)
         self.task = task(
             config_of(model),
             None if teacher is None else config_of(teacher),
@@ -103,11 +106,8 @@ class StructKDTrainer(Trainer):
         super().__init__(model=model, args=args, processing_class=processing_class, **kwargs)
         # Dense models take **kwargs, from which Trainer concludes that they divide their loss themselves.
         self.model_accepts_loss_kwargs = False
-        self._check_parallelism()
-        self._streams_metrics = self.compute_metrics is None
-        if self._streams_metrics:
-            self._metric = self.task.metric()
-            self.compute_metrics = self._compute_metrics
+        self._check_support()
+        self.use_task_metric()
         self.criterion = build_criterion(self.task, self.terms, args)
         self.teacher = None
         if teacher is not None:
@@ -125,7 +125,10 @@ class StructKDTrainer(Trainer):
         self.add_callback(EpochCallback(self.train_dataset))
         self.adversary: Adversary | None = None
         self._student_capture: FeatureCapture | None = None
-        self._pending_maps: ScoreMaps | None = None
+        # What one micro-step leaves to its end: the terms, the critic's maps, the buffers of before.
+        self._values: dict[str, Tensor] = {}
+        self._maps: ScoreMaps | None = None
+        self._buffers: dict[str, Tensor] = {}
         self._pair_is_ready = False
         self._term_log = TermLog()
 
@@ -143,6 +146,8 @@ class StructKDTrainer(Trainer):
         Keeps Trainer's contract: a scalar, or (scalar, model output). `num_items_in_batch` counts labels that
         are not -100, which dense labels are not, and is not used.
         """
+        if not self._pair_is_ready or inputs["pixel_values"].device.type == "cpu":
+            self.task.check_batch(inputs)  # on an accelerator once only: it waits for the device
         if not model.training:
             output = run_model(model, inputs["pixel_values"], None).output
             loss = self.task.task_loss(output, inputs)
@@ -152,13 +157,18 @@ class StructKDTrainer(Trainer):
         student = run_model(model, inputs["pixel_values"], self._student_capture)
         teacher = self.teacher(inputs["pixel_values"]) if self.teacher is not None else None
         terms = self.criterion(student, teacher, inputs)
+        if "holistic" in self.terms and self.adversary is None:
+            raise RuntimeError("the critic is built by `train()`; call that, or set `holistic_weight` to 0.")
         if self.adversary is not None and teacher is not None:
             maps = self.task.score_maps(student, teacher, inputs)
             terms["holistic"] = self.adversary.student_loss(maps)
-            self._pending_maps = maps.detach()
-        self._record({f"loss_{name}": value for name, value in terms.items()})
+            self._maps = maps.detach()
+        self._values = {f"loss_{name}": value.detach().float() for name, value in terms.items()}
         weights = self.args.weights
         loss = torch.stack([weights[name] * value for name, value in terms.items()]).sum()
+        if self.terms == {"pairwise"}:
+            # The classifier has no part in this term, and DDP waits for a gradient of all that it saw.
+            loss = loss + 0.0 * self.task.prediction(student.output).float().sum()
         return (loss, student.output) if return_outputs else loss
 
     def training_step(
@@ -169,24 +179,27 @@ class StructKDTrainer(Trainer):
         Keeps Trainer's contract: the detached loss of the micro-batch. The critic steps once for each
         optimiser step, on the last micro-batch, after every micro-batch of it has met the same critic.
         """
+        self._buffers = snapshot_buffers(unwrap(model))
         loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
-        if self.adversary is not None and self._pending_maps is not None:
-            maps, self._pending_maps = self._pending_maps, None
-            self._record(
-                self.adversary.accumulate(maps, micro_steps=self.current_gradient_accumulation_steps)
-            )
-            if self.accelerator.sync_gradients:
-                self.adversary.step()
+        values = self._values
+        if self.adversary is not None and self._maps is not None:
+            steps = self.current_gradient_accumulation_steps
+            values = values | self.adversary.accumulate(self._maps, micro_steps=steps)
+        self._values, self._maps = {}, None
+        self._stop_unless_finite(values)
+        self._term_log.add(values)
+        if self.adversary is not None and self.accelerator.sync_gradients:
+            self._stop_unless_finite({"the critic's gradient": self.adversary.step()})
         return loss
 
     def _prepare_pair(self, model: nn.Module, inputs: dict[str, Any]) -> None:
         """Find the two feature maps from the first batch and say what is compared with what."""
-        self.task.check_batch(inputs)
         images = inputs["pixel_values"]
         if self.teacher is not None:
             self.teacher.check(images)
             if "pairwise" in self.terms:
-                self._student_capture = self._capture_student(unwrap(model), images)
+                name = self.args.student_feature
+                self._student_capture = FeatureCapture.find(unwrap(model), images[:1], name)
                 self.teacher.prepare_capture(images, self.args.teacher_feature)
             if self.is_world_process_zero():
                 table = describe_pair(
@@ -201,11 +214,6 @@ class StructKDTrainer(Trainer):
                 print(table, flush=True)  # noqa: T201 - the one thing to read before a long training
         self._pair_is_ready = True
 
-    def _capture_student(self, student: nn.Module, images: Tensor) -> FeatureCapture:
-        if self.args.student_feature is not None:
-            return FeatureCapture.of_module(student, self.args.student_feature)
-        return FeatureCapture.before_classifier(student, images[:1])
-
     # ---- the critic's life ----
 
     def _prepare_for_training(
@@ -215,8 +223,10 @@ class StructKDTrainer(Trainer):
 
         Keeps Trainer's contract by calling it last. Not in `__init__`: `train()` frees what it prepared.
         """
-        refuse_other_settings(self.args, resume_from_checkpoint)
+        refuse_other_settings(self._settings(), self.args.output_dir, resume_from_checkpoint)
         self._pair_is_ready = False
+        self._values, self._maps = {}, None
+        self._term_log = TermLog()
         self._drop_captures()
         self.adversary = None
         if "holistic" in self.terms:
@@ -228,7 +238,7 @@ class StructKDTrainer(Trainer):
         super()._save_optimizer_and_scheduler(output_dir)
         if not self.args.should_save:
             return
-        save_settings(self.args, output_dir)
+        save_settings(self._settings(), output_dir)
         if self.adversary is not None:
             self.adversary.save(output_dir)
 
@@ -237,6 +247,11 @@ class StructKDTrainer(Trainer):
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is not None and self.adversary is not None:
             self.adversary.load(checkpoint)
+
+    def _settings(self) -> dict[str, Any]:
+        """What a resumed run must find again: the distillation's settings, the teacher and the match."""
+        teacher = None if self.teacher is None else self.teacher.description
+        return {**self.args.structkd_settings(), "teacher": teacher, **self.task.settings()}
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         """Read the student back; keeps Trainer's contract, and loses no renamed weight."""
@@ -248,25 +263,38 @@ class StructKDTrainer(Trainer):
 
     # ---- logs ----
 
-    def _record(self, values: dict[str, Tensor]) -> None:
-        values = {name: value.detach().float() for name, value in values.items()}
-        self._stop_unless_finite(values)
-        self._term_log.add(values)
-
     def _stop_unless_finite(self, values: dict[str, Tensor]) -> None:
-        finite = torch.stack([torch.isfinite(value) for value in values.values()]).float()
-        # Every process must learn of it: one that stops alone leaves the others waiting in a reduction.
-        finite = self.accelerator.reduce(finite, reduction="mean")
-        if bool((finite == 1).all()):
-            return
-        names = [name for name, ok in zip(values, finite.tolist(), strict=True) if ok < 1]
-        self._save_checkpoint(self.model_wrapped, trial=None)
-        last = f"{self.args.output_dir}/checkpoint-{self.state.global_step}"
-        raise FloatingPointError(
-            f"{' and '.join(names)} turned non-finite at step {self.state.global_step + 1}; the weights "
-            f"before it are in {last}. Lower the learning "
-            "rate or that term's weight, or set `critic_loss` to hinge, and resume from there."
-        )
+        names = non_finite_names(values, self.accelerator)
+        if names:
+            raise FloatingPointError(
+                f"{' and '.join(names)} turned non-finite at step {self.state.global_step + 1}; "
+                f"{self._save_last_good()}. Lower the learning rate or that term's weight, or set "
+                "`critic_loss` to hinge, and resume from there."
+            )
+
+    def _save_last_good(self) -> str:
+        """Save the weights of before this step, unless they are saved already or spoilt too; say where."""
+        student = unwrap(self.model_wrapped)
+        restore_buffers(student, self._buffers)
+        folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
+        missing = not folder.exists()
+        self.accelerator.wait_for_everyone()  # before the first process makes the folder
+        trained = [student, *([self.adversary.critic] if self.adversary is not None else [])]
+        if missing and are_finite(trained):
+            self._save_checkpoint(self.model_wrapped, trial=None)
+            missing = False
+        last = last_checkpoint(self.args.output_dir) if missing else str(folder)
+        return f"the weights before it are in {last}" if last else "no checkpoint was written before"
+
+    def _clip_grad_norm(self, model: nn.Module) -> Any:
+        """Trainer's clipping and norm; stops before a gradient that is not finite reaches the weights."""
+        norm = super()._clip_grad_norm(model)
+        # In fp16 such gradients are the scaler's daily business: it skips their step.
+        if self.accelerator.scaler is None and norm is not None:
+            self._stop_unless_finite(
+                {"the student's gradient": torch.as_tensor(norm, device=self.args.device)}
+            )
+        return norm
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add every term, unweighted, averaged over the logging window and the processes."""
@@ -275,35 +303,6 @@ class StructKDTrainer(Trainer):
             names, means = window
             logs.update(zip(names, self.accelerator.reduce(means, reduction="mean").tolist(), strict=True))
         super().log(logs, start_time)
-
-    # ---- evaluation ----
-
-    def prediction_step(
-        self,
-        model: nn.Module,
-        inputs: dict[str, Any],
-        prediction_loss_only: bool,
-        ignore_keys: list[str] | None = None,
-    ) -> tuple[Tensor | None, Any, Any]:
-        """Reduce each image to the task's statistics on the device, so that no logits are gathered or kept.
-
-        Keeps Trainer's contract: (loss, predictions, labels), the statistics standing for the predictions.
-        With a `compute_metrics` of the caller's it is Trainer's own.
-        """
-        if not self._streams_metrics:
-            return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)  # type: ignore[no-any-return]
-        inputs = self._prepare_inputs(inputs)
-        with torch.no_grad(), self.compute_loss_context_manager():
-            loss, output = self.compute_loss(model, inputs, return_outputs=True)
-        if prediction_loss_only:
-            return loss, None, None
-        statistics = self.task.evaluation_statistics(output, inputs)
-        # Trainer calls a metric only where there are labels; these are counted in the statistics already.
-        return loss, statistics, torch.zeros(statistics.shape[0], device=statistics.device)
-
-    def _compute_metrics(self, prediction: EvalPrediction, compute_result: bool = True) -> dict[str, float]:
-        self._metric.add_statistics(torch.as_tensor(prediction.predictions))
-        return self._metric.scores() if compute_result else {}
 
     @torch.no_grad()
     def evaluate_teacher(self) -> dict[str, float]:
@@ -329,16 +328,18 @@ class StructKDTrainer(Trainer):
 
     # ---- set-up ----
 
-    def _check_parallelism(self) -> None:
+    def _check_support(self) -> None:
         if self.is_fsdp_enabled or self.is_deepspeed_enabled:
-            raise ValueError(
-                "StructKDTrainer is not tested with FSDP or DeepSpeed; launch it with plain DDP."
-            )
-        if self.args.n_gpu > 1:
-            raise ValueError(
-                f"StructKDTrainer runs one process a GPU, got one process with {self.args.n_gpu}; start it "
-                f"with `accelerate launch --num_processes {self.args.n_gpu}` or torchrun."
-            )
+            raise ValueError("StructKDTrainer is not tested with FSDP or DeepSpeed; use DDP.")
+        for name, is_set in (
+            ("label_smoothing_factor", self.args.label_smoothing_factor != 0),
+            ("compute_loss_func", self.compute_loss_func is not None),
+        ):
+            if is_set:
+                raise ValueError(f"`{name}` has no effect on StructKDTrainer's loss; leave it out.")
+        if any(isinstance(data, IterableDataset) for data in (self.train_dataset, self.eval_dataset)):
+            # Dispatching concatenates batches, and label maps of different sizes cannot be.
+            self.accelerator.dataloader_config.dispatch_batches = False
 
     def _drop_captures(self) -> None:
         if self._student_capture is not None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from transformers import TrainingArguments
+from transformers.trainer_utils import SchedulerType
 
 from .losses._common import check_temperature
 from .losses.pairwise import check_connection_range
@@ -33,7 +34,8 @@ class StructKDTrainingArguments(TrainingArguments):
         temperature: Divides both models' logits in the pixel-wise term, which is multiplied by its square;
             above 0.
         granularity: Side of a node in pixels of the aligned feature map: one number, or rows and columns.
-        node_grid: Nodes a side in place of `granularity`: the node size then follows from the map.
+        node_grid: Nodes a side, at most, in place of `granularity`: a node is then the map's side divided by
+            it, rounded up.
         connection_range: How many nearest nodes each node is compared with, an odd square; None is all.
         node_pooling: How the pixels of a node become one vector, "mean" (the paper) or "max".
         critic_loss: "wgan-gp" (the paper) or "hinge" (the more stable one).
@@ -142,6 +144,16 @@ class StructKDTrainingArguments(TrainingArguments):
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"`{name}` must be one of {choices}, got {getattr(self, name)!r}.")
+        if self.holistic_weight > 0 and self.lr_scheduler_type in _NEED_METRICS:
+            raise ValueError(
+                f"`lr_scheduler_type` must not need a metric, which the critic has none of, got "
+                f"{str(self.lr_scheduler_type.value)!r}; choose another or set `holistic_weight` to 0."
+            )
+
+    @property
+    def n_gpu(self) -> int:
+        """At most 1: in `DataParallel` no hook sees the replicas' maps; launch one process a GPU."""
+        return min(int(super().n_gpu), 1)
 
     @property
     def weights(self) -> dict[str, float]:
@@ -200,6 +212,7 @@ _PUBLISHED: dict[str, Any] = {
     "critic_learning_rate": 4e-4,
     "critic_max_grad_norm": 0.0,
     "critic_conditional": True,
+    "critic_spectral_norm": True,
     "gradient_penalty_weight": 10.0,
 }
 
@@ -242,6 +255,8 @@ SETTING_NAMES = tuple(
     if name not in ("remove_unused_columns", "batch_eval_metrics")
 )
 """Fields that this class adds to `TrainingArguments`."""
+
+_NEED_METRICS = (SchedulerType.REDUCE_ON_PLATEAU, SchedulerType.GREEDY)
 
 _CHOICES = {
     "node_pooling": ("mean", "max"),

@@ -120,5 +120,9 @@ class Task(ABC):
         """The teacher's output in the student's terms, for `evaluation_statistics`."""
 
     @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """How the two models were matched, as JSON values: a resumed run must find the same."""
+
+    @abstractmethod
     def metric(self) -> StreamingMetric:
         """A fresh metric over `evaluation_statistics`."""

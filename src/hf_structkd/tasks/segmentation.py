@@ -163,6 +163,13 @@ class SegmentationTask(Task):
         logits[:, list(self.labels.student_ids)] = shared
         return SemanticSegmenterOutput(logits=logits)
 
+    def settings(self) -> dict[str, Any]:
+        """The shared classes: the student's id, and the teacher's ids that it is taught by."""
+        if self.labels is None:
+            return {"shared_classes": None}
+        teacher_ids = [list(ids) for ids in self.labels.teacher_ids]
+        return {"shared_classes": [list(self.labels.student_ids), teacher_ids]}
+
     def metric(self) -> SegmentationScores:
         """Mean IoU, mean accuracy, overall accuracy and every class's IoU."""
         return SegmentationScores(
