@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from datasets import ClassLabel, Image
 
-from hf_structkd.data._raycast import camera_rays, cast_camera_rays, sees_lamp
+from hf_structkd.data._raycast import Hits, camera_rays, cast_camera_rays, hit_points
 from hf_structkd.data._rooms import Room, Solid
 from hf_structkd.data._sampling import sample_room
-from hf_structkd.data._shading import locate
+from hf_structkd.data._shading import Surface, locate
+from hf_structkd.data._shadows import sees_lamp, sees_sun
+from hf_structkd.data._windows import Windows, find_windows
 from hf_structkd.data.scenes import (
     CLASS_NAMES,
     DEPTH_SCALE,
@@ -130,29 +132,78 @@ def test_label_instance_and_depth_equal_a_naive_ray_cast(index):
     assert wrong <= 2
 
 
+def seen_surface(room: Room, height: int, width: int) -> tuple[Windows, Hits, np.ndarray, Surface]:
+    rays, windows = camera_rays(room, height, width), find_windows(room, height, width)
+    hits = cast_camera_rays(room, rays, windows)
+    points = hit_points(room, rays, hits.depth)
+    return windows, hits, points, locate(room, hits, points)
+
+
+def owners(room: Room, hits: Hits, surface: Surface) -> np.ndarray:
+    """Index of the solid each of the surface's points lies on, below 0 for none."""
+    return hits.piece.ravel()[surface.order].astype(int) - room.first_solid_piece
+
+
+def blocked(room: Room, owner: int, start: np.ndarray, ray: np.ndarray, end: float) -> bool:
+    others = [solid for index, solid in enumerate(room.solids) if index != owner]
+    return any(0 < t < end for solid in others for t in crossings(solid, start, ray))
+
+
 def test_shadows_equal_a_naive_search_for_a_blocker():
     """A missed blocker would light the floor under a table."""
     shaded = 0
     for index in range(6):
         room = sample_room(_generator(index, 12))
-        rays = camera_rays(room, 20, 26)
-        hits = cast_camera_rays(room, rays)
-        surface = locate(room, rays, hits)
+        windows, hits, points, surface = seen_surface(room, 20, 26)
+        owner = owners(room, hits, surface)
         to_lamp = np.array(room.lamp)[:, None] - surface.points
         facing = np.flatnonzero((to_lamp * surface.normals).sum(0) > 1e-3)
-        lit = sees_lamp(room, room.lamp, surface.points[:, facing], hits.solid[facing])
+        lit = sees_lamp(room, windows.lamp_shadows, points, hits.piece).ravel()[surface.order[facing]]
         expected = [
-            not any(
-                0 < t < 1
-                for owner, solid in enumerate(room.solids)
-                if owner != hits.solid[pixel]
-                for t in crossings(solid, surface.points[:, pixel].astype(float), to_lamp[:, pixel])
-            )
-            for pixel in facing
+            not blocked(room, owner[point], surface.points[:, point].astype(float), to_lamp[:, point], 1)
+            for point in facing
         ]
         assert (lit != expected).sum() <= 2
         shaded += (~lit).sum()
     assert shaded > 50
+
+
+def looks_out(room: Room, start: np.ndarray, ray: np.ndarray) -> bool:
+    """Whether a ray from inside the room leaves it through a window."""
+    exits = {}
+    for axis in range(3):
+        for side in (0, 1):
+            if ray[axis] * (side - 0.5) > 0:
+                exits[2 * axis + side] = (side * room.size[axis] - start[axis]) / ray[axis]
+    face = min(exits, key=exits.__getitem__)
+    u, v = np.delete(start + exits[face] * ray, face // 2)
+    return any(
+        decal.face == face and decal.rect[0] < u < decal.rect[2] and decal.rect[1] < v < decal.rect[3]
+        for decal in room.decals
+        if decal.label == CLASS_NAMES.index("window")
+    )
+
+
+def test_sunlight_equals_a_naive_search_for_a_window_and_a_blocker():
+    """A missed window would leave a room without its sun, a missed blocker would let it through a box."""
+    sunny = shaded = 0
+    for index in range(24):
+        room = sample_room(_generator(index, 12))
+        if room.sun is None:
+            continue
+        sun = np.array(room.sun)
+        windows, hits, points, surface = seen_surface(room, 20, 26)
+        owner = owners(room, hits, surface)
+        facing = np.flatnonzero(sun @ surface.normals > 1e-3)
+        lit = sees_sun(room, room.sun, windows, points, hits.piece).ravel()[surface.order[facing]]
+        starts = surface.points.T.astype(float)
+        through = np.array([looks_out(room, starts[point], sun) for point in facing])
+        free = np.array([not blocked(room, owner[point], starts[point], sun, math.inf) for point in facing])
+        assert (lit != (through & free)).sum() <= 2
+        sunny += lit.sum()
+        shaded += (through & ~free).sum()
+    assert sunny > 50
+    assert shaded > 10
 
 
 def test_depth_back_projects_onto_the_surfaces_it_claims():

@@ -2,12 +2,19 @@
 
 World axes are metres: x to the right, y away from the camera's wall, z up; the room is the box from the
 origin to `Room.size`. Its six faces are numbered ``2 * axis + side``, so 4 is the floor and 5 the ceiling.
+
+A scene makes some fifty parts: they are named tuples, as a frozen dataclass takes four times as long to make.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
-from typing import Literal
+from functools import cached_property
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 CLASS_NAMES = (
     "floor",
@@ -26,13 +33,16 @@ CLASS_NAMES = (
 LABEL = {name: index for index, name in enumerate(CLASS_NAMES)}
 FLOOR_FACE, CEILING_FACE = 4, 5
 
+Array = NDArray[np.floating[Any]]
+Bools = NDArray[np.bool_]
+Names = NDArray[np.uint8]
+Indices = NDArray[np.intp]
 Vector = tuple[float, float, float]
 TextureKind = Literal["plain", "marble", "stripes", "checker", "planks", "bricks", "dots", "view"]
 SolidKind = Literal["box", "ball", "cylinder"]
 
 
-@dataclass(frozen=True)
-class Material:
+class Material(NamedTuple):
     """A texture of two linear RGB colours; `scale` is its period in metres, `angle` turns it in its plane."""
 
     kind: TextureKind
@@ -44,8 +54,7 @@ class Material:
     emission: float = 0.0
 
 
-@dataclass(frozen=True)
-class Solid:
+class Solid(NamedTuple):
     """A convex solid: a box turned by `yaw`, a ball of radius ``half[0]``, or an upright capped cylinder."""
 
     kind: SolidKind
@@ -57,8 +66,7 @@ class Solid:
     material: int
 
 
-@dataclass(frozen=True)
-class Decal:
+class Decal(NamedTuple):
     """A framed rectangle flush with a face: `rect` is (u0, v0, u1, v1) metres in the face's two free axes.
 
     Inside a border `frame` wide lie `panes` (columns, rows) of `pane_material`, parted by bars `bar` wide.
@@ -77,7 +85,11 @@ class Decal:
 
 @dataclass
 class Room:
-    """One scene. `camera_axes` are right, down, forward; `focal` is in halves of the longer image side."""
+    """One scene. `camera_axes` are right, down, forward; `focal` is in halves of the longer image side.
+
+    What a pixel can see is numbered as pieces: the six faces, then each decal's frame and panes, then the
+    solids. Nothing may be added to a room once a derived property has been read.
+    """
 
     size: Vector
     camera: Vector
@@ -93,3 +105,35 @@ class Room:
     materials: list[Material] = field(default_factory=list)
     face_materials: list[int] = field(default_factory=list)
     instance_labels: list[int] = field(default_factory=list)
+
+    @property
+    def first_solid_piece(self) -> int:
+        """Number of the first solid's piece; before it are the faces and the decals."""
+        return 6 + 2 * len(self.decals)
+
+    @cached_property
+    def shapes(self) -> Array:
+        """(8, solids) float32: centre, half sizes, and cosine and sine of the yaw of each solid."""
+        rows = [(*s.centre, *s.half, math.cos(s.yaw), math.sin(s.yaw)) for s in self.solids]
+        return np.array(rows, np.float32).reshape(-1, 8).T.copy()
+
+    def piece_materials(self) -> list[int]:
+        """Index into `materials` of each piece."""
+        hung = [material for decal in self.decals for material in (decal.frame_material, decal.pane_material)]
+        return [*self.face_materials, *hung, *(solid.material for solid in self.solids)]
+
+    @cached_property
+    def piece_names(self) -> Names:
+        """(2, pieces): class and instance of each piece."""
+        wall = LABEL["wall"]
+        things: list[Decal | Solid] = [*(decal for decal in self.decals for _ in range(2)), *self.solids]
+        labels = [
+            wall,
+            wall,
+            wall,
+            wall,
+            LABEL["floor"],
+            LABEL["ceiling"],
+            *(thing.label for thing in things),
+        ]
+        return np.array([labels, [0] * 6 + [thing.instance for thing in things]], np.uint8)

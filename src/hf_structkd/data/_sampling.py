@@ -39,7 +39,7 @@ class _Builder:
     """Draws the parts of a room in a fixed order, so that one seed is one room."""
 
     def __init__(self, rng: random.Random) -> None:
-        self._rng = rng
+        self._random = rng.random
         size = (self._between(3.4, 6.0), self._between(3.8, 6.5), self._between(2.4, 3.0))
         self.room = self._empty_room(size)
         # Discs (x, y, radius) of floor that are taken; the first keeps furniture out of the camera's face.
@@ -64,32 +64,32 @@ class _Builder:
             self._add_loose_solid()
         windows = [decal for decal in self.room.decals if decal.label == LABEL["window"]]
         if windows and self._chance(0.7):
-            self._add_sun(windows[int(self._rng.random() * len(windows))].face)
+            self._add_sun(windows[int(self._random() * len(windows))].face)
         return self.room
 
     # -- draws ------------------------------------------------------------------------------------------
 
     def _between(self, low: float, high: float) -> float:
-        return low + (high - low) * self._rng.random()
+        return low + (high - low) * self._random()
 
     def _chance(self, probability: float) -> bool:
-        return self._rng.random() < probability
+        return self._random() < probability
 
     def _count(self, low: int, high: int) -> int:
-        return low + int((high - low + 1) * self._rng.random())
+        return low + int((high - low + 1) * self._random())
 
     def _colour(self, palette: tuple[tuple[int, int, int], ...] = _PALETTE, pale: float = 0.0) -> Vector:
-        colour = palette[int(self._rng.random() * len(palette))]
+        colour = palette[int(self._random() * len(palette))]
         gain = self._between(0.8, 1.1) / 255
         white = self._between(0.4, 0.8) if self._chance(pale) else 0.0
         lift, gain = white * 0.93, (1 - white) * gain
-        red = min(1.0, colour[0] * gain * self._between(0.93, 1.07) + lift)
-        green = min(1.0, colour[1] * gain * self._between(0.93, 1.07) + lift)
-        blue = min(1.0, colour[2] * gain * self._between(0.93, 1.07) + lift)
+        red = min(1.0, colour[0] * gain * (0.93 + 0.14 * self._random()) + lift)
+        green = min(1.0, colour[1] * gain * (0.93 + 0.14 * self._random()) + lift)
+        blue = min(1.0, colour[2] * gain * (0.93 + 0.14 * self._random()) + lift)
         return (red * red, green * green, blue * blue)  # linear light: the renderer's gamma is 2
 
     def _material(self, pale: float = 0.0, fine: float = 1.0, emission: float = 0.0) -> int:
-        kind = _TEXTURES[int(self._rng.random() * len(_TEXTURES))]
+        kind = _TEXTURES[int(self._random() * len(_TEXTURES))]
         colour_a, colour_b = self._colour(pale=pale), self._colour(pale=pale)
         # Two colours side by side in a room are seldom far apart: pull the second towards the first.
         pull = self._between(0.0, 0.75)
@@ -153,7 +153,7 @@ class _Builder:
         along = self._between(0.15, 0.9)
         while along < length - 0.5:
             room_left = length - along - 0.1
-            choice = self._rng.random()
+            choice = self._random()
             if choice < 0.36:
                 along += self._add_window(face, along, room_left)
             elif choice < 0.52:
@@ -270,7 +270,7 @@ class _Builder:
 
     def _add_item(self, x: float, y: float, floor: float, size: float) -> None:
         """A box, ball or cylinder standing at height `floor`, within about `size` of its axis."""
-        choice, tall = self._rng.random(), self._between(0.5, 1.9)
+        choice, tall = self._random(), self._between(0.5, 1.9)
         name: SolidKind = "box" if choice < 0.4 else "ball" if choice < 0.7 else "cylinder"
         half = (size, size, size)
         if name == "box":

@@ -8,55 +8,56 @@ from __future__ import annotations
 
 import random
 from functools import lru_cache
+from itertools import accumulate, groupby
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hf_structkd.data._raycast import Array, Ints
-from hf_structkd.data._rooms import Material
+from hf_structkd.data._rooms import Array, Material
 
 _NOISE_CELLS = 128
 
 
 def albedo(
-    materials: list[Material], index: Ints, coordinates: tuple[Array, Array], footprint: Array
+    materials: list[Material], counts: list[int], coordinates: tuple[Array, Array], footprint: Array
 ) -> Array:
-    """(3, N) share of light given back by N points, each of material ``materials[index]``.
+    """(3, N) share of light given back by N points.
 
+    The first ``counts[0]`` points are of ``materials[0]``, and so on; materials of one kind are neighbours.
     `coordinates` are (u, v) on the surface, and `footprint` is the side of what a pixel covers, in metres.
     """
-    scale = np.array([material.scale for material in materials], np.float32)[index]
-    turned = np.array([material.angle > 0 for material in materials])[index]
-    offset = np.array([material.offset for material in materials], np.float32)[index]
-    u = np.where(turned, coordinates[1], coordinates[0]) / scale
-    v = np.where(turned, coordinates[0], coordinates[1]) / scale
-    soft = np.maximum(footprint / scale, 1e-4)
+    rows = [(1 / m.scale, m.offset, *m.colour_a, *m.colour_b) for m in materials]
+    table = np.array(rows, np.float32).T
+    table[5:] -= table[2:5]
+    spread = np.repeat(table, counts, axis=1)
+    per_scale, offset, colour_a, difference = spread[0], spread[1], spread[2:5], spread[5:]
+    u, v = coordinates[0] * per_scale, coordinates[1] * per_scale
+    stops = list(accumulate(counts))
+    for material, count, stop in zip(materials, counts, stops, strict=True):
+        if material.angle > 0:
+            part = slice(stop - count, stop)
+            u[part], v[part] = v[part].copy(), u[part].copy()
+    soft = np.maximum(footprint * per_scale, np.float32(1e-4))
     grain = _noise(u * 6 + offset, v * 6 + offset)
-    mix = _mix(materials, index, (u, v, soft, grain))
-    colour_a = np.array([material.colour_a for material in materials], np.float32).T
-    colour_b = np.array([material.colour_b for material in materials], np.float32).T
-    colour = colour_a.take(index, axis=1)
-    colour += mix * (colour_b - colour_a).take(index, axis=1)
-    colour *= 0.93 + 0.14 * grain
+    mix = np.empty_like(u)
+    start = 0
+    for kind, group in groupby(zip(materials, stops, strict=True), key=lambda pair: pair[0].kind):
+        *_, (_, stop) = group
+        part = slice(start, stop)
+        mix[part] = _PATTERNS[kind](u[part], v[part], soft[part], grain[part])
+        start = stop
+    colour: Array = difference * mix
+    colour += colour_a
+    colour *= np.float32(0.93) + np.float32(0.14) * grain
     return colour
-
-
-def _mix(materials: list[Material], index: Ints, coordinates: tuple[Array, Array, Array, Array]) -> Array:
-    """Weight of a material's second colour at each point, 0 to 1."""
-    names = list(_PATTERNS)
-    kind = np.array([names.index(material.kind) for material in materials], np.uint8)[index]
-    order = np.argsort(kind, kind="stable")
-    stops = np.cumsum(np.bincount(kind, minlength=len(names)))
-    mix = np.zeros(index.shape, np.float32)
-    for name, start, stop in zip(names, [0, *stops[:-1]], stops, strict=True):
-        chosen = order[start:stop]
-        if chosen.size:
-            mix[chosen] = _PATTERNS[name](*(part[chosen] for part in coordinates))
-    return mix
 
 
 def _edge(distance: Array, soft: Array) -> Array:
     """1 where `distance` is above 0, 0 below, with a ramp as wide as a pixel."""
-    ramp: Array = np.clip(distance / soft + 0.5, 0, 1)
+    ramp: Array = distance / soft
+    ramp += np.float32(0.5)
+    np.maximum(ramp, 0, out=ramp)
+    np.minimum(ramp, 1, out=ramp)
     return ramp
 
 
@@ -102,7 +103,8 @@ def _planks(u: Array, v: Array, soft: Array, grain: Array) -> Array:
 
 def _bricks(u: Array, v: Array, soft: Array, grain: Array) -> Array:
     row = np.floor(v * 3)
-    along = u * 1.5 + 0.5 * np.mod(row, 2)
+    shift = row * 0.5
+    along = u * 1.5 + (shift - np.floor(shift))
     tone = 0.35 * _tile_tone(np.floor(along), row)
     mix: Array = np.maximum(tone, np.maximum(_gap(v * 3, 0.05, soft * 3), _gap(along, 0.03, soft * 1.5)))
     return mix
@@ -111,7 +113,7 @@ def _bricks(u: Array, v: Array, soft: Array, grain: Array) -> Array:
 def _dots(u: Array, v: Array, soft: Array, grain: Array) -> Array:
     x, y = u * 2 - np.floor(u * 2) - 0.5, v * 2 - np.floor(v * 2) - 0.5
     fade = np.minimum(1, 0.5 / (soft * 2))
-    mix: Array = fade * _edge(0.3 - np.hypot(x, y), soft * 2) + (1 - fade) * 0.28
+    mix: Array = fade * _edge(0.3 - np.sqrt(x * x + y * y), soft * 2) + (1 - fade) * 0.28
     return mix
 
 
@@ -139,8 +141,11 @@ _PATTERNS = {
 
 
 @lru_cache(maxsize=1)
-def _noise_table() -> Array:
-    """(cells + 1, cells + 1) tiling table of two octaves of random values in 0..1."""
+def _noise_table() -> NDArray[np.complex64]:
+    """Flattened (cells + 1, cells + 1) tiling table of two octaves of random values in 0..1.
+
+    A value is the real part, and its right neighbour less it the imaginary part: both come with one look-up.
+    """
     rng = random.Random("hf_structkd noise")
     size = _NOISE_CELLS
     fine = np.array([rng.random() for _ in range(size * size)], np.float32).reshape(size, size)
@@ -150,8 +155,11 @@ def _noise_table() -> Array:
             coarse = (coarse + np.roll(coarse, shift, axis)) / 2
     table = 0.4 * fine + 0.6 * coarse
     table = (table - table.min()) / (table.max() - table.min())
-    wrapped: Array = np.pad(table, ((0, 1), (0, 1)), mode="wrap").astype(np.float32)
-    return wrapped
+    wrapped = np.pad(table, ((0, 1), (0, 1)), mode="wrap").astype(np.float32)
+    pairs = np.zeros(wrapped.shape, np.complex64)
+    pairs.real = wrapped
+    pairs.imag[:, :-1] = np.diff(wrapped, axis=1)
+    return pairs.ravel()
 
 
 def _noise(x: Array, y: Array) -> Array:
@@ -161,9 +169,13 @@ def _noise(x: Array, y: Array) -> Array:
     right, down = x - column, y - row
     mask = _NOISE_CELLS - 1
     corner = (row.astype(np.int32) & mask) * (_NOISE_CELLS + 1) + (column.astype(np.int32) & mask)
-    flat = table.ravel()
-    top = flat[corner] * (1 - right) + flat[corner + 1] * right
-    below = corner + _NOISE_CELLS + 1
-    bottom = flat[below] * (1 - right) + flat[below + 1] * right
-    value: Array = top + down * (bottom - top)
-    return value
+    cell = corner.astype(np.intp)
+    left_top = table[cell]
+    cell += _NOISE_CELLS + 1
+    left_bottom = table[cell]
+    top = left_top.real + left_top.imag * right
+    bottom = left_bottom.real + left_bottom.imag * right
+    bottom -= top
+    bottom *= down
+    top += bottom
+    return top

@@ -22,10 +22,11 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 from tqdm.auto import tqdm
 
-from hf_structkd.data._raycast import camera_rays, cast_camera_rays, focal_in_pixels
-from hf_structkd.data._rooms import CLASS_NAMES
+from hf_structkd.data._raycast import camera_rays, cast_camera_rays, hit_points
+from hf_structkd.data._rooms import CLASS_NAMES, Room
 from hf_structkd.data._sampling import sample_room
-from hf_structkd.data._shading import expose, locate, shade
+from hf_structkd.data._shading import Surface, expose, locate, shade
+from hf_structkd.data._windows import find_windows, focal_in_pixels, pixel_numbers
 
 __all__ = [
     "CLASS_NAMES",
@@ -199,36 +200,46 @@ def _render(index: int, seed: int, height: int, width: int) -> Scene:
     rng = _generator(index, seed)
     room = sample_room(rng)
     rays = camera_rays(room, height, width)
-    hits = cast_camera_rays(room, rays)
-    surface = locate(room, rays, hits)
+    windows = find_windows(room, height, width)
+    hits = cast_camera_rays(room, rays, windows)
+    points = hit_points(room, rays, hits.depth)
+    surface = locate(room, hits, points)
     focal = focal_in_pixels(room, height, width)
-    light = shade(room, hits, surface, rays, 1 / focal)
-    instance = surface.instance.reshape(height, width)
+    light = shade(room, windows, hits, points, surface, 1 / focal)
+    labels, instances = room.piece_names
+    piece = hits.piece.astype(np.intp)
     return Scene(
         image=expose(room, light, height, width, rng),
-        label=surface.label.reshape(height, width),
-        depth=hits.depth.reshape(height, width),
-        instance=instance,
-        objects=_objects(instance, room.instance_labels),
+        label=labels[piece],
+        depth=hits.depth,
+        instance=instances[piece],
+        objects=_objects(room, surface, height, width),
         focal_length=focal,
     )
 
 
-def _objects(instance: NDArray[np.uint8], labels: list[int]) -> dict[str, NDArray[Any]]:
+def _objects(room: Room, surface: Surface, height: int, width: int) -> dict[str, NDArray[Any]]:
     """Boxes around the visible pixels of each object."""
-    area = np.bincount(instance.ravel(), minlength=len(labels) + 1)
-    ids = [number for number in range(1, len(labels) + 1) if area[number] >= MIN_BOX_AREA]
-    boxes = np.zeros((len(ids), 4), np.float32)
-    for row, number in enumerate(ids):
-        mask = instance == number
-        ys, xs = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-        boxes[row] = xs[0], ys[0], xs[-1] - xs[0] + 1, ys[-1] - ys[0] + 1
+    order, counts = surface.order, np.array(surface.counts)
+    starts = np.cumsum(counts) - counts
+    columns = pixel_numbers(height, width)[1][order]
+    # The pixels of a piece ascend: its first is in its top row, and its last in its bottom row.
+    low = np.stack([np.minimum.reduceat(columns, starts), order[starts] // width], axis=1)
+    high = np.stack([np.maximum.reduceat(columns, starts), order[starts + counts - 1] // width], axis=1) + 1
+    numbers = room.piece_names[1, surface.pieces]
+    size = len(room.instance_labels) + 1
+    area = np.bincount(numbers, counts, minlength=size)
+    corners, ends = np.full((size, 2), max(height, width)), np.zeros((size, 2), int)
+    np.minimum.at(corners, numbers, low)
+    np.maximum.at(ends, numbers, high)
+    ids = np.flatnonzero(area >= MIN_BOX_AREA)
+    ids = ids[ids > 0]
     stuff = len(CLASS_NAMES) - len(OBJECT_CLASS_NAMES)
     return {
-        "bbox": boxes,
-        "category": np.array([labels[number - 1] - stuff for number in ids], np.int64),
+        "bbox": np.concatenate([corners, ends - corners], axis=1)[ids].astype(np.float32),
+        "category": np.array([room.instance_labels[number - 1] - stuff for number in ids], np.int64),
         "area": area[ids].astype(np.int64),
-        "id": np.array(ids, np.int64),
+        "id": ids.astype(np.int64),
     }
 
 
