@@ -162,11 +162,14 @@ def test_a_folder_with_checkpoints_is_continued_only_when_asked(folder: Path, in
         (("--connection_range", "8"), "`connection_range` must be"),
         (("--granularity", "99"), "`granularity`"),
         (("--temperature", "0"), "`temperature` must be finite and above 0"),
-        (("--lr_scheduler_type", "reduce_lr_on_plateau"), "`lr_scheduler_type` must not need a metric"),
+        (
+            ("--lr_scheduler_type", "reduce_lr_on_plateau", "--eval_strategy", "epoch"),
+            "`lr_scheduler_type` must not need a metric",
+        ),
     ],
     ids=lambda value: value[0].lstrip("-") if isinstance(value, tuple) else "",
 )
-def test_a_mistake_ends_in_one_sentence(in_process: Example, change: tuple[str, str], sentence: str) -> None:
+def test_a_mistake_ends_in_one_sentence(in_process: Example, change: tuple[str, ...], sentence: str) -> None:
     with pytest.raises(ValueError, match=re.escape(sentence)):
         in_process(*COMMON, "--output_dir", "mistake", *change)
 

@@ -40,14 +40,14 @@ def test_later_sources_win(tmp_path: Path) -> None:
     """Dataclass, script, preset, file, flag; each field below is set by one source more than the last."""
     file = written(tmp_path / "a.yaml", "preset: paper\npairwise_weight: 3\nholistic_weight: 4\n")
     script = {
-        "critic_max_grad_norm": 5.0,
+        "learning_rate": 5.0,
         "pixel_weight": 5.0,
         "pairwise_weight": 5.0,
         "holistic_weight": 5.0,
     }
     args = training(file, "--holistic_weight", 7, defaults=script)
     assert args.task_weight == 1.0
-    assert args.critic_max_grad_norm == 5.0
+    assert args.learning_rate == 5.0
     assert args.pixel_weight == 10.0
     assert args.pairwise_weight == 3.0
     assert args.holistic_weight == 7.0

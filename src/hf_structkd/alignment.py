@@ -18,11 +18,17 @@ def resize_map(maps: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def resize_ids(ids: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize class ids or a bool mask (B, H, W) to `size`, nearest neighbour at pixel centres."""
+    """Resize class ids or a bool mask (B, H, W) to `size`, nearest neighbour at pixel centres.
+
+    By index, not by interpolation: exact for any id, and on devices without float64.
+    """
     if ids.shape[-2:] == size:
         return ids
-    resized = F.interpolate(ids.unsqueeze(1).float(), size=size, mode="nearest-exact").squeeze(1)
-    return resized.to(ids.dtype)
+    rows, columns = (
+        (2 * torch.arange(new, device=ids.device) + 1) * old // (2 * new)
+        for new, old in zip(size, ids.shape[-2:], strict=True)
+    )
+    return ids[:, rows[:, None], columns]
 
 
 def align_features(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
