@@ -47,7 +47,7 @@ DEMO: dict[str, Any] = {
     "scale": [1.0, 1.5],
     "max_train_samples": 300,
     "max_eval_samples": 100,
-    "num_train_epochs": 30,
+    "num_train_epochs": 20,
     "per_device_train_batch_size": 8,
     "learning_rate": 3e-3,
     "lr_scheduler_type": "cosine",
