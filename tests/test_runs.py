@@ -113,3 +113,4 @@ def test_a_fresh_or_missing_folder_passes(tmp_path: Path) -> None:
     (tmp_path / "figures").mkdir()
     refuse_used_folder(arguments(tmp_path))
     refuse_used_folder(arguments(tmp_path / "missing"))
+    assert [path.name for path in tmp_path.iterdir()] == ["figures"]
