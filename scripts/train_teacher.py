@@ -35,7 +35,7 @@ SCENES: dict[str, Any] = {
     "output_dir": "outputs/scenes-teacher",
     "image_size": [96, 128],
     "scale": [1.0, 1.5],
-    "max_train_samples": 3000,
+    "max_train_samples": 2700,
     "max_eval_samples": 100,
     "num_train_epochs": 4,
     "per_device_train_batch_size": 8,
