@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
 from hf_structkd import load_segmentation_data, pairwise_distillation_loss, pixel_distillation_loss
-from hf_structkd.alignment import align_features, resize_ids, resize_map
+from hf_structkd.alignment import align_to_coarser, resize_ids, resize_map
 from hf_structkd.data import collate_segmentation
 from hf_structkd.features import FeatureCapture
 from hf_structkd.normalization import ImageNormalization
@@ -51,9 +51,10 @@ def main(steps: int = 10) -> list[float]:
             task = torch.nn.functional.cross_entropy(
                 resize_map(logits, size), batch["labels"], ignore_index=255
             )
-            mask = resize_ids(batch["labels"], tuple(logits.shape[-2:])) != 255
-            pixel = pixel_distillation_loss(logits, resize_map(target, tuple(logits.shape[-2:])), mask=mask)
-            features = align_features(student_map.pop(), teacher_map.pop())
+            pair = align_to_coarser(logits, target)
+            mask = resize_ids(batch["labels"], tuple(pair[0].shape[-2:])) != 255
+            pixel = pixel_distillation_loss(*pair, mask=mask)
+            features = align_to_coarser(student_map.pop(), teacher_map.pop())
             total = task + pixel + 10 * pairwise_distillation_loss(*features, granularity=2)
             optimizer.zero_grad()
             total.backward()

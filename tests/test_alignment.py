@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hf_structkd.alignment import align_features, at_least, resize_ids, resize_map
+from hf_structkd.alignment import align_to_coarser, at_least, resize_ids, resize_map
 
 
 def nearest_at_centres(ids: Tensor, size: tuple[int, int]) -> Tensor:
@@ -99,14 +99,14 @@ def test_the_finer_map_is_averaged_over_the_coarser_grid(
 ) -> None:
     """Picking pixels would leave most of the finer map without a gradient."""
     student_map, teacher_map = torch.randn(2, 3, *student), torch.randn(2, 5, *teacher)
-    aligned = align_features(student_map, teacher_map)
+    aligned = align_to_coarser(student_map, teacher_map)
     for result, before in zip(aligned, (student_map, teacher_map), strict=True):
         torch.testing.assert_close(result, area_average(before, common))
 
 
 def test_every_fine_pixel_gets_gradient_where_sizes_do_not_divide() -> None:
     fine = torch.randn(1, 2, 7, 9, requires_grad=True)
-    aligned, _ = align_features(fine, torch.randn(1, 2, 4, 4))
+    aligned, _ = align_to_coarser(fine, torch.randn(1, 2, 4, 4))
     aligned.square().sum().backward()
     assert aligned.shape == (1, 2, 4, 4)
     assert fine.grad is not None
@@ -118,7 +118,7 @@ def test_what_has_the_size_comes_back_itself() -> None:
     maps, ids = torch.randn(1, 2, 4, 6), torch.zeros(1, 4, 6, dtype=torch.long)
     assert resize_map(maps, (4, 6)) is maps
     assert resize_ids(ids, (4, 6)) is ids
-    student, teacher = align_features(maps, maps)
+    student, teacher = align_to_coarser(maps, maps)
     assert student is maps
     assert teacher is maps
 

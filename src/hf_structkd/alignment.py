@@ -31,8 +31,8 @@ def resize_ids(ids: Tensor, size: tuple[int, int]) -> Tensor:
     return ids[:, rows[:, None], columns]
 
 
-def align_features(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-    """Bring two feature maps (B, C_s, h, w) and (B, C_t, h', w') to the smaller height and width of the two.
+def align_to_coarser(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+    """Bring two maps (B, C_s, h, w) and (B, C_t, h', w') to the smaller height and width of the two.
 
     The finer map is averaged over the cells of the coarser grid, so that no detail is invented where one
     network has none and every fine pixel counts.

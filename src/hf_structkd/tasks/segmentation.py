@@ -14,7 +14,7 @@ from transformers.modeling_outputs import SemanticSegmenterOutput
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES
 from transformers.utils import is_torchvision_available
 
-from ..alignment import align_features, at_least, resize_ids, resize_map
+from ..alignment import align_to_coarser, at_least, resize_ids, resize_map
 from ..critic import SMALLEST_MAP
 from ..data import collate_segmentation
 from ..label_spaces import LabelMatch, match_label_spaces
@@ -107,7 +107,7 @@ class SegmentationTask(Task):
         return F.cross_entropy(logits, labels, ignore_index=self.ignore_index, reduction="sum")
 
     def pixel_loss(self, student: Forward, teacher: Forward, batch: Batch, *, temperature: float) -> Tensor:
-        """KL over the shared classes, at the size of the student's logits; only labelled pixels count."""
+        """KL over the shared classes, at the coarser of the two logits grids; only labelled pixels count."""
         student_logits, teacher_logits = self._shared_logits(student, teacher)
         size = (student_logits.shape[-2], student_logits.shape[-1])
         mask = resize_ids(batch["labels"], size) != self.ignore_index
@@ -118,7 +118,7 @@ class SegmentationTask(Task):
     def feature_pairs(self, student: Forward, teacher: Forward, batch: Batch) -> list[FeaturePair]:
         """One pair: the maps before the two classifiers, at the coarser grid; padding does not count."""
         assert student.feature is not None and teacher.feature is not None  # noqa: PT018 - narrows for mypy
-        student_map, teacher_map = align_features(student.feature, teacher.feature)
+        student_map, teacher_map = align_to_coarser(student.feature, teacher.feature)
         mask = batch.get("pixel_mask")
         if mask is not None:
             mask = resize_ids(mask, (student_map.shape[-2], student_map.shape[-1]))
@@ -138,10 +138,10 @@ class SegmentationTask(Task):
 
     def _shared_logits(self, student: Forward, teacher: Forward) -> tuple[Tensor, Tensor]:
         assert self.labels is not None  # a teacher's pass exists only where a teacher was given
-        student_logits = self.labels.student_logits(self.prediction(student.output))
-        teacher_logits = self.labels.teacher_logits(self.prediction(teacher.output))
-        return student_logits, resize_map(
-            teacher_logits, (student_logits.shape[-2], student_logits.shape[-1])
+        # At the coarser grid: resizing a coarse teacher up would teach the student its blurred outlines.
+        return align_to_coarser(
+            self.labels.student_logits(self.prediction(student.output)),
+            self.labels.teacher_logits(self.prediction(teacher.output)),
         )
 
     def evaluation_statistics(self, output: Any, batch: Batch) -> Tensor:
