@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import statistics
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -88,3 +90,111 @@ def _cosine(one: Tensor, other: Tensor) -> float:
     lengths = math.sqrt(sum(v * v for v in one.tolist())) * math.sqrt(sum(v * v for v in other.tolist()))
     products = sum(a * b for a, b in zip(one.tolist(), other.tolist(), strict=True))
     return products / lengths if lengths else 0.0
+
+
+def silog_loss(
+    prediction: Tensor, target: Tensor, variance_focus: float = 0.5, mask: Tensor | None = None
+) -> float:
+    def one_image(pairs: list[tuple[float, float]]) -> float:
+        errors = [math.log(d) - math.log(truth) for d, truth in pairs]
+        squares = sum(error**2 for error in errors) / len(errors)
+        return math.sqrt(squares - variance_focus * (sum(errors) / len(errors)) ** 2)
+
+    return _mean_of_images(one_image, prediction, target, mask)
+
+
+def l1_depth_loss(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> float:
+    def one_image(pairs: list[tuple[float, float]]) -> float:
+        return sum(abs(d - truth) for d, truth in pairs) / len(pairs)
+
+    return _mean_of_images(one_image, prediction, target, mask)
+
+
+def berhu_loss(
+    prediction: Tensor, target: Tensor, threshold: float = 0.2, mask: Tensor | None = None
+) -> float:
+    def one_image(pairs: list[tuple[float, float]]) -> float:
+        errors = [abs(d - truth) for d, truth in pairs]
+        border = threshold * max(errors)
+        return sum(e if e <= border else (e**2 + border**2) / (2 * border) for e in errors) / len(errors)
+
+    return _mean_of_images(one_image, prediction, target, mask)
+
+
+def scale_shift_invariant_loss(
+    prediction: Tensor,
+    target: Tensor,
+    gradient_weight: float = 0.5,
+    scales: int = 4,
+    mask: Tensor | None = None,
+) -> float:
+    images = []
+    for b in range(prediction.shape[0]):
+        pixels = _finite_pixels(target[b], None if mask is None else mask[b])
+        if not pixels:
+            continue
+        first, second = (_robustly_normalised(maps[b], pixels) for maps in (prediction, target))
+        residual = {pixel: first[pixel] - second[pixel] for pixel in pixels}
+        loss = sum(abs(value) for value in residual.values()) / (2 * len(residual))
+        for scale in range(scales):
+            step = 2**scale
+            coarse = [(y, x) for y, x in pixels if y % step == 0 and x % step == 0]
+            for y, x in coarse:
+                for there in ((y + step, x), (y, x + step)):
+                    if there in residual:
+                        loss += gradient_weight * abs(residual[there] - residual[y, x]) / len(coarse)
+        images.append(loss)
+    return sum(images) / len(images) if images else 0.0
+
+
+def affine_statistics(maps: Tensor, mask: Tensor) -> list[tuple[float, float]]:
+    found = []
+    for one, counted in zip(maps, mask, strict=True):
+        values = [one[y, x].item() for y, x in _finite_pixels(one, counted)]
+        mean = sum(values) / len(values)
+        found.append((mean, sum(abs(value - mean) for value in values) / len(values)))
+    return found
+
+
+def align_scale_shift(prediction: Tensor, target: Tensor, mask: Tensor) -> list[tuple[float, float]]:
+    solutions = []
+    for one, truth, counted in zip(prediction, target, mask, strict=True):
+        pixels = _finite_pixels(truth, counted)
+        columns = torch.tensor([[one[pixel].item(), 1.0] for pixel in pixels], dtype=torch.float64)
+        wanted = torch.tensor([[truth[pixel].item()] for pixel in pixels], dtype=torch.float64)
+        scale, shift = torch.linalg.lstsq(columns, wanted).solution[:, 0].tolist()
+        solutions.append((scale, shift))
+    return solutions
+
+
+def _mean_of_images(
+    one_image: Callable[[list[tuple[float, float]]], float],
+    prediction: Tensor,
+    target: Tensor,
+    mask: Tensor | None,
+) -> float:
+    images = []
+    for b in range(prediction.shape[0]):
+        pixels = _finite_pixels(target[b], None if mask is None else mask[b])
+        pairs = [(prediction[b, y, x].item(), target[b, y, x].item()) for y, x in pixels]
+        pairs = [(d, truth) for d, truth in pairs if truth > 0]
+        if pairs:
+            images.append(one_image(pairs))
+    return sum(images) / len(images) if images else 0.0
+
+
+def _finite_pixels(target: Tensor, mask: Tensor | None) -> list[tuple[int, int]]:
+    height, width = target.shape
+    return [
+        (y, x)
+        for y in range(height)
+        for x in range(width)
+        if math.isfinite(target[y, x].item()) and (mask is None or bool(mask[y, x]))
+    ]
+
+
+def _robustly_normalised(maps: Tensor, pixels: list[tuple[int, int]]) -> dict[tuple[int, int], float]:
+    values = [maps[pixel].item() for pixel in pixels]
+    median = statistics.median_low(values)
+    deviation = sum(abs(value - median) for value in values) / len(values)
+    return {pixel: (value - median) / (deviation or 1.0) for pixel, value in zip(pixels, values, strict=True)}
