@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hf_structkd.metrics._streaming import StreamingMapMetric
+
 _DESCRIPTION = "Intersection over union and accuracy per class, their means, and the share of right pixels."
 _INPUTS = """
 Args:
@@ -152,11 +154,12 @@ def scores_from_confusion(
     }
 
 
-class MeanIoU(evaluate.Metric):
+class MeanIoU(StreamingMapMetric):
     """Mean intersection over union as a streaming `evaluate.Metric`.
 
     It keeps one K x K matrix whatever the number of images, writes no file, downloads nothing, and forgets
-    what it was given once `compute` returned.
+    what it was given once `compute` returned. That is the scores of `scores_from_confusion`. `add_batch`
+    takes maps of integer class ids, each prediction as large as its reference.
 
     Args:
         num_labels: K, the number of classes.
@@ -202,17 +205,9 @@ class MeanIoU(evaluate.Metric):
             features=datasets.Features({"predictions": map_of_ids, "references": map_of_ids}),
         )
 
-    def _build_data_dir(self) -> str:
-        """Keeps the base class from creating its cache folder: nothing is ever written there."""
-        return str(self._data_dir_root)
-
     def _reset(self) -> None:
         self._matrix = torch.zeros((self.num_labels, self.num_labels), dtype=torch.int64)
         self._added = 0
-
-    def __len__(self) -> int:
-        """Number of images (or matrices) added since the last `compute`."""
-        return self._added
 
     def add_confusion(self, matrix: Tensor | np.ndarray[Any, Any]) -> None:
         """Adds confusion matrices, for instance those of `confusion_matrices`, gathered from all processes.
@@ -233,61 +228,11 @@ class MeanIoU(evaluate.Metric):
         self._matrix += counts.sum(dim=0)
         self._added += len(counts)
 
-    def add(self, *, prediction: Any = None, reference: Any = None, **_: Any) -> None:
-        """Adds one image: class ids ``prediction`` and ``reference``, both (H, W); see `add_batch`."""
-        self.add_batch(predictions=[prediction], references=[reference])
+    def _add_maps(self, maps: list[tuple[Tensor, Tensor]]) -> None:
+        self.add_confusion(torch.stack([_count(p, r, self.num_labels, self.ignore_index) for p, r in maps]))
 
-    def add_batch(self, *, predictions: Any = None, references: Any = None, **_: Any) -> None:
-        """Adds a batch of maps of class ids, as tensors, arrays or nested lists.
-
-        Args:
-            predictions: (B, H, W), or B maps (H_i, W_i).
-            references: the true classes, of the same sizes.
-
-        Raises:
-            ValueError: if the number of maps or their sizes differ, or an id is outside [0, K).
-            TypeError: if an argument is missing or the ids are not integers.
-        """
-        if predictions is None or references is None:
-            raise TypeError(
-                "`predictions` and `references` must both be given, got "
-                f"{type(predictions).__name__} and {type(references).__name__}; pass maps of class ids."
-            )
-        if len(predictions) != len(references):
-            raise ValueError(
-                f"`predictions` and `references` must have the same length, got {len(predictions)} and "
-                f"{len(references)}; pass both for the same images."
-            )
-        pairs = [
-            (torch.as_tensor(p).cpu(), torch.as_tensor(r).cpu())
-            for p, r in zip(predictions, references, strict=True)
-        ]
-        counts = [_count(p, r, self.num_labels, self.ignore_index) for p, r in pairs]
-        if counts:
-            self.add_confusion(torch.stack(counts))
-
-    def compute(
-        self, *, predictions: Any = None, references: Any = None, **_: Any
-    ) -> dict[str, float | list[float]]:
-        """Scores everything added since the last call, then starts afresh.
-
-        Args:
-            predictions: maps to add first, as in `add_batch`.
-            references: their true classes.
-
-        Returns:
-            The scores of `scores_from_confusion`, and ``iou_<name>`` per class if names were given.
-
-        Raises:
-            ValueError: if nothing was added.
-        """
-        if predictions is not None or references is not None:
-            self.add_batch(predictions=predictions, references=references)
-        if self._added == 0:
-            raise ValueError("`compute` needs at least one image, got none; call `add_batch` before it.")
-        matrix = self._matrix
-        self._reset()
-        scores = scores_from_confusion(matrix)
+    def _scores(self) -> dict[str, float | list[float]]:
+        scores = scores_from_confusion(self._matrix)
         if self._names is not None:
             per_class = scores["per_category_iou"]
             assert isinstance(per_class, list)

@@ -1,0 +1,258 @@
+"""Depth scores as per-image rows that are summed: nothing larger than one row of scores is ever kept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import partial
+from typing import Literal, get_args
+
+import datasets
+import evaluate
+import torch
+from torch import Tensor
+
+from hf_structkd.alignment import resize_map
+from hf_structkd.metrics._depth_image import DEPTH_SCORES, aligned, counted_pixels, image_scores
+from hf_structkd.metrics._streaming import StreamingMapMetric
+
+DepthAlignment = Literal["none", "median", "affine"]
+DepthCrop = Literal["eigen"]
+
+_DESCRIPTION = "Errors and threshold accuracies of depth maps: means over images of each image's score."
+_INPUTS = """
+Args:
+    predictions: depth in the references' unit, (B, h, w) or a list of (h, w) maps of any sizes.
+    references: true depth, (B, H, W) or a list of (H, W) maps; 0, NaN and inf are holes.
+Returns:
+    abs_rel, sq_rel, rmse, rmse_log, log10, silog (times 100): lower is better.
+    delta1, delta2, delta3 in [0, 1]: higher is better.
+"""
+_CITATION = (
+    "D. Eigen, C. Puhrsch and R. Fergus, Depth Map Prediction from a Single Image using a Multi-Scale Deep "
+    "Network, NeurIPS 2014."
+)
+
+
+def check_depth_settings(
+    *, min_depth: float, max_depth: float | None, crop: str | None, alignment: str
+) -> None:
+    """Reject settings that `depth_statistics`, which explains them, cannot work with.
+
+    Args:
+        min_depth: Lower end of the range.
+        max_depth: Upper end of the range, or None.
+        crop: Name of the crop, or None.
+        alignment: Name of the alignment.
+
+    Raises:
+        ValueError: If the range is empty or reaches 0, or a name is unknown.
+    """
+    if not 0 < min_depth < math.inf:
+        raise ValueError(
+            f"`min_depth` must be finite and above 0, got {min_depth}; the logarithm of 0 is not: use 1e-3."
+        )
+    if max_depth is not None and not max_depth > min_depth:
+        raise ValueError(
+            f"`max_depth` must be above `min_depth`={min_depth}, got {max_depth}; no pixel would count: "
+            "raise it, or pass None for no upper end."
+        )
+    if crop is not None and crop not in get_args(DepthCrop):
+        raise ValueError(
+            f"`crop` must be one of {get_args(DepthCrop)} or None, got {crop!r}; None counts the whole image."
+        )
+    if alignment not in get_args(DepthAlignment):
+        raise ValueError(
+            f"`alignment` must be one of {get_args(DepthAlignment)}, got {alignment!r}; "
+            "use 'none' for metric depth."
+        )
+
+
+def depth_statistics(
+    prediction: Tensor,
+    target: Tensor | Sequence[Tensor],
+    *,
+    min_depth: float = 1e-3,
+    max_depth: float | None = None,
+    crop: DepthCrop | None = None,
+    alignment: DepthAlignment = "none",
+) -> Tensor:
+    r"""Scores of each image at its target's own size, as rows that are summed over the dataset.
+
+    With prediction p, truth t and :math:`g = \ln p - \ln t` at the n counted pixels of one image, all means
+    over those pixels:
+
+    .. math::
+        \mathrm{abs\_rel} &= \mathrm{mean}(|p - t| / t) \\
+        \mathrm{sq\_rel} &= \mathrm{mean}((p - t)^2 / t) \\
+        \mathrm{rmse} &= \sqrt{\mathrm{mean}((p - t)^2)} \\
+        \mathrm{rmse\_log} &= \sqrt{\mathrm{mean}(g^2)} \\
+        \mathrm{log10} &= \mathrm{mean}(|\log_{10} p - \log_{10} t|) \\
+        \mathrm{silog} &= 100 \sqrt{\mathrm{mean}(g^2) - \mathrm{mean}(g)^2} \\
+        \mathrm{delta}_k &= |\{\max(p / t, t / p) < 1.25^k\}| / n
+
+    A dataset's score is the sum of a column divided by the sum of column 0: the mean over images of each
+    image's score. That is the convention of the evaluations of BTS, AdaBins and Depth Anything; pooling the
+    pixels of all images first gives other numbers, because images then weigh by their measured pixels. The
+    factor 100 of silog is that of the KITTI benchmark and of BTS.
+
+    A pixel counts where the target is finite, above `min_depth`, below `max_depth` (both ends excluded, as
+    in BTS and AdaBins) and inside the crop. What stands at other pixels influences nothing, save through
+    the interpolation where the prediction is of another size. The prediction is resized (bilinear, corners
+    not aligned), aligned, and then clamped to the range, which makes its logarithm defined. A NaN predicted
+    at a counted pixel makes the image's errors NaN and is wrong for the deltas. Images are taken one at a
+    time, in float64 where the device has it.
+
+    Args:
+        prediction: Depth in the target's unit, or up to what `alignment` recovers. Not inverse depth.
+        target: True depth, usually in metres; 0, negative, NaN and inf are holes. Or one map per image
+            where the sizes differ.
+        min_depth: Lower end of the range, above 0.
+        max_depth: Upper end of the range; None for none. Commonly 10 for NYU Depth v2, 80 for KITTI.
+        crop: "eigen" counts rows 45 to 470 and columns 41 to 600 of a 480 x 640 image, the border of NYU
+            Depth v2 left out; on other sizes the four numbers are scaled and rounded down. None counts all.
+        alignment: What is fitted to the target first, per image, over its counted pixels only. "median":
+            times median(target) / median(prediction), the mean of the two middle values where n is even; a
+            prediction whose median is not above 0 is left as it is. "affine": least-squares scale and shift.
+
+    Shape:
+        prediction (B, h, w); target (B, H, W) or B maps (H_i, W_i); result (B, 1 + S) on the prediction's
+        device, S = `len(DEPTH_SCORES)`.
+
+    Returns:
+        Column 0 is 1 for an image with a counted pixel, else 0; the others are its `DEPTH_SCORES`, else 0.
+
+    Raises:
+        ValueError: On a wrong shape, a number of targets other than B, and settings out of range.
+        TypeError: If a map is not floating point.
+
+    Example:
+        >>> statistics = depth_statistics(torch.tensor([[[1.0, 4.0]]]), torch.tensor([[[2.0, 4.0]]]))
+        >>> dict(zip(("images", *DEPTH_SCORES), statistics[0].tolist()))["abs_rel"]
+        0.25
+
+    References:
+        Eigen et al., Depth Map Prediction from a Single Image using a Multi-Scale Deep Network, NeurIPS 2014,
+        arXiv:1406.2283 (the scores, the crop).
+        Ranftl et al., Towards Robust Monocular Depth Estimation, TPAMI 2022, arXiv:1907.01341 (affine).
+    """
+    check_depth_settings(min_depth=min_depth, max_depth=max_depth, crop=crop, alignment=alignment)
+    _check_maps(prediction, target)
+    # MPS has no float64.
+    dtype = torch.float32 if prediction.device.type == "mps" else torch.float64
+    rows = prediction.new_zeros((prediction.shape[0], 1 + len(DEPTH_SCORES)), dtype=dtype)
+    for row, one, truth in zip(rows, prediction.detach(), target, strict=True):
+        counted = counted_pixels(truth, min_depth, max_depth, crop)
+        if not bool(counted.any()):
+            continue
+        resized = resize_map(one[None, None], (truth.shape[0], truth.shape[1]))[0, 0]
+        p = resized[counted.to(resized.device)].to(dtype)
+        t = truth.detach()[counted].to(device=p.device, dtype=dtype)
+        row[0] = 1
+        row[1:] = image_scores(aligned(p, t, alignment).clamp(min_depth, max_depth), t)
+    return rows
+
+
+def _check_maps(prediction: Tensor, target: Tensor | Sequence[Tensor]) -> None:
+    if prediction.dim() != 3:
+        raise ValueError(
+            f"`prediction` must have shape (B, h, w), got {tuple(prediction.shape)}; drop the channel axis, "
+            "or add a batch axis if it is missing."
+        )
+    if len(target) != prediction.shape[0]:
+        raise ValueError(
+            f"`target` must hold one map per image, got {len(target)} maps for {prediction.shape[0]} images; "
+            "pass the depth of the same batch."
+        )
+    for truth in target:
+        if truth.dim() != 2:
+            raise ValueError(
+                f"`target` must hold maps of shape (H, W), got {tuple(truth.shape)}; drop the extra axes."
+            )
+        if not (truth.is_floating_point() and prediction.is_floating_point()):
+            raise TypeError(
+                f"Depth must be floating point, got {prediction.dtype} predictions and {truth.dtype} "
+                "targets; divide stored integers by their units per metre."
+            )
+
+
+class DepthErrors(StreamingMapMetric):
+    """The scores of `depth_statistics` as a streaming `evaluate.Metric`, averaged over images.
+
+    It keeps one row of sums whatever the number of images, writes no file, downloads nothing, and forgets
+    what it was given once `compute` returned. That is the `DEPTH_SCORES` as floats; images without a counted
+    pixel do not enter, and if there are only such images every score is NaN. `add_batch` takes maps of
+    floating-point depth, the predictions of any size.
+
+    Args:
+        min_depth: See `depth_statistics`, as for the others. They apply to maps, not to `add_statistics`.
+        max_depth: Upper end of the range of counted depth; None for none.
+        crop: "eigen", or None for the whole image.
+        alignment: "none", "median" or "affine".
+
+    Raises:
+        ValueError: If the settings are out of range.
+
+    Example:
+        >>> metric = DepthErrors(max_depth=10.0)
+        >>> metric.add_batch(predictions=[[[1.0, 4.0]]], references=[[[2.0, 4.0]]])
+        >>> metric.compute()["rmse_log"] < 0.5
+        True
+    """
+
+    def __init__(
+        self,
+        *,
+        min_depth: float = 1e-3,
+        max_depth: float | None = None,
+        crop: DepthCrop | None = None,
+        alignment: DepthAlignment = "none",
+    ) -> None:
+        """Sets up empty sums; see the class for the arguments."""
+        check_depth_settings(min_depth=min_depth, max_depth=max_depth, crop=crop, alignment=alignment)
+        self._statistics = partial(
+            depth_statistics, min_depth=min_depth, max_depth=max_depth, crop=crop, alignment=alignment
+        )
+        self._reset()
+        super().__init__()
+
+    def _info(self) -> evaluate.MetricInfo:
+        depth_map = datasets.List(datasets.List(datasets.Value("float32")))
+        return evaluate.MetricInfo(
+            description=_DESCRIPTION,
+            citation=_CITATION,
+            inputs_description=_INPUTS,
+            features=datasets.Features({"predictions": depth_map, "references": depth_map}),
+        )
+
+    def _reset(self) -> None:
+        self._sums = torch.zeros(1 + len(DEPTH_SCORES), dtype=torch.float64)
+        self._added = 0
+
+    def add_statistics(self, statistics: Tensor) -> None:
+        """Adds rows of `depth_statistics`, gathered from all processes.
+
+        Args:
+            statistics: (B, 1 + S).
+
+        Raises:
+            ValueError: If a row has another length.
+        """
+        rows = torch.as_tensor(statistics).detach().cpu().to(torch.float64)
+        if rows.dim() != 2 or rows.shape[1] != len(self._sums):
+            raise ValueError(
+                f"`statistics` must have shape (B, {len(self._sums)}), got {tuple(rows.shape)}; "
+                "pass what `depth_statistics` returned."
+            )
+        self._sums += rows.sum(dim=0)
+        self._added += len(rows)
+
+    def _add_maps(self, maps: list[tuple[Tensor, Tensor]]) -> None:
+        self.add_statistics(torch.cat([self._statistics(p[None], [r]) for p, r in maps]))
+
+    def _scores(self) -> dict[str, float]:
+        return dict(zip(DEPTH_SCORES, (self._sums[1:] / self._sums[0]).tolist(), strict=True))
+
+    def scores(self) -> dict[str, float]:
+        """Scores everything added since the last call, then starts afresh: `compute` by another name."""
+        return self.compute()
