@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import inspect
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hf_structkd import StructKDTrainingArguments, load_segmentation_data
-from hf_structkd.script_args import ModelArguments, SegmentationDataArguments, parse_arguments
+from hf_structkd import StructKDTrainingArguments
+from hf_structkd.data import load_depth_data, load_segmentation_data
+from hf_structkd.script_args import (
+    DepthDataArguments,
+    ModelArguments,
+    SegmentationDataArguments,
+    parse_arguments,
+)
 
 TYPES = (ModelArguments, SegmentationDataArguments, StructKDTrainingArguments)
 CPU = ("--use_cpu", "--report_to", "none")
@@ -172,7 +179,7 @@ def test_a_json_file_is_read_too(tmp_path: Path) -> None:
 def test_an_empty_file_sets_nothing(tmp_path: Path) -> None:
     models, data, args = parse(written(tmp_path / "a.yml", "# nothing yet\n"))
     assert (models, data) == (ModelArguments(), SegmentationDataArguments())
-    assert args.pixel_weight == 1.0
+    assert args.structkd_settings() == StructKDTrainingArguments(use_cpu=True).structkd_settings()
 
 
 def test_an_unknown_key_names_the_nearest_option(tmp_path: Path) -> None:
@@ -219,16 +226,21 @@ def test_a_file_with_a_syntax_error_is_named(tmp_path: Path, name: str, text: st
 # ---- the fields ----
 
 
-def test_data_arguments_are_the_loaders_parameters() -> None:
+LOADERS = [(SegmentationDataArguments, load_segmentation_data), (DepthDataArguments, load_depth_data)]
+
+
+@pytest.mark.parametrize(("kind", "load"), LOADERS)
+def test_data_arguments_are_the_loaders_parameters(kind: type, load: Callable[..., Any]) -> None:
     """A script passes them all on: one that the loader lacks fails, one that it has cannot be set."""
-    parameters = inspect.signature(load_segmentation_data).parameters
-    assert {f.name for f in fields(SegmentationDataArguments)} == set(parameters) - PASSED_BY_THE_SCRIPT
+    parameters = inspect.signature(load).parameters
+    assert {f.name for f in fields(kind)} == set(parameters) - PASSED_BY_THE_SCRIPT
 
 
-def test_data_arguments_have_the_loaders_defaults() -> None:
+@pytest.mark.parametrize(("kind", "load"), LOADERS)
+def test_data_arguments_have_the_loaders_defaults(kind: type, load: Callable[..., Any]) -> None:
     """Real data is trained on larger crops than the embedded scenes; all else is the same."""
-    parameters = inspect.signature(load_segmentation_data).parameters
-    for name, value in asdict(SegmentationDataArguments()).items():
+    parameters = inspect.signature(load).parameters
+    for name, value in asdict(kind()).items():
         if name == "image_size":
             assert value == [512, 512]
             continue
@@ -236,16 +248,25 @@ def test_data_arguments_have_the_loaders_defaults() -> None:
         assert value == (list(default) if isinstance(default, tuple) else default), name
 
 
-@pytest.mark.parametrize("kind", [ModelArguments, SegmentationDataArguments])
+@pytest.mark.parametrize("kind", [ModelArguments, SegmentationDataArguments, DepthDataArguments])
 def test_every_field_has_a_help_text(kind: type) -> None:
     assert all(f.metadata["help"].endswith(".") for f in fields(kind))
 
 
-def test_help_renders(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("kind", [SegmentationDataArguments, DepthDataArguments])
+def test_help_renders(kind: type, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
-        parse("--help")
+        parse_arguments(ModelArguments, kind, StructKDTrainingArguments, argv=["--help"])
     rendered = capsys.readouterr().out
     assert "--preset {cirkd,official,paper}" in rendered
-    for kind in TYPES[:2]:
-        for one in fields(kind):
+    for part in (ModelArguments, kind):
+        for one in fields(part):
             assert f"--{one.name}" in rendered
+
+
+def test_depth_arguments_are_parsed() -> None:
+    argv = ["--depth_scale", "1", "--unlabeled_dataset_name", "scenes", "--max_unlabeled_samples", "7"]
+    (data,) = parse_arguments(DepthDataArguments, argv=argv)
+    assert data.depth_scale == 1.0
+    assert data.unlabeled_dataset_name == "scenes"
+    assert data.max_unlabeled_samples == 7

@@ -28,17 +28,14 @@ class ModelArguments:
     teacher_model_name_or_path: str | None = field(default=None, metadata={"help": "Hub id or folder."})
     student_revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit."})
     teacher_revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit."})
-    teacher_label_map: str | None = field(
-        default=None, metadata={"help": "JSON object or file: teacher class name to student class name."}
-    )
     compare_baseline: bool = field(
         default=False, metadata={"help": "Also train the same student without a teacher and compare."}
     )
 
 
 @dataclass
-class SegmentationDataArguments:
-    """Which data; the fields are the arguments of `load_segmentation_data`."""
+class DenseDataArguments:
+    """Which data, whatever one value per pixel stands for."""
 
     dataset_name: str | None = field(
         default=None, metadata={"help": "Hub id or folder; without it the embedded scenes are rendered."}
@@ -48,10 +45,15 @@ class SegmentationDataArguments:
     train_split: str = field(default="train", metadata={"help": "Name of the training split."})
     validation_split: str = field(default="validation", metadata={"help": "Name of the validation split."})
     image_column: str = field(default="image", metadata={"help": "Column of the images."})
-    label_column: str = field(default="label", metadata={"help": "Column of the class ids."})
-    id2label_path: str | None = field(default=None, metadata={"help": "JSON file of class names."})
-    ignore_index: int = field(default=255, metadata={"help": "Label whose pixels do not count."})
-    reduce_labels: bool = field(default=False, metadata={"help": "Ignore label 0, lower the others by one."})
+    unlabeled_dataset_name: str | None = field(
+        default=None,
+        metadata={"help": "Hub id or folder of images without labels; 'scenes' renders further scenes."},
+    )
+    unlabeled_config_name: str | None = field(default=None, metadata={"help": "Its configuration."})
+    unlabeled_revision: str | None = field(default=None, metadata={"help": "Its branch, tag or commit."})
+    unlabeled_split: str = field(default="train", metadata={"help": "Name of its split."})
+    unlabeled_image_column: str = field(default="image", metadata={"help": "Column of its images."})
+    max_unlabeled_samples: int | None = field(default=None, metadata={"help": "Use its first so many rows."})
     image_size: list[int] = field(
         default_factory=lambda: [512, 512], metadata={"help": "Height and width of crops and images."}
     )
@@ -71,6 +73,26 @@ class SegmentationDataArguments:
     skip_bad_images: bool = field(default=False, metadata={"help": "Count and skip undecodable files."})
     max_train_samples: int | None = field(default=None, metadata={"help": "Use the first so many rows."})
     max_eval_samples: int | None = field(default=None, metadata={"help": "Use the first so many rows."})
+
+
+@dataclass
+class SegmentationDataArguments(DenseDataArguments):
+    """Which data; the fields are the arguments of `load_segmentation_data`."""
+
+    label_column: str = field(default="label", metadata={"help": "Column of the class ids."})
+    id2label_path: str | None = field(default=None, metadata={"help": "JSON file of class names."})
+    ignore_index: int = field(default=255, metadata={"help": "Label whose pixels do not count."})
+    reduce_labels: bool = field(default=False, metadata={"help": "Ignore label 0, lower the others by one."})
+
+
+@dataclass
+class DepthDataArguments(DenseDataArguments):
+    """Which data; the fields are the arguments of `load_depth_data`."""
+
+    depth_column: str = field(default="depth", metadata={"help": "Column of the depth maps."})
+    depth_scale: float = field(
+        default=0.001, metadata={"help": "Metres per stored unit; 0.001 for millimetres."}
+    )
 
 
 def parse_arguments(

@@ -1,15 +1,16 @@
-"""Every kind of image file that datasets hold becomes RGB, and labels keep their ids."""
+"""Every kind of image file that datasets hold becomes RGB, labels keep their ids, depths become metres."""
 
 from __future__ import annotations
 
 import io
+from functools import partial
 
 import numpy as np
 import PIL.Image
 import pytest
 import torch
 
-from hf_structkd.data import BadImageError, decode_image, decode_label
+from hf_structkd.data import BadImageError, decode_depth, decode_image, decode_label
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
 GRAY = RGB[..., 0]
@@ -94,7 +95,7 @@ def test_the_cameras_orientation_is_applied() -> None:
         None,
     ],
 )
-@pytest.mark.parametrize("decode", [decode_image, decode_label])
+@pytest.mark.parametrize("decode", [decode_image, decode_label, partial(decode_depth, depth_scale=1.0)])
 def test_files_that_cannot_be_decoded_name_the_row(decode, value) -> None:
     with pytest.raises(BadImageError, match=r"The image in row 3 cannot be decoded \(.*skip_bad_images=True"):
         decode(value, where="row 3")
@@ -152,3 +153,65 @@ def test_labels_that_are_not_one_integer_per_pixel_are_refused(value) -> None:
     """Colours read as ids would be trained on as classes."""
     with pytest.raises(ValueError, match="label in row 3 must hold one integer class id per pixel"):
         decode_label(value, where="row 3")
+
+
+MILLIMETRES = np.array([[0, 1, 1500], [65535, 999, 2]], np.uint16)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        encoded(PIL.Image.fromarray(MILLIMETRES)),
+        PIL.Image.fromarray(MILLIMETRES),
+        PIL.Image.fromarray(MILLIMETRES.astype(np.int32)),
+        PIL.Image.fromarray(MILLIMETRES.astype(np.float32)),
+        encoded(PIL.Image.fromarray(MILLIMETRES.astype(np.float32)), "TIFF"),
+        MILLIMETRES,
+        MILLIMETRES.astype(">u2"),
+        MILLIMETRES.astype(np.float64),
+        MILLIMETRES.tolist(),
+        MILLIMETRES.astype(float).tolist(),
+        torch.from_numpy(MILLIMETRES.astype(np.float32)),
+    ],
+)
+def test_depth_is_metres_from_every_format(value) -> None:
+    depth = decode_depth(value, depth_scale=0.001, where="here")
+    assert depth.dtype == torch.float32
+    assert depth.numpy() == pytest.approx(MILLIMETRES / 1000, rel=1e-7)
+
+
+def test_eight_bit_depth_is_read_in_its_unit() -> None:
+    depth = decode_depth(encoded(PIL.Image.fromarray(GRAY)), depth_scale=0.5, where="here")
+    assert torch.equal(depth, torch.from_numpy(GRAY).float() / 2)
+
+
+def test_what_is_no_depth_becomes_nothing() -> None:
+    """An infinite or negative metre in a loss turns the whole student into NaN."""
+    values = np.array([[np.nan, np.inf, -np.inf], [-1.0, 0.0, 2.0]], np.float32)
+    for value in (values, PIL.Image.fromarray(values), values.tolist(), np.array([[1e300, -(10**9)]])):
+        depth = decode_depth(value, depth_scale=1.0, where="here")
+        assert depth.isfinite().all()
+        assert depth.flatten().tolist() == [0.0] * (depth.numel() - 1) + [depth[-1, -1]]
+    assert decode_depth(values, depth_scale=1.0, where="here")[-1, -1] == 2
+
+
+def test_a_map_without_any_depth_is_legal() -> None:
+    assert not decode_depth(np.zeros((2, 3), np.uint16), depth_scale=1.0, where="here").any()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        encoded(PIL.Image.fromarray(RGB)),
+        encoded(PIL.Image.fromarray(GRAY).convert("P")),
+        encoded(PIL.Image.fromarray(GRAY > 9)),
+        RGB,
+        GRAY > 9,
+        [0, 1],
+        [["near"]],
+    ],
+)
+def test_depths_that_are_not_one_number_per_pixel_are_refused(value) -> None:
+    """A colour-coded picture of a depth map holds no depths."""
+    with pytest.raises(ValueError, match="depth map in row 3 must hold one number per pixel, got shape"):
+        decode_depth(value, depth_scale=1.0, where="row 3")

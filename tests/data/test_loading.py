@@ -11,7 +11,13 @@ import PIL.Image
 import pytest
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
-from hf_structkd.data import check_columns, load_dataset_splits, loading, read_id2label
+from hf_structkd.data import (
+    check_columns,
+    load_dataset_splits,
+    load_unlabeled_split,
+    loading,
+    read_id2label,
+)
 
 REAL = Path(__file__).parents[2] / ".." / "shared" / "data" / "camvid"
 
@@ -98,6 +104,16 @@ def test_a_missing_split_lists_those_that_exist(
             streaming=streaming,
             cache_dir=str(tmp_path / "cache"),
         )
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_one_split_is_loaded_for_its_images(tmp_path: Path, streaming: bool) -> None:
+    datasets.DatasetDict({"a": small_dataset(1), "b": small_dataset(2)}).save_to_disk(tmp_path / "d")
+    rows = load_unlabeled_split(str(tmp_path / "d"), split="b", streaming=streaming)
+    assert isinstance(rows, datasets.IterableDataset if streaming else datasets.Dataset)
+    assert len(list(rows)) == 2
+    with pytest.raises(ValueError, match=r"`unlabeled_split` must be one of .* got 'train'; it has: a, b\."):
+        load_unlabeled_split(str(tmp_path / "d"), streaming=streaming)
 
 
 def test_a_missing_column_lists_those_that_exist() -> None:

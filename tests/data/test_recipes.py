@@ -14,13 +14,21 @@ import pytest
 import torch
 from torch import Tensor
 
-from hf_structkd.data import SegmentationDataset, SegmentationIterableDataset, load_segmentation_data
-from hf_structkd.data.recipes import SCENE_SIZE
-from hf_structkd.data.scenes import CLASS_NAMES
+from hf_structkd.data import (
+    DenseDataset,
+    DenseIterableDataset,
+    load_depth_data,
+    load_segmentation_data,
+)
+from hf_structkd.data._recipes import SCENE_SIZE
+from hf_structkd.data.scenes import CLASS_NAMES, VALIDATION_OFFSET, render_scene
 from hf_structkd.normalization import ImageNormalization
 
 NAMES = ["sky", "road", "car"]
 PLAIN = ImageNormalization()
+LOADERS = {"label": load_segmentation_data, "depth": load_depth_data}
+
+both_loaders = pytest.mark.parametrize("kind", LOADERS)
 
 
 def png(array: np.ndarray) -> dict[str, Any]:
@@ -29,12 +37,16 @@ def png(array: np.ndarray) -> dict[str, Any]:
     return {"bytes": buffer.getvalue(), "path": None}
 
 
-def split(rows: int, seed: int, *, columns: tuple[str, str] = ("image", "label")) -> datasets.Dataset:
+def split(
+    rows: int, seed: int, *, columns: tuple[str, ...] = ("image", "label", "depth")
+) -> datasets.Dataset:
+    """Images, class ids below 3 and depths up to 3 m of which a quarter are holes."""
     random = np.random.default_rng(seed)
     images = [png(random.integers(0, 256, (12, 16, 3), dtype=np.uint8)) for _ in range(rows)]
     labels = [png(random.integers(0, 3, (12, 16), dtype=np.uint8)) for _ in range(rows)]
+    depths = [png(random.integers(0, 4, (12, 16), dtype=np.uint16) * 1000) for _ in range(rows)]
     return datasets.Dataset.from_dict(
-        dict(zip(columns, (images, labels), strict=True)),
+        dict(zip(columns, (images, labels, depths), strict=True)),
         features=datasets.Features(dict.fromkeys(columns, datasets.Image())),
     )
 
@@ -48,8 +60,8 @@ def saved(folder: Path, *, names: bool = True, splits: tuple[str, str] = ("train
     return str(folder)
 
 
-def load(name: str | None = None, **settings: Any) -> Any:
-    return load_segmentation_data(name, **{"normalization": PLAIN, "image_size": (12, 16), **settings})
+def load(name: str | None = None, kind: str = "label", **settings: Any) -> Any:
+    return LOADERS[kind](name, **{"normalization": PLAIN, "image_size": (12, 16), **settings})
 
 
 def content(row: dict[str, Tensor]) -> bytes:
@@ -59,25 +71,36 @@ def content(row: dict[str, Tensor]) -> bytes:
 # ---- the embedded scenes ----
 
 
-def test_without_a_name_the_scenes_are_rendered() -> None:
-    data = load(image_size=(32, 48), max_train_samples=3, max_eval_samples=2)
-    assert isinstance(data.train, SegmentationDataset)
+@both_loaders
+def test_without_a_name_the_scenes_are_rendered(kind: str) -> None:
+    data = load(kind=kind, image_size=(32, 48), max_train_samples=3, max_eval_samples=2)
+    assert isinstance(data.train, DenseDataset)
     assert (len(data.train), len(data.validation)) == (3, 2)
-    assert data.id2label == dict(enumerate(CLASS_NAMES))
+    assert data.id2label == (dict(enumerate(CLASS_NAMES)) if kind == "label" else None)
     for row in (data.train[0], data.validation[0]):
         assert row["pixel_values"].shape == (3, 32, 48)
         assert row["labels"].shape == (32, 48)
 
 
-def test_scenes_have_a_size_and_a_number_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_scenes_depth_is_metres() -> None:
+    """Taken for metres, millimetres would put every wall kilometres away."""
+    data = load(kind="depth", image_size=(32, 48), max_train_samples=1, max_eval_samples=1)
+    expected = torch.from_numpy(render_scene(VALIDATION_OFFSET, height=32, width=48).depth)
+    depth = data.validation[0]["labels"]
+    assert depth.dtype == torch.float32
+    torch.testing.assert_close(depth, expected, atol=5.1e-4, rtol=0)
+
+
+@both_loaders
+def test_scenes_have_a_size_and_a_number_of_their_own(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     asked: dict[str, int] = {}
 
     def spy(**settings: int) -> Any:
         asked.update(settings)
         return datasets.DatasetDict({"train": split(1, 0), "validation": split(1, 1)})
 
-    monkeypatch.setattr("hf_structkd.data.recipes.load_scenes", spy)
-    load_segmentation_data(normalization=PLAIN)
+    monkeypatch.setattr("hf_structkd.data._recipes.load_scenes", spy)
+    LOADERS[kind](normalization=PLAIN)
     assert asked == {
         "num_train": 1000,
         "num_validation": 200,
@@ -86,10 +109,11 @@ def test_scenes_have_a_size_and_a_number_of_their_own(monkeypatch: pytest.Monkey
     }
 
 
-def test_scenes_can_be_streamed() -> None:
+@both_loaders
+def test_scenes_can_be_streamed(kind: str) -> None:
     """The option must not crash where there is nothing to read."""
-    data = load(image_size=(32, 32), max_train_samples=3, max_eval_samples=2, streaming=True)
-    assert isinstance(data.train, SegmentationIterableDataset)
+    data = load(kind=kind, image_size=(32, 32), max_train_samples=3, max_eval_samples=2, streaming=True)
+    assert isinstance(data.train, DenseIterableDataset)
     assert len(list(data.train)) == 3
     assert len(list(data.validation)) == 2
 
@@ -105,8 +129,9 @@ def test_a_saved_folder_is_read(tmp_path: Path) -> None:
     assert data.validation[0]["pixel_values"].shape == (3, 12, 16)
 
 
-def test_training_images_are_cropped_and_evaluation_labels_left_alone(tmp_path: Path) -> None:
-    data = load(saved(tmp_path), image_size=(8, 8))
+@both_loaders
+def test_training_images_are_cropped_and_evaluation_labels_left_alone(tmp_path: Path, kind: str) -> None:
+    data = load(saved(tmp_path), kind, image_size=(8, 8))
     assert data.train[0]["pixel_values"].shape == (3, 8, 8)
     assert data.train[0]["labels"].shape == (8, 8)
     assert data.validation[0]["pixel_values"].shape == (3, 8, 8)
@@ -125,9 +150,10 @@ def test_images_are_normalised_as_asked(tmp_path: Path) -> None:
     torch.testing.assert_close(normalised, expected)
 
 
-def test_the_seed_decides_the_augmentation(tmp_path: Path) -> None:
+@both_loaders
+def test_the_seed_decides_the_augmentation(tmp_path: Path, kind: str) -> None:
     name = saved(tmp_path)
-    first, again, other = (load(name, seed=seed).train[0] for seed in (1, 1, 2))
+    first, again, other = (load(name, kind, seed=seed).train[0] for seed in (1, 1, 2))
     assert content(first) == content(again)
     assert content(first) != content(other)
 
@@ -154,13 +180,37 @@ def test_labels_are_reduced_and_ignored_as_asked(tmp_path: Path) -> None:
     assert torch.equal(reduced, torch.where(plain == 0, 9, plain - 1))
 
 
+def test_depth_is_scaled_and_taken_from_the_column_as_asked(tmp_path: Path) -> None:
+    rows = split(2, 0, columns=("image", "label", "far"))
+    datasets.DatasetDict({"train": rows, "validation": rows}).save_to_disk(tmp_path)
+    depth = load(str(tmp_path), "depth", depth_column="far", depth_scale=0.01).validation[1]["labels"]
+    file = rows.cast_column("far", datasets.Image(decode=False))[1]["far"]["bytes"]
+    stored = np.asarray(PIL.Image.open(io.BytesIO(file)))
+    assert set(depth.unique().tolist()) == {0.0, 10.0, 20.0, 30.0}
+    assert depth.numpy() == pytest.approx(stored / 100)
+
+
+def test_a_depth_scale_out_of_range_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="`depth_scale` must be positive and finite, got 0;"):
+        load(saved(tmp_path), "depth", depth_scale=0)
+
+
+@both_loaders
+def test_validation_rows_are_never_marked(tmp_path: Path, kind: str) -> None:
+    data = load(saved(tmp_path), kind)
+    for row in (data.train[0], data.validation[0]):
+        assert "labeled" not in row
+
+
 @pytest.mark.parametrize(("train", "validation"), [(1, 2), (6, 3), (100, 100), (None, None)])
 @pytest.mark.parametrize("streaming", [False, True])
+@both_loaders
 def test_the_first_so_many_rows_are_used(
-    tmp_path: Path, train: int | None, validation: int | None, streaming: bool
+    tmp_path: Path, kind: str, train: int | None, validation: int | None, streaming: bool
 ) -> None:
     data = load(
         saved(tmp_path),
+        kind,
         max_train_samples=train,
         max_eval_samples=validation,
         streaming=streaming,
@@ -168,17 +218,18 @@ def test_the_first_so_many_rows_are_used(
     assert sum(1 for _ in data.train) == min(train or 6, 6)
     rows = list(data.validation)
     assert len(rows) == min(validation or 3, 3)
-    assert content(rows[0]) == content(load(str(tmp_path)).validation[0])
+    assert content(rows[0]) == content(load(str(tmp_path), kind).validation[0])
 
 
-@pytest.mark.parametrize("name", ["max_train_samples", "max_eval_samples"])
+@pytest.mark.parametrize("name", ["max_train_samples", "max_eval_samples", "max_unlabeled_samples"])
 @pytest.mark.parametrize("value", [0, -1])
-def test_no_rows_are_refused(tmp_path: Path, name: str, value: int) -> None:
+@both_loaders
+def test_no_rows_are_refused(tmp_path: Path, kind: str, name: str, value: int) -> None:
     """0 must not mean all."""
     with pytest.raises(ValueError, match=rf"`{name}` must be at least 1, got {value};"):
-        load(saved(tmp_path), **{name: value})
+        load(saved(tmp_path), kind, **{name: value})
     with pytest.raises(ValueError, match=rf"`{name}` must be at least 1, got {value};"):
-        load(**{name: value})
+        load(kind=kind, **{name: value})
 
 
 @pytest.mark.parametrize(
@@ -193,14 +244,17 @@ def test_pairs_must_be_pairs(tmp_path: Path, name: str, value: list[Any]) -> Non
 # ---- streams ----
 
 
-def test_a_stream_gives_the_iterable_class_and_the_same_rows_in_the_same_epoch(tmp_path: Path) -> None:
+@both_loaders
+def test_a_stream_gives_the_iterable_class_and_the_same_rows_in_the_same_epoch(
+    tmp_path: Path, kind: str
+) -> None:
     """A run that is resumed in its second epoch must see what it would have seen."""
     name = saved(tmp_path)
     runs = []
     for epoch in (0, 0, 1):
-        data = load(name, streaming=True, shuffle_buffer_size=4)
-        assert isinstance(data.train, SegmentationIterableDataset)
-        assert isinstance(data.validation, SegmentationIterableDataset)
+        data = load(name, kind, streaming=True, shuffle_buffer_size=4)
+        assert isinstance(data.train, DenseIterableDataset)
+        assert isinstance(data.validation, DenseIterableDataset)
         data.train.set_epoch(epoch)
         runs.append([content(row) for row in data.train])
     assert runs[0] == runs[1]
@@ -248,24 +302,33 @@ def test_data_without_class_names_are_refused(tmp_path: Path) -> None:
 
 
 def test_other_columns_and_splits_can_be_named(tmp_path: Path) -> None:
+    columns = ("photo", "mask", "far")
     datasets.DatasetDict(
-        {"fit": split(2, 0, columns=("photo", "mask")), "test": split(1, 1, columns=("photo", "mask"))}
+        {"fit": split(2, 0, columns=columns), "test": split(1, 1, columns=columns)}
     ).save_to_disk(tmp_path)
     (tmp_path / "id2label.json").write_text(json.dumps(NAMES))
-    data = load(
-        str(tmp_path), train_split="fit", validation_split="test", image_column="photo", label_column="mask"
-    )
-    assert (len(data.train), len(data.validation)) == (2, 1)
-    assert data.train[0].keys() >= {"pixel_values", "labels"}
-
-
-@pytest.mark.parametrize("argument", ["image_column", "label_column"])
-def test_a_missing_column_is_named_with_those_there_are(tmp_path: Path, argument: str) -> None:
-    with pytest.raises(
-        ValueError,
-        match=rf"`{argument}` must be a column of the dataset, got 'photo'; it has: image, label\.",
+    shared = {"train_split": "fit", "validation_split": "test", "image_column": "photo"}
+    for data in (
+        load(str(tmp_path), label_column="mask", **shared),
+        load(str(tmp_path), "depth", depth_column="far", **shared),
     ):
-        load(saved(tmp_path), **{argument: "photo"})
+        assert (len(data.train), len(data.validation)) == (2, 1)
+        assert data.train[0].keys() >= {"pixel_values", "labels"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "argument"),
+    [
+        ("label", "image_column"),
+        ("label", "label_column"),
+        ("depth", "image_column"),
+        ("depth", "depth_column"),
+    ],
+)
+def test_a_missing_column_is_named_with_those_there_are(tmp_path: Path, kind: str, argument: str) -> None:
+    message = rf"`{argument}` must be a column of the dataset, got 'photo'; it has: image, label, depth\."
+    with pytest.raises(ValueError, match=message):
+        load(saved(tmp_path), kind, **{argument: "photo"})
 
 
 @pytest.mark.parametrize("argument", ["train_split", "validation_split"])

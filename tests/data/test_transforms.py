@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hf_structkd.data import SegmentationAugmentation, jitter_color, resize_image, resize_label
+from hf_structkd.data import DenseAugmentation, DepthMap, jitter_color, resize_image, resize_label
 
 PLAIN = {"scale": (1.0, 1.0), "flip_probability": 0.0, "color_jitter": (0, 0, 0, 0)}
 
@@ -35,7 +35,7 @@ def painted(height: int = 24, width: int = 32) -> tuple[Tensor, Tensor]:
 
 def test_nothing_switched_on_returns_the_input() -> None:
     image, label = torch.rand(3, 12, 16), torch.randint(0, 5, (12, 16))
-    augment = SegmentationAugmentation((12, 16), **PLAIN)
+    augment = DenseAugmentation((12, 16), **PLAIN)
     new_image, new_label, mask = augment(image, label, generator())
     assert torch.equal(new_image, image)
     assert torch.equal(new_label, label)
@@ -44,7 +44,7 @@ def test_nothing_switched_on_returns_the_input() -> None:
 
 def test_flip_mirrors_image_and_label_exactly() -> None:
     image, label = torch.rand(3, 12, 16), torch.randint(0, 5, (12, 16))
-    augment = SegmentationAugmentation((12, 16), **{**PLAIN, "flip_probability": 1.0})
+    augment = DenseAugmentation((12, 16), **{**PLAIN, "flip_probability": 1.0})
     new_image, new_label, _ = augment(image, label, generator())
     reversed_columns = list(range(15, -1, -1))
     assert torch.equal(new_image, image[:, :, reversed_columns])
@@ -53,7 +53,7 @@ def test_flip_mirrors_image_and_label_exactly() -> None:
 
 def test_flip_happens_as_often_as_asked() -> None:
     image, label = coordinates(4, 4)
-    augment = SegmentationAugmentation((4, 4), **{**PLAIN, "flip_probability": 0.25})
+    augment = DenseAugmentation((4, 4), **{**PLAIN, "flip_probability": 0.25})
     shared = generator()
     flips = sum(int(augment(image, label, shared)[1][0, 0] == 3) for _ in range(800))
     assert 150 <= flips <= 250  # 200 expected, standard deviation 12
@@ -62,7 +62,7 @@ def test_flip_happens_as_often_as_asked() -> None:
 def test_native_crops_are_exact_pixels_of_one_box() -> None:
     """A crop that resamples by a fraction of a pixel blurs every training image."""
     image, label = coordinates(20, 30)
-    augment = SegmentationAugmentation((8, 10), **PLAIN, base_size=(20, 30))
+    augment = DenseAugmentation((8, 10), **PLAIN, base_size=(20, 30))
     corners = set()
     for seed in range(300):
         new_image, new_label, mask = augment(image, label, generator(seed))
@@ -77,7 +77,7 @@ def test_native_crops_are_exact_pixels_of_one_box() -> None:
 
 def test_doubling_takes_each_label_twice_and_halves_the_view() -> None:
     image, label = coordinates(8, 12)
-    augment = SegmentationAugmentation((8, 12), **{**PLAIN, "scale": (2.0, 2.0)})
+    augment = DenseAugmentation((8, 12), **{**PLAIN, "scale": (2.0, 2.0)})
     new_image, new_label, _ = augment(image, label, generator(3))
     top, left = divmod(int(new_label[0, 0]), 12)
     box = label[top : top + 4, left : left + 6]
@@ -88,9 +88,7 @@ def test_doubling_takes_each_label_twice_and_halves_the_view() -> None:
 
 def test_halving_shows_the_whole_image_and_pads_the_rest() -> None:
     image, label = painted(24, 32)
-    augment = SegmentationAugmentation(
-        (24, 32), **{**PLAIN, "scale": (0.5, 0.5)}, ignore_index=99, fill=(0.1, 0.2, 0.3)
-    )
+    augment = DenseAugmentation((24, 32), **{**PLAIN, "scale": (0.5, 0.5)}, nothing=99, fill=(0.1, 0.2, 0.3))
     corners = set()
     for seed in range(40):
         new_image, new_label, mask = augment(image, label, generator(seed))
@@ -110,7 +108,7 @@ def test_halving_shows_the_whole_image_and_pads_the_rest() -> None:
 def test_label_follows_the_image_at_every_scale(source: tuple[int, int]) -> None:
     """A label that lags its image by pixels teaches the student blurred borders."""
     image, label = painted(*source)
-    augment = SegmentationAugmentation((24, 32), color_jitter=(0, 0, 0, 0))
+    augment = DenseAugmentation((24, 32), color_jitter=(0, 0, 0, 0))
     shared = generator()
     for _ in range(60):
         new_image, new_label, mask = augment(image, label, shared)
@@ -127,7 +125,7 @@ def test_scale_one_covers_the_size_whatever_the_source() -> None:
     """The scale is relative to the covering image, so half and native resolution need no other setting."""
     for source in [(48, 64), (12, 16), (48, 40), (10, 200)]:
         image, label = coordinates(*source)
-        augment = SegmentationAugmentation((24, 32), **PLAIN)
+        augment = DenseAugmentation((24, 32), **PLAIN)
         _, new_label, mask = augment(image, label, generator(1))
         assert mask.all()
         rows, columns = new_label // source[1], new_label % source[1]
@@ -137,7 +135,7 @@ def test_scale_one_covers_the_size_whatever_the_source() -> None:
 
 def test_scales_are_spread_over_the_whole_range() -> None:
     image, label = coordinates(64, 64)
-    augment = SegmentationAugmentation((16, 16), **{**PLAIN, "scale": (1.0, 4.0)})
+    augment = DenseAugmentation((16, 16), **{**PLAIN, "scale": (1.0, 4.0)})
     shared = generator()
     seen = []
     for _ in range(400):
@@ -154,7 +152,7 @@ def test_scales_are_spread_over_the_whole_range() -> None:
 )
 def test_can_pad_says_whether_padding_ever_occurs(scale, base_size, expected) -> None:
     """Claimed wrongly, batches would mix rows with and without a mask."""
-    augment = SegmentationAugmentation((8, 8), scale=scale, base_size=base_size)
+    augment = DenseAugmentation((8, 8), scale=scale, base_size=base_size)
     shared = generator()
     image, label = coordinates(13, 11)
     padded = any(not augment(image, label, shared)[2].all() for _ in range(300))
@@ -165,7 +163,7 @@ def test_can_pad_says_whether_padding_ever_occurs(scale, base_size, expected) ->
 def test_the_generator_alone_decides() -> None:
     """Global randomness would tie a sample to batch size, workers and the teacher's dropout."""
     image, label = torch.rand(3, 20, 20), torch.randint(0, 5, (20, 20))
-    augment = SegmentationAugmentation((16, 16))
+    augment = DenseAugmentation((16, 16))
     states = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].copy()
     first = augment(image, label, generator(5))
     assert torch.equal(torch.get_rng_state(), states[0])
@@ -181,8 +179,8 @@ def test_the_generator_alone_decides() -> None:
 def test_switching_colours_off_leaves_the_geometry() -> None:
     """Otherwise an ablation of the colours would also compare other crops."""
     image, label = coordinates(20, 20)
-    with_colours = SegmentationAugmentation((16, 16))(image, label, generator(2))
-    without = SegmentationAugmentation((16, 16), color_jitter=(0, 0, 0, 0))(image, label, generator(2))
+    with_colours = DenseAugmentation((16, 16))(image, label, generator(2))
+    without = DenseAugmentation((16, 16), color_jitter=(0, 0, 0, 0))(image, label, generator(2))
     assert torch.equal(with_colours[1], without[1])
     assert not torch.equal(with_colours[0], without[0])
 
@@ -191,7 +189,7 @@ def test_the_input_is_left_as_it_was() -> None:
     image, label = torch.rand(3, 20, 20), torch.randint(0, 5, (20, 20))
     copies = image.clone(), label.clone()
     for seed in range(10):
-        SegmentationAugmentation((20, 20))(image, label, generator(seed))
+        DenseAugmentation((20, 20))(image, label, generator(seed))
     assert torch.equal(image, copies[0])
     assert torch.equal(label, copies[1])
 
@@ -208,7 +206,7 @@ def test_resizing_to_the_same_size_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 4), (5, 7), (10, 14), (13, 5)])
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.int64])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.int64, torch.float32])
 def test_resized_labels_are_the_ids_under_the_centres(size: tuple[int, int], dtype: torch.dtype) -> None:
     label = torch.randint(0, 200, (5, 7)).to(dtype)
     result = resize_label(label, size)
@@ -216,6 +214,71 @@ def test_resized_labels_are_the_ids_under_the_centres(size: tuple[int, int], dty
     for i in range(size[0]):
         for j in range(size[1]):
             assert result[i, j] == label[(2 * i + 1) * 5 // (2 * size[0]), (2 * j + 1) * 7 // (2 * size[1])]
+
+
+# ---- depth ----
+
+
+def test_depth_is_divided_by_the_drawn_scale() -> None:
+    """Twice as large is half as far; undivided, a student would learn that size says nothing."""
+    image, depth = torch.rand(3, 4, 4), torch.arange(1.0, 17.0).view(4, 4)
+    augment = DenseAugmentation((4, 4), **{**PLAIN, "scale": (2.0, 2.0)}, nothing=0)
+    _, new, _ = augment(image, depth, generator(1), zoomed=DepthMap().zoomed)
+    row, column = divmod(int(new[0, 0] * 2) - 1, 4)
+    box = depth[row : row + 2, column : column + 2] / 2
+    assert new.dtype == torch.float32
+    assert torch.equal(new, box.repeat_interleave(2, 0).repeat_interleave(2, 1))
+
+
+def test_depth_is_multiplied_where_the_image_shrinks_and_padding_is_nothing() -> None:
+    image, depth = torch.rand(3, 4, 4), torch.full((4, 4), 3.0)
+    augment = DenseAugmentation((4, 4), **{**PLAIN, "scale": (0.5, 0.5)}, nothing=0)
+    _, new, mask = augment(image, depth, generator(), zoomed=DepthMap().zoomed)
+    assert mask.sum() == 4
+    assert torch.equal(new, torch.where(mask, 6.0, 0.0))
+
+
+@pytest.mark.parametrize("base_size", [None, (24, 32), (5, 7)])
+def test_scale_one_leaves_depth_as_measured_whatever_it_covers(base_size: tuple[int, int] | None) -> None:
+    """The scale is relative to `base_size`: a camera's depth must not depend on the file's resolution."""
+    image, depth = torch.rand(3, 24, 32), torch.full((24, 32), 3.0)
+    augment = DenseAugmentation((12, 16), **PLAIN, base_size=base_size, nothing=0)
+    _, new, mask = augment(image, depth, generator(), zoomed=DepthMap().zoomed)
+    assert (new[mask] == 3.0).all()
+
+
+def test_holes_never_bleed_into_their_neighbours() -> None:
+    """A mean of 0 and 8 metres is a wall at 4 metres that is not there."""
+    image = torch.rand(3, 24, 32)
+    depth = torch.where(torch.rand(24, 32, generator=generator(4)) < 0.3, 0.0, 8.0)
+    augment = DenseAugmentation((17, 23), scale=(0.4, 2.5), nothing=0)
+    shared = generator()
+    for _ in range(50):
+        _, new, mask = augment(image, depth, shared)
+        assert set(new.unique().tolist()) == {0.0, 8.0}
+        assert (new[~mask] == 0).all()
+
+
+def test_depth_keeps_to_the_image_it_was_painted_from() -> None:
+    """Flip, crop and padding move both; only the value tells the scale."""
+    image, near = painted(24, 32)
+    depth = 2.0 + 2.0 * near  # 2 m on the left, where it is black; 4 m on the right
+    augment = DenseAugmentation((24, 32), color_jitter=(0, 0, 0, 0), nothing=0)
+    shared = generator(3)
+    for _ in range(60):
+        new_image, new, mask = augment(image, depth, shared)
+        sure = mask & ((new_image[0] < 0.25) | (new_image[0] > 0.75))
+        assert torch.equal(new[sure], 2.0 + 2.0 * (new_image[0][sure] > 0.5))
+        assert (new[~mask] == 0).all()
+
+
+def test_depth_and_labels_of_one_generator_get_the_same_geometry() -> None:
+    image, label = coordinates(20, 30)
+    augment = DenseAugmentation((16, 16), nothing=0)
+    for seed in range(10):
+        new_label = augment(image, label, generator(seed))[1]
+        new_depth = augment(image, label.float(), generator(seed))[1]
+        assert torch.equal(new_label.float(), new_depth)
 
 
 def pixel(red: float, green: float, blue: float) -> Tensor:
@@ -255,7 +318,7 @@ def test_hue_turns_colours_and_keeps_luma() -> None:
 def test_colours_stay_in_range_and_gray_keeps_no_tint() -> None:
     shared = generator()
     gray = torch.rand(1, 16, 16).expand(3, 16, 16)
-    augment = SegmentationAugmentation((16, 16), scale=(1, 1), color_jitter=(1.0, 1.0, 1.0, 0.5))
+    augment = DenseAugmentation((16, 16), scale=(1, 1), color_jitter=(1.0, 1.0, 1.0, 0.5))
     for _ in range(50):
         image = augment(gray, torch.zeros(16, 16).long(), shared)[0]
         assert image.min() >= 0
@@ -281,9 +344,9 @@ def test_colours_stay_in_range_and_gray_keeps_no_tint() -> None:
 )
 def test_settings_outside_their_range_are_named(changed, message) -> None:
     with pytest.raises(ValueError, match=message):
-        SegmentationAugmentation(**{"size": (4, 4), **changed})
+        DenseAugmentation(**{"size": (4, 4), **changed})
 
 
 def test_image_and_label_of_different_sizes_are_refused() -> None:
     with pytest.raises(ValueError, match=r"the same size, got \(4, 4\) and \(4, 5\)"):
-        SegmentationAugmentation((4, 4))(torch.rand(3, 4, 4), torch.zeros(4, 5).long(), generator())
+        DenseAugmentation((4, 4))(torch.rand(3, 4, 4), torch.zeros(4, 5).long(), generator())

@@ -1,30 +1,43 @@
 """Datasets: loading, decoding, augmentation and batches."""
 
-from hf_structkd.data._segmentation_rows import Normalization
-from hf_structkd.data.decoding import BadImageError, decode_image, decode_label
-from hf_structkd.data.loading import check_columns, load_dataset_splits, read_id2label
-from hf_structkd.data.recipes import SegmentationData, load_segmentation_data
-from hf_structkd.data.segmentation import (
-    SegmentationDataset,
-    SegmentationIterableDataset,
-    collate_segmentation,
+from hf_structkd.data._recipes import DenseData
+from hf_structkd.data._rows import Normalization
+from hf_structkd.data.decoding import BadImageError, decode_depth, decode_image, decode_label
+from hf_structkd.data.dense import DenseDataset, DenseIterableDataset, collate_dense
+from hf_structkd.data.load_depth import load_depth_data
+from hf_structkd.data.load_segmentation import load_segmentation_data
+from hf_structkd.data.loading import (
+    check_columns,
+    load_dataset_splits,
+    load_unlabeled_split,
+    read_id2label,
 )
-from hf_structkd.data.transforms import SegmentationAugmentation, jitter_color, resize_image, resize_label
+from hf_structkd.data.mixing import MixedDataset, MixedIterableDataset
+from hf_structkd.data.targets import ClassMap, DepthMap, TargetMap
+from hf_structkd.data.transforms import DenseAugmentation, jitter_color, resize_image, resize_label
 
 __all__ = [
     "BadImageError",
+    "ClassMap",
+    "DenseAugmentation",
+    "DenseData",
+    "DenseDataset",
+    "DenseIterableDataset",
+    "DepthMap",
+    "MixedDataset",
+    "MixedIterableDataset",
     "Normalization",
-    "SegmentationAugmentation",
-    "SegmentationData",
-    "SegmentationDataset",
-    "SegmentationIterableDataset",
+    "TargetMap",
     "check_columns",
-    "collate_segmentation",
+    "collate_dense",
+    "decode_depth",
     "decode_image",
     "decode_label",
     "jitter_color",
     "load_dataset_splits",
+    "load_depth_data",
     "load_segmentation_data",
+    "load_unlabeled_split",
     "read_id2label",
     "resize_image",
     "resize_label",

@@ -70,6 +70,36 @@ def decode_label(value: Any, *, where: str) -> Tensor:
     return torch.from_numpy(array if array.dtype == np.uint8 else array.astype(np.int64))
 
 
+def decode_depth(value: Any, *, depth_scale: float, where: str) -> Tensor:
+    """A depth map in metres, 0 where nothing was measured.
+
+    Args:
+        value: as in `decode_image`, of one channel with 8, 16 or 32 bits or floats, or a numeric array or
+            nested list (H, W).
+        depth_scale: metres per stored unit.
+        where: how to call the row in an error.
+
+    Shape:
+        result (H, W) float32; negative, NaN and infinite values become 0.
+
+    Raises:
+        BadImageError: if the file cannot be decoded.
+        ValueError: if it is not one number per pixel: colours, a palette, truth values.
+    """
+    if isinstance(value, list | np.ndarray | Tensor):
+        array = np.asarray(value)
+    else:
+        image = _open(value, where=where)
+        array = np.array(image if image.mode not in ("P", "PA") else image.convert("RGBA"))
+    if array.ndim != 2 or array.dtype.kind not in "iuf":
+        raise ValueError(
+            f"The depth map in {where} must hold one number per pixel, got shape {array.shape} of "
+            f"{array.dtype}; save it as a 16-bit gray image or an array of floats, not as colours."
+        )
+    depth = (torch.from_numpy(array.astype(np.float64)) * depth_scale).float()
+    return torch.where((depth > 0) & depth.isfinite(), depth, 0.0)
+
+
 def _open(value: Any, *, where: str) -> PIL.Image.Image:
     """The decoded Pillow image of whatever the row holds."""
     if isinstance(value, list | np.ndarray | Tensor):

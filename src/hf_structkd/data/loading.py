@@ -53,14 +53,61 @@ def load_dataset_splits(
     Raises:
         ValueError: if a split does not exist; the message lists those that do.
     """
-    if _is_saved_to_disk(Path(name_or_path)):
-        loaded = datasets.load_from_disk(name_or_path)
-        if isinstance(loaded, datasets.Dataset):
-            loaded = {"train": loaded}
-        if streaming:
-            loaded = {name: split.to_iterable_dataset() for name, split in loaded.items()}
-    else:
-        loaded = datasets.load_dataset(
+    loaded = _load(
+        name_or_path,
+        config_name=config_name,
+        revision=revision,
+        streaming=streaming,
+        token=token,
+        cache_dir=cache_dir,
+    )
+    wanted = {"train": train_split, "validation": validation_split}
+    return {
+        name: _chosen(loaded, split, argument=f"{name}_split", name_or_path=name_or_path)
+        for name, split in wanted.items()
+        if split is not None
+    }
+
+
+def load_unlabeled_split(
+    name_or_path: str,
+    *,
+    config_name: str | None = None,
+    revision: str | None = None,
+    split: str = "train",
+    streaming: bool = False,
+) -> Any:
+    """One split of a dataset, of which only the images will be read.
+
+    Args:
+        name_or_path: as in `load_dataset_splits`.
+        config_name: configuration (subset) of the dataset, if it has several.
+        revision: branch, tag or commit on the Hub.
+        split: name of the split.
+        streaming: read rows as they are needed instead of storing the dataset first.
+
+    Returns:
+        A `datasets.Dataset` or, when streaming, a `datasets.IterableDataset`.
+
+    Raises:
+        ValueError: if the split does not exist; the message lists those that do.
+    """
+    loaded = _load(name_or_path, config_name=config_name, revision=revision, streaming=streaming)
+    return _chosen(loaded, split, argument="unlabeled_split", name_or_path=name_or_path)
+
+
+def _load(
+    name_or_path: str,
+    *,
+    config_name: str | None,
+    revision: str | None,
+    streaming: bool,
+    token: str | None = None,
+    cache_dir: str | None = None,
+) -> Any:
+    """All splits by name."""
+    if not _is_saved_to_disk(Path(name_or_path)):
+        return datasets.load_dataset(
             name_or_path,
             config_name,
             revision=revision,
@@ -68,14 +115,21 @@ def load_dataset_splits(
             token=token,
             cache_dir=cache_dir,
         )
-    wanted = {"train": train_split, "validation": validation_split}
-    for argument, split in wanted.items():
-        if split is not None and split not in loaded:
-            raise ValueError(
-                f"`{argument}_split` must be one of the splits of {name_or_path!r}, got {split!r}; it has: "
-                f"{', '.join(loaded)}."
-            )
-    return {name: loaded[split] for name, split in wanted.items() if split is not None}
+    loaded = datasets.load_from_disk(name_or_path)
+    if isinstance(loaded, datasets.Dataset):
+        loaded = {"train": loaded}
+    if streaming:
+        loaded = {name: split.to_iterable_dataset() for name, split in loaded.items()}
+    return loaded
+
+
+def _chosen(loaded: Any, split: str, *, argument: str, name_or_path: str) -> Any:
+    if split not in loaded:
+        raise ValueError(
+            f"`{argument}` must be one of the splits of {name_or_path!r}, got {split!r}; it has: "
+            f"{', '.join(loaded)}."
+        )
+    return loaded[split]
 
 
 def _is_saved_to_disk(folder: Path) -> bool:

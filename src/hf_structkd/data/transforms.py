@@ -1,9 +1,9 @@
-"""Random crops, flips and colours for an image and its label map, decided by one given generator."""
+"""Random crops, flips and colours for an image and its target map, decided by one given generator."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -34,14 +34,16 @@ def resize_image(image: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def resize_label(label: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resizes a label map to ``size``: each pixel takes the id under its centre, so no new id appears.
+    """Resizes a label map to ``size``: each pixel takes the value under its centre, so no new one appears.
+
+    Depths are resized this way too: a mean over the edge of a hole or an object is nobody's depth.
 
     Args:
-        label: class ids.
+        label: class ids or depths.
         size: height and width wanted, pixels.
 
     Shape:
-        label (H, W) of any integer type; result (*size) of the same type.
+        label (H, W) of any type; result (*size) of the same type.
     """
     rows, columns = (
         ((torch.arange(new) + 0.5) * (old / new)).long().clamp_(max=old - 1)
@@ -85,8 +87,8 @@ def jitter_color(
     return jittered.clamp_(0, 1)
 
 
-class SegmentationAugmentation:
-    """Random scale, crop, flip and colours; image and label always get the same geometry.
+class DenseAugmentation:
+    """Random scale, crop, flip and colours; image and target map always get the same geometry.
 
     Geometry: the image is first resized, in thought and keeping its aspect, to just cover ``base_size``; the
     random scale multiplies that. A box of ``size`` is then cut out at random. With the default
@@ -94,6 +96,9 @@ class SegmentationAugmentation:
     size it crops at native resolution. Where the scaled image is smaller than ``size`` it is placed at random
     and the rest is padded. Only the pixels inside the box are ever resized: its corners are rounded to
     whole pixels of the source, so the true scale may differ from the drawn one by up to a pixel in the box.
+
+    Depth: an object that appears s times larger is s times nearer, so a depth map is divided by the drawn
+    scale (Eigen et al., 2014); at scale 1 it is as measured. That is the target's `zoomed`, see `__call__`.
 
     Colours: see `jitter_color`. Padding is filled after the colours changed.
 
@@ -107,7 +112,7 @@ class SegmentationAugmentation:
         flip_probability: probability of a left-right flip.
         color_jitter: strength of brightness, contrast, saturation (factors in [1 - c, 1 + c]) and hue (up
             to c turns either way); zeros switch it off.
-        ignore_index: label of padded pixels.
+        nothing: value of padded pixels in the target map: the ignored label, or 0 for depth.
         fill: colour of padded pixels, in [0, 1].
 
     Raises:
@@ -122,7 +127,7 @@ class SegmentationAugmentation:
         base_size: tuple[int, int] | None = None,
         flip_probability: float = 0.5,
         color_jitter: Sequence[float] = (0.3, 0.3, 0.3, 0.05),
-        ignore_index: int = 255,
+        nothing: float = 255,
         fill: tuple[float, float, float] = _FILL,
     ) -> None:
         """Checks and keeps the settings; see the class for the arguments."""
@@ -147,7 +152,7 @@ class SegmentationAugmentation:
         self.scale = scale
         self.flip_probability = flip_probability
         self.color_jitter = tuple(color_jitter)
-        self.ignore_index = ignore_index
+        self.nothing = nothing
         self._fill = torch.tensor(fill).view(3, 1, 1)
 
     @property
@@ -156,21 +161,27 @@ class SegmentationAugmentation:
         return any(self.scale[0] * base < side for base, side in zip(self.base_size, self.size, strict=True))
 
     def __call__(
-        self, image: Tensor, label: Tensor, generator: torch.Generator
+        self,
+        image: Tensor,
+        label: Tensor,
+        generator: torch.Generator,
+        *,
+        zoomed: Callable[[Tensor, float], Tensor] | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Augments one image and its label map.
+        """Augments one image and its target map.
 
         Args:
             image: colours in [0, 1].
-            label: class ids, of any integer type.
+            label: class ids of any integer type, or depths.
             generator: source of every random decision; it alone decides the result.
+            zoomed: what the drawn scale does to the map's values, a target's `zoomed`; ``None`` for nothing.
 
         Shape:
             image (3, H0, W0) float; label (H0, W0).
 
         Returns:
-            The image (3, H, W), the label (H, W) int64 and the mask (H, W) bool, True where the image is and
-            False where it was padded; H, W = ``size``.
+            The image (3, H, W), the label (H, W), int64 or the depths' type, and the mask (H, W) bool, True
+            where the image is and False where it was padded; H, W = ``size``.
 
         Raises:
             ValueError: if image and label differ in size.
@@ -181,22 +192,25 @@ class SegmentationAugmentation:
                 f"{tuple(label.shape)}; resize the label (nearest) to the image first."
             )
         draws = torch.rand(8, generator=generator, dtype=torch.float64).tolist()
-        source, content, corner = self._boxes(tuple(image.shape[-2:]), draws[:3])
+        zoom = self.scale[0] + draws[0] * (self.scale[1] - self.scale[0])
+        source, content, corner = self._boxes(tuple(image.shape[-2:]), zoom, draws[1:3])
         image = resize_image(image[:, source[0], source[1]], content)
         label = resize_label(label[source], content)
         if draws[3] < self.flip_probability:
             image, label = hflip(image), label.flip(-1)
+        if zoomed is not None:
+            label = zoomed(label, zoom)
         image = jitter_color(image, **self._colors(draws[4:]))
-        return self._pad(image, label.long(), corner)
+        return self._pad(image, label if label.is_floating_point() else label.long(), corner)
 
     def _boxes(
-        self, image_size: tuple[int, ...], draws: list[float]
+        self, image_size: tuple[int, ...], zoom: float, draws: list[float]
     ) -> tuple[tuple[slice, slice], tuple[int, int], tuple[int, int]]:
         """What to cut from the source, the size it takes in the result, and where it is placed there."""
         cover = max(base / side for base, side in zip(self.base_size, image_size, strict=True))
-        ratio = cover * (self.scale[0] + draws[0] * (self.scale[1] - self.scale[0]))
+        ratio = cover * zoom
         slices, content, corner = [], [], []
-        for side, wanted, draw in zip(image_size, self.size, draws[1:], strict=True):
+        for side, wanted, draw in zip(image_size, self.size, draws, strict=True):
             filled = min(wanted, max(1, round(side * ratio)))
             taken = side if filled < wanted else min(side, max(1, round(wanted / ratio)))
             start = int(draw * (side - taken + 1))
@@ -219,7 +233,7 @@ class SegmentationAugmentation:
         place = (slice(top, top + height), slice(left, left + width))
         canvas = self._fill.to(image.dtype).expand(3, *self.size).clone()
         canvas[:, place[0], place[1]] = image
-        labels = torch.full(self.size, self.ignore_index, dtype=torch.int64)
+        labels = torch.full(self.size, self.nothing, dtype=label.dtype)
         labels[place] = label
         mask = torch.zeros(self.size, dtype=torch.bool)
         mask[place] = True

@@ -1,4 +1,4 @@
-"""From a row of a segmentation dataset to tensors: decoded, checked, augmented and normalised."""
+"""From a row of a dataset to tensors: decoded, checked, augmented and normalised."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import datasets
 import torch
 from torch import Tensor
 
-from hf_structkd.data.decoding import decode_image, decode_label
+from hf_structkd.data.decoding import decode_image
 from hf_structkd.data.loading import check_columns
-from hf_structkd.data.transforms import SegmentationAugmentation, check_size, resize_image
+from hf_structkd.data.targets import TargetMap
+from hf_structkd.data.transforms import DenseAugmentation, check_size, resize_image
 
 Row = dict[str, Tensor]
 MAX_WORKERS = 1024
@@ -30,19 +31,15 @@ class Normalization(Protocol):
 class RowReader:
     """How one row becomes tensors: the part that stored and streamed datasets share."""
 
+    target: TargetMap
     image_column: str
-    label_column: str
-    num_labels: int
-    ignore_index: int
-    reduce_labels: bool
+    labeled: bool | None
     normalization: Normalization | None
-    augmentation: SegmentationAugmentation | None
+    augmentation: DenseAugmentation | None
     size: tuple[int, int] | None
     seed: int
 
     def __post_init__(self) -> None:
-        if self.num_labels < 1:
-            raise ValueError(f"`num_labels` must be at least 1, got {self.num_labels}; count the classes.")
         if self.size is not None:
             check_size("size", self.size)
         if self.augmentation is None:
@@ -52,60 +49,64 @@ class RowReader:
                 f"`size` must be the augmentation's {self.augmentation.size} or left out, got {self.size}; "
                 "training images always take the augmentation's size."
             )
-        if self.augmentation.ignore_index != self.ignore_index:
+        if self.augmentation.nothing != self.target.nothing:
             raise ValueError(
-                f"`ignore_index` must be the augmentation's {self.augmentation.ignore_index}, got "
-                f"{self.ignore_index}; otherwise padded pixels would be trained on."
+                f"The augmentation's `nothing` must be the target's {self.target.nothing}, got "
+                f"{self.augmentation.nothing}; otherwise padded pixels would be trained on."
             )
 
+    @property
+    def columns(self) -> dict[str, str]:
+        """The columns that are read, by the arguments that name them."""
+        columns = {"image_column": self.image_column}
+        return (
+            columns if self.labeled is False else columns | {f"{self.target.kind}_column": self.target.column}
+        )
+
     def rows_of(self, dataset: Any) -> Any:
-        """The two columns of the dataset, still encoded, so that a damaged file fails in `read`."""
-        check_columns(dataset, image_column=self.image_column, label_column=self.label_column)
-        columns = [self.image_column, self.label_column]
+        """The columns of the dataset, still encoded, so that a damaged file fails in `read`."""
+        check_columns(dataset, **self.columns)
+        columns = list(self.columns.values())
         rows = dataset.select_columns(columns).with_format(None)
         for column in columns:
             if rows.features is not None and isinstance(rows.features[column], datasets.Image):
                 rows = rows.cast_column(column, datasets.Image(decode=False))
         return rows
 
-    def read(self, row: Mapping[str, Any], *, where: str) -> tuple[Tensor, Tensor]:
-        """Decodes and checks one row: image (3, H, W) in [0, 1] and label (H, W)."""
+    def read(self, row: Mapping[str, Any], *, index: int) -> tuple[Tensor, Tensor]:
+        """Decodes and checks one row: image (3, H, W) in [0, 1] and target map (H, W)."""
+        where = f"unlabelled row {index}" if self.labeled is False else f"row {index}"
         image = decode_image(row[self.image_column], where=f"{where}, column {self.image_column!r}")
-        label = decode_label(row[self.label_column], where=f"{where}, column {self.label_column!r}")
-        if image.shape[-2:] != label.shape:
+        if self.labeled is False:
+            return image, torch.full(image.shape[-2:], self.target.nothing, dtype=self.target.dtype)
+        column = self.target.column
+        target = self.target.decode(row[column], where=f"{where}, column {column!r}")
+        if image.shape[-2:] != target.shape:
             raise ValueError(
-                f"Image and label must have the same size, got {tuple(image.shape[-2:])} and "
-                f"{tuple(label.shape)} (height, width) in {where}; correct or remove this row."
+                f"Image and {self.target.kind} must have the same size, got {tuple(image.shape[-2:])} and "
+                f"{tuple(target.shape)} (height, width) in {where}; correct or remove this row."
             )
-        if self.reduce_labels:
-            label = label.long()
-            ignored = (label == 0) | (label == self.ignore_index)
-            label = torch.where(ignored, self.ignore_index, label - 1)
-        self._check_label(label, where)
-        return image, label
+        return image, target
 
-    def _check_label(self, label: Tensor, where: str) -> None:
-        # Every row passes here: two extremes of the file's own small integers cost next to nothing.
-        low, high = label.masked_fill(label == self.ignore_index, 0).aminmax()
-        if low < 0 or high >= self.num_labels:
-            raise ValueError(
-                f"Labels must lie in [0, {self.num_labels}) or be ignore_index={self.ignore_index}, got "
-                f"{int(low if low < 0 else high)} in {where}, column {self.label_column!r}; check "
-                f"`num_labels`, `ignore_index` and `reduce_labels`={self.reduce_labels}."
-            )
-
-    def prepare(self, image: Tensor, label: Tensor, *, epoch: int, identity: bytes) -> Row:
+    def prepare(self, image: Tensor, target: Tensor, *, epoch: int, identity: bytes) -> Row:
         """Augments (or only resizes) and normalises; only seed, epoch and identity decide the chances."""
-        if self.augmentation is None:
-            pixels = image if self.size is None else resize_image(image, self.size)
-            return {"pixel_values": self._normalized(pixels), "labels": label.long()}
-        digest = hashlib.blake2b(f"{self.seed}/{epoch}/".encode() + identity, digest_size=8).digest()
-        generator = torch.Generator().manual_seed(int.from_bytes(digest, "little"))
-        pixels, labels, mask = self.augmentation(image, label, generator)
-        row = {"pixel_values": self._normalized(pixels), "labels": labels}
-        if self.augmentation.can_pad:
+        mask = None
+        if self.augmentation is not None:
+            generator = self._generator(epoch, identity)
+            image, target, mask = self.augmentation(image, target, generator, zoomed=self.target.zoomed)
+        elif self.size is not None:
+            image = resize_image(image, self.size)
+        row = {"pixel_values": self._normalized(image), "labels": target.to(self.target.dtype)}
+        if mask is not None and self.augmentation is not None and self.augmentation.can_pad:
             row["pixel_mask"] = mask
+        if self.labeled is not None:
+            row["labeled"] = torch.tensor(self.labeled)
         return row
+
+    def _generator(self, epoch: int, identity: bytes) -> torch.Generator:
+        part = "unlabeled/" if self.labeled is False else ""
+        digest = hashlib.blake2b(f"{self.seed}/{epoch}/{part}".encode() + identity, digest_size=8).digest()
+        return torch.Generator().manual_seed(int.from_bytes(digest, "little"))
 
     def _normalized(self, pixels: Tensor) -> Tensor:
         return pixels if self.normalization is None else self.normalization.normalize(pixels[None])[0]
@@ -118,37 +119,46 @@ def shared_zeros(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     return zeros
 
 
-class SegmentationRows:
+def position(index: int, count: int) -> int:
+    """The index of a list of ``count``, counted from the front.
+
+    Raises:
+        IndexError: if there is none.
+    """
+    if not -count <= index < count:
+        raise IndexError(f"`index` must lie in [{-count}, {count}), got {index}.")
+    return index % count
+
+
+class DenseRows:
     """What stored and streamed datasets share: settings, the encoded rows and the epoch."""
 
     def __init__(
         self,
         dataset: Any,
+        target: TargetMap,
         *,
-        num_labels: int,
         image_column: str = "image",
-        label_column: str = "label",
-        ignore_index: int = 255,
-        reduce_labels: bool = False,
+        labeled: bool | None = None,
         normalization: Normalization | None = None,
-        augmentation: SegmentationAugmentation | None = None,
+        augmentation: DenseAugmentation | None = None,
         size: tuple[int, int] | None = None,
         seed: int = 0,
         skip_bad_images: bool = False,
     ) -> None:
         """Checks the columns and settings; see the public classes for the arguments."""
         self._reader = RowReader(
+            target=target,
             image_column=image_column,
-            label_column=label_column,
-            num_labels=num_labels,
-            ignore_index=ignore_index,
-            reduce_labels=reduce_labels,
+            labeled=labeled,
             normalization=normalization,
             augmentation=augmentation,
             size=size,
             seed=seed,
         )
         self._rows = self._reader.rows_of(dataset)
+        self.labeled = labeled
+        self.augmentation = augmentation
         self.skip_bad_images = skip_bad_images
         self._epoch = shared_zeros((), torch.int64)
         # One slot per stored row, or per worker that reads the stream: two writers never share one.

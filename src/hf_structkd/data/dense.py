@@ -1,4 +1,4 @@
-"""Segmentation datasets, stored or streamed, as model inputs, and their batches."""
+"""Datasets of images with one value per pixel, stored or streamed, as model inputs, and their batches."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
-from hf_structkd.data._segmentation_rows import MAX_WORKERS, Row, SegmentationRows
+from hf_structkd.data._rows import MAX_WORKERS, DenseRows, Row, position
 from hf_structkd.data.decoding import BadImageError
 
 logger = logging.getLogger(__name__)
 
 
-class SegmentationDataset(SegmentationRows, Dataset[Row]):
-    """A stored `datasets.Dataset` of images and label maps as model inputs.
+class DenseDataset(DenseRows, Dataset[Row]):
+    """A stored `datasets.Dataset` of images and target maps as model inputs.
 
-    A row is ``pixel_values`` (3, H, W) float32 and ``labels`` int64. With an augmentation the labels are
-    (H, W) and, if its scale can leave a part of the crop empty, every row has ``pixel_mask`` (H, W) bool,
-    True on the image. Without one (evaluation) the image is resized to ``size`` and the labels keep the
-    file's own size.
+    A row is ``pixel_values`` (3, H, W) float32 and ``labels``: class ids (int64) or metres (float32), as the
+    target says. With an augmentation the labels are (H, W) and, if its scale can leave a part of the crop
+    empty, every row has ``pixel_mask`` (H, W) bool, True on the image. Without one (evaluation) the image is
+    resized to ``size`` and the labels keep the file's own size.
 
     A row's augmentation depends on (seed, epoch, index) alone: not on batch size, workers, processes,
     resuming or any random state. Call `set_epoch` before each epoch: with several processes `accelerate`
@@ -32,11 +32,12 @@ class SegmentationDataset(SegmentationRows, Dataset[Row]):
     Args:
         dataset: the rows as stored: a format or transform set on it is not applied, and columns other than
             the two are not read.
+        target: what the labels are, `ClassMap` or `DepthMap`.
         image_column: column of the images; any Pillow mode, see `decode_image`.
-        label_column: column of the class ids, as a gray or palette image or an array.
-        num_labels: K, the number of classes.
-        ignore_index: label whose pixels do not count.
-        reduce_labels: turn 0 into ``ignore_index`` and lower all others by one, as image processors do.
+        labeled: for a part of a `MixedDataset`. False: images without labels; the target's column is not
+            read, every label is the target's ``nothing``, the augmentation is another than that of a labelled
+            row of the same index, and each row has ``labeled``, a bool of no axes, False. True: the same key,
+            True. None: no such key.
         normalization: turns [0, 1] into the model's inputs; ``None`` leaves them in [0, 1].
         augmentation: random crops and colours for training, or ``None`` for evaluation.
         size: height and width of evaluation images; ``None`` keeps each image's own.
@@ -47,8 +48,8 @@ class SegmentationDataset(SegmentationRows, Dataset[Row]):
 
     Raises:
         ValueError: on a missing column, an argument outside its range, or an augmentation whose size or
-            ``ignore_index`` is another. From ``dataset[i]``, naming the row: if image and label differ in
-            size, or a label is neither in [0, K) nor ignored.
+            ``nothing`` is another. From ``dataset[i]``, naming the row: if image and target differ in size,
+            or the target's own check fails.
         BadImageError: from ``dataset[i]``, if a file cannot be decoded (when skipping, if none can).
     """
 
@@ -59,14 +60,12 @@ class SegmentationDataset(SegmentationRows, Dataset[Row]):
     def __getitem__(self, index: int) -> Row:
         """One row; see the class."""
         count = len(self)
-        if not -count <= index < count:
-            raise IndexError(f"`index` must lie in [{-count}, {count}), got {index}.")
-        index %= count
+        index = position(index, count)
         for row in itertools.chain(range(index, count), range(index)):
             if self._skips[row]:
                 continue
             try:
-                image, label = self._reader.read(self._rows[row], where=f"row {row}")
+                image, target = self._reader.read(self._rows[row], index=row)
             except BadImageError as error:
                 if not self.skip_bad_images:
                     raise
@@ -74,28 +73,24 @@ class SegmentationDataset(SegmentationRows, Dataset[Row]):
                 logger.warning("Row %d is replaced by the next good one: %s", row, error)
                 continue
             identity = str(index).encode()
-            return self._reader.prepare(image, label, epoch=int(self._epoch), identity=identity)
-        raise BadImageError(
-            f"At least one of the {count} rows must be decodable, got none; check "
-            f"`image_column`={self._reader.image_column!r} and `label_column`={self._reader.label_column!r}."
-        )
+            return self._reader.prepare(image, target, epoch=int(self._epoch), identity=identity)
+        columns = " and ".join(f"`{argument}`={name!r}" for argument, name in self._reader.columns.items())
+        raise BadImageError(f"At least one of the {count} rows must be decodable, got none; check {columns}.")
 
 
-class SegmentationIterableDataset(SegmentationRows, IterableDataset[Row]):
-    """A streamed `datasets.IterableDataset` of images and label maps as model inputs.
+class DenseIterableDataset(DenseRows, IterableDataset[Row]):
+    """A streamed `datasets.IterableDataset` of images and target maps as model inputs.
 
-    Rows are those of `SegmentationDataset`. A streamed row has no index, so its augmentation depends on
+    Rows are those of `DenseDataset`. A streamed row has no index, so its augmentation depends on
     (seed, epoch, the encoded image): shuffling, workers and processes do not change it. Shuffle the stream
     before passing it; the epoch is handed on to it. Workers share the stream's files out among themselves,
     so workers beyond the number of files stay idle; processes are left to `accelerate`.
 
     Args:
         dataset: the stream.
-        image_column: as in `SegmentationDataset`, like all that follow.
-        label_column: column of the class ids.
-        num_labels: K, the number of classes.
-        ignore_index: label whose pixels do not count.
-        reduce_labels: turn 0 into ``ignore_index`` and lower all others by one.
+        target: as in `DenseDataset`, like all that follow.
+        image_column: column of the images.
+        labeled: whether the images have labels, for a part of a `MixedIterableDataset`.
         normalization: turns [0, 1] into the model's inputs.
         augmentation: random crops and colours for training, or ``None`` for evaluation.
         size: height and width of evaluation images.
@@ -103,7 +98,7 @@ class SegmentationIterableDataset(SegmentationRows, IterableDataset[Row]):
         skip_bad_images: whether a file that cannot be decoded is left out with a warning instead of raising.
 
     Raises:
-        ValueError: as in `SegmentationDataset`; a row is named by its position in the worker's stream.
+        ValueError: as in `DenseDataset`; a row is named by its position in the worker's stream.
         BadImageError: while iterating, if a file cannot be decoded and is not to be skipped.
     """
 
@@ -116,17 +111,17 @@ class SegmentationIterableDataset(SegmentationRows, IterableDataset[Row]):
         """The rows this worker has to deliver."""
         worker = get_worker_info()
         slot = 0 if worker is None else worker.id % MAX_WORKERS
-        for position, row in enumerate(self._rows):
+        for index, row in enumerate(self._rows):
             try:
-                image, label = self._reader.read(row, where=f"row {position}")
+                image, target = self._reader.read(row, index=index)
             except BadImageError as error:
                 if not self.skip_bad_images:
                     raise
                 self._skips[slot] += 1
-                logger.warning("Row %d of the stream is left out: %s", position, error)
+                logger.warning("Row %d of the stream is left out: %s", index, error)
                 continue
             identity = _content(row[self._reader.image_column])
-            yield self._reader.prepare(image, label, epoch=int(self._epoch), identity=identity)
+            yield self._reader.prepare(image, target, epoch=int(self._epoch), identity=identity)
 
 
 def _content(value: Any) -> bytes:
@@ -136,15 +131,15 @@ def _content(value: Any) -> bytes:
     return bytes(value.tobytes()) if hasattr(value, "tobytes") else repr(value).encode()
 
 
-def collate_segmentation(rows: Sequence[Row]) -> dict[str, Tensor | list[Tensor]]:
+def collate_dense(rows: Sequence[Row]) -> dict[str, Tensor | list[Tensor]]:
     """Stacks rows into a batch.
 
     Args:
         rows: what the datasets above deliver.
 
     Returns:
-        ``pixel_values`` (B, 3, H, W); ``labels`` (B, H, W), or a list of B maps when their sizes differ; and
-        ``pixel_mask`` (B, H, W) if the rows have one.
+        ``pixel_values`` (B, 3, H, W); ``labels`` (B, H, W), or a list of B maps when their sizes differ;
+        and, if the rows have them, ``pixel_mask`` (B, H, W) and ``labeled`` (B,).
 
     Raises:
         ValueError: if the images differ in size.
