@@ -5,125 +5,29 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import transformers
 from torch import nn
-from transformers import AutoModelForSemanticSegmentation, PretrainedConfig, PreTrainedModel
+from transformers import (
+    AutoModelForDepthEstimation,
+    AutoModelForSemanticSegmentation,
+    PretrainedConfig,
+    PreTrainedModel,
+)
 
-_VIT = {"hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 32}
-_PATCHES = {"image_size": 32, "patch_size": 8}
-_STAGES = {"depths": [1, 1, 1, 1], "hidden_sizes": [8, 8, 12, 16]}
+from .tiny_configs import DEPTH, DEPTH_VARIANTS, SEGMENTATION
 
+SEGMENTATION_ARCHITECTURES: tuple[str, ...] = tuple(SEGMENTATION)
+DEPTH_ARCHITECTURES: tuple[str, ...] = tuple(DEPTH)
+# With a DPT on a backbone of maps instead of tokens: no architecture of its own, yet other code.
+DEPTH_MODELS: tuple[str, ...] = tuple(DEPTH_VARIANTS)
 
-def _beit() -> PretrainedConfig:
-    return transformers.BeitConfig(
-        **_VIT,
-        **_PATCHES,
-        out_indices=[1, 2, 3, 4],
-        auxiliary_channels=8,
-        use_absolute_position_embeddings=True,
-    )
-
-
-def _data2vec_vision() -> PretrainedConfig:
-    return transformers.Data2VecVisionConfig(
-        **_VIT, **_PATCHES, out_indices=[1, 2, 3, 4], auxiliary_channels=8
-    )
-
-
-def _dpt() -> PretrainedConfig:
-    return transformers.DPTConfig(
-        **_VIT,
-        **_PATCHES,
-        backbone_out_indices=[0, 1, 2, 3],
-        neck_hidden_sizes=[8] * 4,
-        fusion_hidden_size=8,
-    )
-
-
-def _mobilenet_v2() -> PretrainedConfig:
-    return transformers.MobileNetV2Config(
-        depth_multiplier=0.1, min_depth=8, finegrained_output=False, output_stride=8, tf_padding=False
-    )
-
-
-def _mobilevit() -> PretrainedConfig:
-    return transformers.MobileViTConfig(
-        hidden_sizes=[8, 12, 16],
-        neck_hidden_sizes=[8, 8, 8, 8, 12, 16, 16],
-        num_attention_heads=2,
-        output_stride=8,
-        aspp_out_channels=12,
-        expand_ratio=1.0,
-    )
-
-
-def _mobilevitv2() -> PretrainedConfig:
-    return transformers.MobileViTV2Config(
-        width_multiplier=0.125,
-        base_attn_unit_dims=[64, 96, 128],
-        n_attn_blocks=[1, 1, 1],
-        output_stride=8,
-        aspp_out_channels=12,
-        expand_ratio=1.0,
-    )
-
-
-def _sapiens2() -> PretrainedConfig:
-    return transformers.Sapiens2Config(
-        **(_VIT | {"num_hidden_layers": 2}),
-        **_PATCHES,
-        num_key_value_attention_heads=1,
-        num_first_full_attention_layers=1,
-        num_last_full_attention_layers=1,
-        pos_embed_rescale=None,  # a random rescaling of the positions in train mode
-        head_config={
-            "upsample_out_channels": [12],
-            "upsample_kernel_sizes": [4],
-            "conv_out_channels": [10],
-            "conv_kernel_sizes": [1],
-        },
-    )
-
-
-def _segformer() -> PretrainedConfig:
-    return transformers.SegformerConfig(
-        **_STAGES, num_attention_heads=[1, 1, 2, 2], mlp_ratios=[2] * 4, decoder_hidden_size=12
-    )
-
-
-def _tipsv2_dpt() -> PretrainedConfig:
-    backbone = transformers.Tipsv2VisionConfig(
-        **_VIT, **_PATCHES, out_indices=[1, 2, 3, 4], apply_layernorm=True, reshape_hidden_states=False
-    )
-    return transformers.Tipsv2DptConfig(
-        backbone_config=backbone, neck_hidden_sizes=[8] * 4, fusion_hidden_size=8
-    )
-
-
-def _upernet() -> PretrainedConfig:
-    backbone = transformers.ResNetConfig(
-        embedding_size=8,
-        hidden_sizes=[8, 12, 16, 20],
-        depths=[1, 1, 1, 1],
-        layer_type="basic",
-        out_features=["stage1", "stage2", "stage3", "stage4"],
-    )
-    return transformers.UperNetConfig(backbone_config=backbone, hidden_size=12, auxiliary_channels=8)
-
-
-_SEGMENTATION = {
-    "beit": _beit,
-    "data2vec-vision": _data2vec_vision,
-    "dpt": _dpt,
-    "mobilenet_v2": _mobilenet_v2,
-    "mobilevit": _mobilevit,
-    "mobilevitv2": _mobilevitv2,
-    "sapiens2": _sapiens2,
-    "segformer": _segformer,
-    "tipsv2_dpt": _tipsv2_dpt,
-    "upernet": _upernet,
+# The convolution in front of a last ReLU.
+_BEFORE_RELU = {
+    "depth_anything": "head.conv3",
+    "depth_pro": "head.layers.4",
+    "dpt": "head.head.4",
+    "dpt_hierarchical": "head.head.4",
+    "prompt_depth_anything": "head.conv3",
 }
-SEGMENTATION_ARCHITECTURES: tuple[str, ...] = tuple(_SEGMENTATION)
 
 
 def smallest_image(arch: str) -> tuple[int, int]:
@@ -148,7 +52,7 @@ def tiny_segmentation_model(
         seed: Same seed, same weights; the global random state is left alone.
         dropout: Probability of every dropout and drop path; `None` keeps the architecture's own.
     """
-    config = _SEGMENTATION[arch]()
+    config = SEGMENTATION[arch]()
     config.id2label = id2label or {index: f"LABEL_{index}" for index in range(num_labels)}
     config.label2id = {name: index for index, name in config.id2label.items()}
     if dropout is not None:
@@ -161,6 +65,43 @@ def tiny_segmentation_model(
         if dropout is not None and isinstance(module, nn.Dropout | nn.Dropout2d):
             module.p = dropout
     return model.eval()
+
+
+def tiny_depth_model(arch: str, *, seed: int = 0, **config_overrides: Any) -> PreTrainedModel:
+    """Build the depth architecture from its config, a few thousand weights, without dropout, in eval mode.
+
+    Args:
+        arch: One of `DEPTH_MODELS`.
+        seed: Same seed, same weights; the global random state is left alone.
+        **config_overrides: Options of the architecture's configuration, such as `max_depth`.
+    """
+    config = DEPTH_VARIANTS[arch]()
+    set_dropout(config, 0.0)
+    for name, value in config_overrides.items():
+        assert hasattr(config, name), f"{type(config).__name__} has no option {name}"
+        setattr(config, name, value)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = AutoModelForDepthEstimation.from_config(config)
+        images = random_images(arch, batch=4, seed=1)
+        randomise(model, images)
+    if arch in _BEFORE_RELU:
+        _raise_above_relu(model, model.get_submodule(_BEFORE_RELU[arch]), images)
+    return model.eval()
+
+
+@torch.no_grad()
+def _raise_above_relu(model: nn.Module, last: nn.Module, pixel_values: torch.Tensor) -> None:
+    """Shift the last layer's bias until the smallest depth is 1.
+
+    Else the ReLU makes up to two thirds of a random map exactly 0, which losses take for "no measurement" and
+    through which no gradient flows.
+    """
+    raw: list[torch.Tensor] = []
+    handle = last.register_forward_hook(lambda module, args, output: raw.append(output.clone()))
+    model(pixel_values)
+    handle.remove()
+    last.bias += 1 - raw[-1].min()
 
 
 def set_dropout(config: PretrainedConfig, probability: float) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.metadata import version
 
 from .critic import Critic
-from .data import load_segmentation_data
+from .data import load_depth_data, load_segmentation_data
 from .losses import (
     PairwiseDistillationLoss,
     PixelDistillationLoss,
@@ -15,8 +15,8 @@ from .losses import (
     pairwise_distillation_loss,
     pixel_distillation_loss,
 )
-from .metrics import MeanIoU
-from .tasks import SegmentationTask
+from .metrics import DepthErrors, MeanIoU
+from .tasks import DepthTask, SegmentationTask
 from .trainer import StructKDTrainer
 from .training_args import StructKDTrainingArguments
 
@@ -24,6 +24,8 @@ __version__ = version("hf_structkd")
 
 __all__ = [
     "Critic",
+    "DepthErrors",
+    "DepthTask",
     "MeanIoU",
     "PairwiseDistillationLoss",
     "PixelDistillationLoss",
@@ -34,6 +36,7 @@ __all__ = [
     "adversarial_loss",
     "critic_loss",
     "gradient_penalty",
+    "load_depth_data",
     "load_segmentation_data",
     "pairwise_distillation_loss",
     "pixel_distillation_loss",

@@ -1,4 +1,4 @@
-"""Capturing the feature map that the pair-wise term compares: the last one before the classifier."""
+"""Capturing the feature map that the pair-wise term compares: the last one before the model's output."""
 
 from __future__ import annotations
 
@@ -11,72 +11,20 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from ._classifier import (
-    find_classifier,
-    first_argument,
-    first_dropout_before,
-    read_logits,
-    remove_hooks,
-    unwrap,
-)
+from ._classifier import find_classifier, read_logits
+from ._probe import first_argument, first_dropout_before, remove_hooks, unwrap
+from ._regressor import find_regressor
+from ._tokens import tokens_to_map
 
-__all__ = ["FeatureCapture", "find_classifier", "tokens_to_map", "unwrap"]
-
-_MAX_PREFIX_TOKENS = 9
-
-
-def tokens_to_map(tokens: Tensor, height: int, width: int) -> Tensor:
-    """Lay a sequence of tokens back on the image, dropping the prefix (class and register tokens).
-
-    The grid is the one that square patches make on the image: both sides divided by the same patch size.
-    Patches that divide the image without remainder, behind the shortest prefix of at most 9 tokens, come
-    before patches with a remainder, which is cut off or, without a prefix, padded.
-
-    Args:
-        tokens: The prefix, then the image's tokens row by row.
-        height: Height of the image.
-        width: Width of the image.
-
-    Shape:
-        - tokens: (B, prefix + h * w, C)
-        - output: (B, C, h, w)
-
-    Raises:
-        ValueError: If no grid of square patches has that many tokens, or more than one has.
-    """
-    count = tokens.shape[1]
-    cut: set[tuple[int, tuple[int, int]]] = set()
-    padded: set[tuple[int, tuple[int, int]]] = set()
-    whole: set[tuple[int, tuple[int, int]]] = set()
-    for patch in range(1, min(height, width) + 1):
-        grid = (height // patch, width // patch)
-        prefix = count - grid[0] * grid[1]
-        if 0 <= prefix <= _MAX_PREFIX_TOKENS:
-            cut.add((prefix, grid))
-            if height % patch == 0 and width % patch == 0:
-                whole.add((prefix, grid))
-        grid = (-(-height // patch), -(-width // patch))
-        if grid[0] * grid[1] == count:
-            padded.add((0, grid))
-    exact = padded | {fit for fit in cut if fit[0] == 0}
-    grids = {grid for _, grid in exact | ({min(whole)} if whole else cut)}
-    if len(grids) != 1:
-        raise ValueError(
-            f"{count} tokens cannot be laid on a {height}x{width} image: "
-            + (f"the grids {sorted(grids)} all fit" if grids else "no grid of square patches fits")
-            + "; pick a module that puts out a map (B, C, h, w) with `student_feature` or `teacher_feature`."
-        )
-    rows, columns = grids.pop()
-    image_tokens = tokens[:, count - rows * columns :]
-    return image_tokens.transpose(1, 2).reshape(tokens.shape[0], tokens.shape[2], rows, columns)
+__all__ = ["FeatureCapture", "find_classifier", "find_regressor", "tokens_to_map", "unwrap"]
 
 
 class FeatureCapture:
     """Keeps one feature map of a model's forward, with its autograd graph.
 
-    Built by `before_classifier` or `of_module`. The hooks go on the unwrapped model and do nothing outside
-    `recording()`: gradient checkpointing runs forwards again during backward, and these must not overwrite
-    what was captured. Of several calls of the module the last counts.
+    Built by `before_classifier`, `before_regressor` or `of_module`. The hooks go on the unwrapped model and
+    do nothing outside `recording()`: gradient checkpointing runs forwards again during backward, and these
+    must not overwrite what was captured. Of several calls of the module the last counts.
 
     Attributes:
         description: What is captured, for people: "input of decode_head.classifier".
@@ -97,7 +45,7 @@ class FeatureCapture:
         channels_last: bool,
         description: str,
     ) -> None:
-        """Register the hooks; prefer `before_classifier` and `of_module`, which choose the arguments."""
+        """Register the hooks; prefer the class methods, which choose the arguments."""
         self.description = description
         self._channels_last = channels_last
         self._overwritten_by_module = side == "input" and bool(getattr(module, "inplace", False))
@@ -134,22 +82,36 @@ class FeatureCapture:
         Raises:
             ValueError: If no classifier is found.
         """
-        model = unwrap(model)
         name = find_classifier(model, pixel_values, get_logits=get_logits)
-        classifier = model.get_submodule(name)
-        dropout = first_dropout_before(model, classifier, pixel_values[:1])
-        return cls(
-            model,
-            classifier if dropout is None else model.get_submodule(dropout),
-            side="input",
-            channels_last=isinstance(classifier, nn.Linear),
-            description=f"input of {name}" + (f", before {dropout}" if dropout else ""),
-        )
+        return cls._before(unwrap(model), name, pixel_values)
 
     @classmethod
-    def find(cls, model: nn.Module, pixel_values: Tensor, name: str | None) -> FeatureCapture:
-        """Capture the module of this name, or the map before the classifier where no name is given."""
-        return cls.before_classifier(model, pixel_values) if name is None else cls.of_module(model, name)
+    def before_regressor(
+        cls, model: nn.Module, pixel_values: Tensor, *, get_map: Callable[[Any], Tensor]
+    ) -> FeatureCapture:
+        """Capture what the last layer before the depth map reads, before any dropout directly in front of it.
+
+        Args:
+            model: The model, wrapped or not.
+            pixel_values: Images that it accepts; the first is used for probing.
+            get_map: Reads the depth map from the model's output, as in `find_regressor`.
+
+        Raises:
+            ValueError: If no such module is found.
+        """
+        return cls._before(unwrap(model), find_regressor(model, pixel_values, get_map=get_map), pixel_values)
+
+    @classmethod
+    def _before(cls, model: nn.Module, name: str, pixel_values: Tensor) -> FeatureCapture:
+        module = model.get_submodule(name)
+        dropout = first_dropout_before(model, module, pixel_values[:1])
+        return cls(
+            model,
+            module if dropout is None else model.get_submodule(dropout),
+            side="input",
+            channels_last=isinstance(module, nn.Linear),
+            description=f"input of {name}" + (f", before {dropout}" if dropout else ""),
+        )
 
     @classmethod
     def of_module(cls, model: nn.Module, name: str) -> FeatureCapture:

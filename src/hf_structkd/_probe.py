@@ -1,0 +1,147 @@
+"""Looking into a model by running it: which layers it calls, and what its output does when one is changed.
+
+Used to find the layer that writes the logits or the depth map without a table of architectures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
+from torch.nn.parallel import DataParallel, DistributedDataParallel
+from torch.utils.hooks import RemovableHandle
+
+_PROJECTIONS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
+
+
+class LastCall(NamedTuple):
+    """The last of a layer's calls in one forward; not its output, all of which would fill the memory.
+
+    Attributes:
+        module: The layer.
+        number: Which of its calls this was, from 1.
+        channels: How many channels it put out.
+        dtype: The precision of what it put out.
+    """
+
+    module: nn.Module
+    number: int
+    channels: int
+    dtype: torch.dtype
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """Return the model inside the wrappers of data parallelism and `torch.compile`."""
+    while True:
+        if isinstance(model, DataParallel | DistributedDataParallel):
+            model = model.module
+        elif "_orig_mod" in model._modules:
+            model = model.get_submodule("_orig_mod")
+        else:
+            return model
+
+
+def channel_axis(module: nn.Module) -> int:
+    """Return the axis of a layer's output along which its channels lie."""
+    return -1 if isinstance(module, nn.Linear) else 1
+
+
+@contextmanager
+def probing(model: nn.Module) -> Iterator[None]:
+    """Run in `eval()` without gradients, and give every submodule its own mode back."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        # Not inference_mode: what a model caches in it could never be used for training afterwards.
+        with torch.no_grad():
+            yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def run_recording(model: nn.Module, image: Tensor) -> tuple[Any, dict[str, LastCall]]:
+    """Run the model; return its output, and of each convolution and linear layer the last call.
+
+    The layers come in the order of these calls, the last one first. Call it inside `probing`.
+    """
+    calls: dict[str, LastCall] = {}
+
+    def record(name: str) -> Callable[..., None]:
+        def keep(module: nn.Module, _: Any, output: Tensor) -> None:
+            number = calls.pop(name).number + 1 if name in calls else 1
+            calls[name] = LastCall(module, number, output.shape[channel_axis(module)], output.dtype)
+
+        return keep
+
+    layers = [(name, module) for name, module in model.named_modules() if isinstance(module, _PROJECTIONS)]
+    handles = [module.register_forward_hook(record(name)) for name, module in layers]
+    try:
+        outputs = model(image)
+    finally:
+        remove_hooks(handles)
+    return outputs, dict(reversed(calls.items()))
+
+
+@contextmanager
+def changed(call: LastCall, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Put `change(output)` in place of what this call puts out; other calls of the layer stay."""
+    done = 0
+
+    def replace(module: nn.Module, _: Any, output: Tensor) -> Tensor:
+        nonlocal done
+        done += 1
+        return change(output) if done == call.number else output
+
+    handle = call.module.register_forward_hook(replace)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def first_dropout_before(model: nn.Module, classifier: nn.Module, image: Tensor) -> str | None:
+    """Name the first dropout whose output, in `eval()`, is the very tensor that the classifier reads.
+
+    In `eval()` a dropout hands its input on, so a chain of them shares one memory address. The tensors are
+    held until the end: a freed address would be used again. The version tells an in-place layer in between.
+    """
+    passed: dict[str, tuple[int, torch.Size, int]] = {}
+    held: list[Tensor] = []
+    read: list[tuple[int, torch.Size, int]] = []
+
+    def identity(tensor: Tensor) -> tuple[int, torch.Size, int]:
+        held.append(tensor)
+        return tensor.data_ptr(), tensor.shape, tensor._version
+
+    def keep_output(name: str) -> Callable[..., None]:
+        return lambda module, _, output: passed.update({name: identity(output)})
+
+    def keep_input(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
+        read[:] = [identity(first_argument(args, kwargs))]
+
+    dropouts = [(n, m) for n, m in model.named_modules() if isinstance(m, _DropoutNd)]
+    handles = [module.register_forward_hook(keep_output(name)) for name, module in dropouts]
+    handles.append(classifier.register_forward_pre_hook(keep_input, with_kwargs=True))
+    with probing(model):
+        try:
+            model(image)
+        finally:
+            remove_hooks(handles)
+    return next((name for name, tensor in passed.items() if [tensor] == read), None)
+
+
+def first_argument(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    """Return what a module was called with, by position or by name."""
+    tensor: Tensor = args[0] if args else next(iter(kwargs.values()))
+    return tensor
+
+
+def remove_hooks(handles: list[RemovableHandle]) -> None:
+    """Take the hooks off their modules."""
+    for handle in handles:
+        handle.remove()
