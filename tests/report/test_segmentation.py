@@ -12,10 +12,9 @@ import pytest
 import torch
 
 from hf_structkd import StructKDTrainer, StructKDTrainingArguments
-from hf_structkd.data import SegmentationData, load_segmentation_data
+from hf_structkd.data import DenseData, load_segmentation_data
 from hf_structkd.normalization import ImageNormalization
 from hf_structkd.report import write_segmentation_report
-from hf_structkd.report.segmentation import collate_first
 from hf_structkd.runs import alone_arguments
 from hf_structkd.tasks import SegmentationTask
 from tests.tiny_models import tiny_segmentation_model
@@ -24,7 +23,7 @@ SIZE = (64, 64)
 
 
 @pytest.fixture(scope="module")
-def scenes() -> SegmentationData:
+def scenes() -> DenseData:
     normalization = ImageNormalization.from_image_processor(SegmentationTask.image_processor(SIZE))
     return load_segmentation_data(
         None, image_size=SIZE, max_train_samples=4, max_eval_samples=2, normalization=normalization
@@ -32,7 +31,7 @@ def scenes() -> SegmentationData:
 
 
 def trained(
-    folder: Path, data: SegmentationData, *, alone: bool = False, **settings: Any
+    folder: Path, data: DenseData, *, alone: bool = False, **settings: Any
 ) -> tuple[StructKDTrainer, dict[str, float]]:
     """A student after one step, and its scores."""
     args = StructKDTrainingArguments(
@@ -75,7 +74,7 @@ def check_picture(path: Path) -> None:
         assert np.asarray(picture.convert("L")).std() > 5
 
 
-def test_a_distilled_run_with_its_baseline(tmp_path: Path, scenes: SegmentationData) -> None:
+def test_a_distilled_run_with_its_baseline(tmp_path: Path, scenes: DenseData) -> None:
     alone, alone_metrics = trained(tmp_path, scenes, alone=True)
     trainer, metrics = trained(tmp_path, scenes)
     weights = {name: value.clone() for name, value in trainer.model.state_dict().items()}
@@ -96,7 +95,7 @@ def test_a_distilled_run_with_its_baseline(tmp_path: Path, scenes: SegmentationD
     assert all(torch.equal(value, trainer.model.state_dict()[name]) for name, value in weights.items())
 
 
-def test_a_distilled_run_without_a_baseline(tmp_path: Path, scenes: SegmentationData) -> None:
+def test_a_distilled_run_without_a_baseline(tmp_path: Path, scenes: DenseData) -> None:
     trainer, metrics = trained(tmp_path, scenes)
     table = write_segmentation_report(trainer, metrics, teacher_metrics=trainer.evaluate_teacher())
     header, *rows = cells(table)
@@ -106,7 +105,7 @@ def test_a_distilled_run_without_a_baseline(tmp_path: Path, scenes: Segmentation
     check_picture(tmp_path / "figures" / "predictions.png")
 
 
-def test_a_student_without_a_teacher_or_an_image_processor(tmp_path: Path, scenes: SegmentationData) -> None:
+def test_a_student_without_a_teacher_or_an_image_processor(tmp_path: Path, scenes: DenseData) -> None:
     """A report that fails after hours of training takes the table with it."""
     trainer, metrics = trained(tmp_path, scenes, alone=True, processing_class=None)
     _, *rows = cells(write_segmentation_report(trainer, metrics))
@@ -114,36 +113,8 @@ def test_a_student_without_a_teacher_or_an_image_processor(tmp_path: Path, scene
     check_picture(tmp_path / "alone" / "figures" / "predictions.png")
 
 
-def test_another_task_is_refused(tmp_path: Path, scenes: SegmentationData) -> None:
+def test_another_task_is_refused(tmp_path: Path, scenes: DenseData) -> None:
     trainer, metrics = trained(tmp_path, scenes, alone=True)
     trainer.task = SimpleNamespace(name="depth-estimation")
     with pytest.raises(TypeError, match=r"`trainer` must train a segmentation .*, got one for depth-est"):
         write_segmentation_report(trainer, metrics)
-
-
-def test_pictures_are_spread_over_the_evaluation_set(tmp_path: Path, scenes: SegmentationData) -> None:
-    """The first four of a video are one picture."""
-
-    class Numbered:
-        def __len__(self) -> int:
-            return 100
-
-        def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-            return {"pixel_values": torch.full((3, 8, 8), float(index)), "labels": torch.zeros(8, 8).long()}
-
-    trainer, _ = trained(tmp_path, scenes, alone=True)
-    trainer.eval_dataset = Numbered()
-    assert collate_first(trainer)["pixel_values"][:, 0, 0, 0].tolist() == [0, 33, 66, 99]
-
-
-def test_a_stream_shows_its_first_rows(tmp_path: Path) -> None:
-    data = load_segmentation_data(
-        None,
-        image_size=SIZE,
-        max_train_samples=2,
-        max_eval_samples=2,
-        normalization=ImageNormalization(),
-        streaming=True,
-    )
-    trainer, _ = trained(tmp_path, data, alone=True)
-    assert collate_first(trainer)["pixel_values"].shape == (2, 3, *SIZE)

@@ -9,18 +9,26 @@ from hf_structkd.report.comparison import (
     share_of_gap_closed,
 )
 from hf_structkd.report.curves import plot_curves
+from hf_structkd.report.depth import write_depth_report
+from hf_structkd.report.depth_predictions import DepthPredictionRow, plot_depth_predictions
 from hf_structkd.report.predictions import PredictionRow, plot_segmentation_predictions
+from hf_structkd.report.run import Exhibit, write_report
 from hf_structkd.report.segmentation import write_segmentation_report
 
 __all__ = [
     "ComparisonRow",
+    "DepthPredictionRow",
+    "Exhibit",
     "PredictionRow",
     "class_palette",
     "comparison_table",
     "count_parameters",
     "milliseconds_per_image",
     "plot_curves",
+    "plot_depth_predictions",
     "plot_segmentation_predictions",
     "share_of_gap_closed",
+    "write_depth_report",
+    "write_report",
     "write_segmentation_report",
 ]

@@ -40,20 +40,23 @@ def comparison_table(
     metric: str,
     metric_label: str,
     higher_is_better: bool = True,
+    extra: Sequence[tuple[str, str]] = (),
     teacher: str = "teacher",
     alone: str = "alone",
 ) -> str:
     """A Markdown table, aligned so that it also reads as plain text, one line for each model.
 
-    The columns: the metric; the share of the gap closed, for every row but the teacher's and the student
-    alone's; the parameters; the milliseconds an image. A column that no row can fill is left out. The share
-    is "n/a" where the teacher is not better than the student alone, or better by less than the table prints.
+    The columns: the metric; the share of its gap closed, for every row but the teacher's and the student
+    alone's; the extra metrics; the parameters; the milliseconds an image. A column that no row can fill is
+    left out. The share is "n/a" where the teacher is not better than the student alone, or better by less
+    than the table prints.
 
     Args:
         rows: the models, in the order of the lines.
         metric: key in each row's `metrics`.
         metric_label: the metric's name for people.
         higher_is_better: False for an error.
+        extra: key and name of each further metric, printed without a share.
         teacher: name of the teacher's row.
         alone: name of the row of the student trained without a teacher.
 
@@ -61,7 +64,7 @@ def comparison_table(
         The table, and under it the formula of the share where the table has one. No newline at the end.
 
     Raises:
-        ValueError: if there are no rows, two share a name, or one lacks the metric.
+        ValueError: if there are no rows, two share a name, or one lacks a metric.
 
     Example:
         >>> rows = [
@@ -72,27 +75,20 @@ def comparison_table(
         >>> print(comparison_table(rows, metric="mean_iou", metric_label="mean IoU").splitlines()[4])
         | distilled |                       0.640 |                    60 % |
     """
-    _check_rows(rows, metric)
+    _check_rows(rows, [metric, *(key for key, _ in extra)])
     scores = {row.name: float(row.metrics[metric]) for row in rows}
-    printed = _same_precision(scores)
     direction = "higher" if higher_is_better else "lower"
     columns = [
-        ["model", *(row.name for row in rows)],
-        [f"{metric_label} ({direction} is better)", *printed.values()],
+        ["model", *scores],
+        [f"{metric_label} ({direction} is better)", *_same_precision(scores).values()],
     ]
     has_share = teacher in scores and alone in scores and len(rows) > 2
+    shares = _shares(scores, teacher, alone, higher_is_better=higher_is_better) if has_share else {}
     if has_share:
-        shares = dict.fromkeys(scores, "")
-        for name in scores.keys() - {teacher, alone}:
-            if printed[teacher] == printed[alone]:
-                shares[name] = _UNKNOWN
-            else:
-                shares[name] = _percent(
-                    share_of_gap_closed(
-                        scores[teacher], scores[alone], scores[name], higher_is_better=higher_is_better
-                    )
-                )
         columns.append(["share of the gap closed", *shares.values()])
+    for key, label in extra:
+        printed = _same_precision({row.name: float(row.metrics[key]) for row in rows})
+        columns.append([label, *printed.values()])
     if any(row.parameters is not None for row in rows):
         columns.append(["parameters", *(_parameters(row.parameters) for row in rows)])
     if any(row.milliseconds is not None for row in rows):
@@ -196,18 +192,37 @@ def _wait_for(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _check_rows(rows: Sequence[ComparisonRow], metric: str) -> None:
+def _check_rows(rows: Sequence[ComparisonRow], metrics: Sequence[str]) -> None:
     if not rows:
         raise ValueError("`rows` must hold at least one model, got none; pass a list of ComparisonRow.")
     names = [row.name for row in rows]
     if len(set(names)) < len(names):
         raise ValueError(f"`rows` must have different names, got {names}; rename the repeated one.")
     for row in rows:
-        if metric not in row.metrics:
-            raise ValueError(
-                f"`metric` must be in the metrics of every row, got {metric!r} where {row.name!r} has "
-                f"{sorted(row.metrics)}; name one that all rows have."
+        for name in metrics:
+            if name not in row.metrics:
+                raise ValueError(
+                    f"`metric` and `extra` must be in the metrics of every row, got {name!r} where "
+                    f"{row.name!r} has {sorted(row.metrics)}; name one that all rows have."
+                )
+
+
+def _shares(
+    scores: Mapping[str, float], teacher: str, alone: str, *, higher_is_better: bool
+) -> dict[str, str]:
+    """The share of the gap that each row closed, empty for the two that span it."""
+    printed = _same_precision(scores)
+    shares = dict.fromkeys(scores, "")
+    for name in scores.keys() - {teacher, alone}:
+        if printed[teacher] == printed[alone]:
+            shares[name] = _UNKNOWN
+        else:
+            shares[name] = _percent(
+                share_of_gap_closed(
+                    scores[teacher], scores[alone], scores[name], higher_is_better=higher_is_better
+                )
             )
+    return shares
 
 
 def _same_precision(scores: Mapping[str, float]) -> dict[str, str]:

@@ -12,20 +12,23 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import ArrayLike, NDArray
 
-from hf_structkd.report._figure import PAGE_WIDTH, new_figure, save_png
+from hf_structkd.report._figure import PAGE_WIDTH, save_png
 from hf_structkd.report._palette import class_palette
+from hf_structkd.report._pictures import (
+    check_predictions,
+    check_shape,
+    checked_image,
+    image_grid,
+    stripes,
+    stripes_patch,
+)
 
-_IGNORED_RGB = ((0, 0, 0), (150, 150, 150))
-_IGNORED_STRIPES = 24
+_IGNORED = ((0, 0, 0), (150, 150, 150))
 _LEGEND_COLUMNS = 6
-# Inches: around a picture, a line of text, a line of the legend, an entry in it, each letter of the entry.
-_PADDING = 0.1
-_TEXT_LINE = 0.24
+# Inches: a line of the legend, an entry in it, each letter of the entry.
 _LEGEND_LINE = 0.19
 _LEGEND_ENTRY = 0.7
 _LETTER = 0.075
-# What a round trip through the normalisation may add to an image in [0, 1].
-_IMAGE_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,38 +82,6 @@ def plot_segmentation_predictions(
     return save_png(figure, path)
 
 
-def image_grid(
-    images: Sequence[Sequence[NDArray[np.uint8]]],
-    *,
-    column_titles: Sequence[str],
-    captions: Sequence[Sequence[str]],
-    extra_height: float = 0.0,
-) -> Figure:
-    """A figure of (H, W, 3) pictures: titles above the columns, a caption below each picture.
-
-    Args:
-        images: rows of pictures, each row as long as `column_titles`.
-        column_titles: one for each column.
-        captions: one for each picture, empty for none.
-        extra_height: inches to leave for a legend.
-    """
-    columns = len(column_titles)
-    ratios = [max(image.shape[0] / image.shape[1] for image in row) for row in images]
-    picture_width = PAGE_WIDTH / columns - _PADDING
-    height = picture_width * sum(ratios) + _TEXT_LINE * (len(images) + 1) + extra_height
-    figure = new_figure(PAGE_WIDTH, height)
-    grid = figure.add_gridspec(len(images), columns, height_ratios=ratios)
-    for i, row in enumerate(images):
-        for j, image in enumerate(row):
-            axes = figure.add_subplot(grid[i, j])
-            axes.imshow(image, interpolation="nearest")
-            axes.set(xticks=[], yticks=[])
-            axes.set_xlabel(captions[i][j], fontsize=9, parse_math=False)
-            if i == 0:
-                axes.set_title(column_titles[j], fontsize=10.5, parse_math=False)
-    return figure
-
-
 @dataclass(frozen=True, eq=False)
 class _Picture:
     """A checked row, as arrays. `valid` is True where the label counts."""
@@ -133,7 +104,7 @@ def _build_figure(
     ignore_index: int,
 ) -> Figure:
     colours = _checked_palette(palette, len(class_names))
-    _check_rows(rows)
+    check_predictions([row.predictions for row in rows])
     pictures = [
         _checked_picture(row, f"rows[{i}]", len(class_names), ignore_index) for i, row in enumerate(rows)
     ]
@@ -142,7 +113,7 @@ def _build_figure(
         for c in sorted(set().union(*(picture.classes() for picture in pictures)))
     ]
     if not all(picture.valid.all() for picture in pictures):
-        legend.append(_ignored_patch())
+        legend.append(stripes_patch(_IGNORED, "ignored, not scored"))
     longest = max(len(str(patch.get_label())) for patch in legend)
     columns = max(1, min(_LEGEND_COLUMNS, int(PAGE_WIDTH / (_LEGEND_ENTRY + _LETTER * longest))))
     figure = image_grid(
@@ -174,25 +145,8 @@ def _build_figure(
     return figure
 
 
-def _check_rows(rows: Sequence[PredictionRow]) -> None:
-    if not rows:
-        raise ValueError("`rows` must hold at least one picture, got none; pass a list of PredictionRow.")
-    names = list(rows[0].predictions)
-    for index, row in enumerate(rows):
-        if not row.predictions:
-            raise ValueError(
-                f"`rows[{index}].predictions` must hold at least one prediction, got none; "
-                "pass {name of the model: class ids}."
-            )
-        if list(row.predictions) != names:
-            raise ValueError(
-                f"`rows[{index}].predictions` must have the columns {names} of the first row, "
-                f"got {list(row.predictions)}; give every row the same models in the same order."
-            )
-
-
 def _checked_picture(row: PredictionRow, where: str, n_classes: int, ignore_index: int) -> _Picture:
-    image = _checked_image(row.image, f"{where}.image")
+    image = checked_image(row.image, f"{where}.image")
     label = _checked_map(row.label, f"{where}.label", image.shape[:2])
     valid = label != ignore_index
     _check_ids(label[valid], f"{where}.label", n_classes)
@@ -203,31 +157,9 @@ def _checked_picture(row: PredictionRow, where: str, n_classes: int, ignore_inde
     return _Picture(image, label, valid, predictions)
 
 
-def _checked_image(image: ArrayLike, where: str) -> NDArray[np.uint8]:
-    array = np.asarray(image)
-    if array.ndim != 3 or array.shape[2] != 3 or array.size == 0:
-        raise ValueError(
-            f"`{where}` must have shape (H, W, 3), got {array.shape}; move the channels to the last axis."
-        )
-    if array.dtype == np.uint8:
-        return array
-    if not np.issubdtype(array.dtype, np.floating):
-        raise ValueError(f"`{where}` must be uint8 or floats in [0, 1], got {array.dtype}; convert it.")
-    low, high = float(array.min()), float(array.max())
-    if not (low >= -_IMAGE_TOLERANCE and high <= 1 + _IMAGE_TOLERANCE):
-        raise ValueError(
-            f"`{where}` must lie in [0, 1], got values from {low:.3g} to {high:.3g}; "
-            "undo the image processor's normalisation first."
-        )
-    return np.asarray(np.rint(array.clip(0, 1) * 255), dtype=np.uint8)
-
-
 def _checked_map(ids: ArrayLike, where: str, shape: tuple[int, ...]) -> NDArray[np.int64]:
     array = np.asarray(ids)
-    if array.shape != shape:
-        raise ValueError(
-            f"`{where}` must have the image's shape {shape}, got {array.shape}; resize it to the image first."
-        )
+    check_shape(array, where, shape)
     if not np.issubdtype(array.dtype, np.integer):
         raise TypeError(
             f"`{where}` must hold integer class ids, got {array.dtype}; take the argmax of the logits."
@@ -263,15 +195,7 @@ def _checked_palette(palette: ArrayLike | None, n_classes: int) -> NDArray[np.ui
 def _paint_label(picture: _Picture, colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Colour the classes, and stripe the ignored pixels, whatever black may mean in the palette."""
     painted = colours[np.where(picture.valid, picture.label, 0)]
-    rows, columns = np.indices(picture.label.shape)
-    width = max(1, max(picture.label.shape) // _IGNORED_STRIPES)
-    stripes = np.array(_IGNORED_RGB, dtype=np.uint8)[(rows + columns) // width % 2]
-    return np.where(picture.valid[..., None], painted, stripes)
-
-
-def _ignored_patch() -> Patch:
-    black, grey = ((r / 255, g / 255, b / 255) for r, g, b in _IGNORED_RGB)
-    return Patch(facecolor=black, edgecolor=grey, linewidth=0, hatch="/////", label="ignored, not scored")
+    return np.where(picture.valid[..., None], painted, stripes(picture.label.shape, _IGNORED))
 
 
 def _caption(picture: _Picture, prediction: NDArray[np.int64]) -> str:
