@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from transformers import PreTrainedModel, TrainerCallback
 
 from hf_structkd import StructKDTrainer, StructKDTrainingArguments
 
-from .tiny_models import tiny_segmentation_model
+from .tiny_models import tiny_depth_model, tiny_segmentation_model
 
 NUM_LABELS = 5
 
@@ -42,6 +43,9 @@ class TaskCase:
         teacher: Makes a teacher, of another architecture.
         rows: Makes so many rows, every pixel of them labelled.
         metric: A key of what `evaluate()` returns.
+        highest: The largest value it can have.
+        last_layer: The student's layer behind the feature map, which the pair-wise term does not reach.
+        own_loss: What a plain Trainer is to take as the loss, where the model's own does not run in it.
     """
 
     name: str
@@ -49,6 +53,9 @@ class TaskCase:
     teacher: Callable[[int], PreTrainedModel]
     rows: Callable[[int], Rows]
     metric: str
+    highest: float
+    last_layer: str
+    own_loss: Callable[..., torch.Tensor] | None = None
 
 
 def _segmentation_rows(count: int) -> Rows:
@@ -68,9 +75,40 @@ SEGMENTATION = TaskCase(
     teacher=lambda seed: tiny_segmentation_model("dpt", num_labels=NUM_LABELS, seed=seed),
     rows=_segmentation_rows,
     metric="eval_mean_iou",
+    highest=1.0,
+    last_layer="classifier",
 )
 
-CASES = (SEGMENTATION,)
+
+def _depth_rows(count: int) -> Rows:
+    generator = torch.Generator().manual_seed(7)
+    rows = []
+    for _ in range(count):
+        coarse = 1 + 4 * torch.rand(1, 1, 4, 4, generator=generator)
+        depth = nn.functional.interpolate(coarse, size=(64, 64))[0, 0]
+        noise = torch.randn(3, 64, 64, generator=generator)
+        rows.append({"pixel_values": 0.3 * noise + depth / 5, "labels": depth})
+    return Rows(rows)
+
+
+def _silog(output: Any, labels: torch.Tensor, num_items_in_batch: Any = None) -> torch.Tensor:
+    """GLPN's own loss ends in a root that Trainer multiplies in place, which autograd refuses."""
+    error = output.predicted_depth.log() - labels.log()
+    return (error.square().mean(dim=(1, 2)) - 0.5 * error.mean(dim=(1, 2)).square()).sqrt().mean() * 1.0
+
+
+DEPTH = TaskCase(
+    name="depth",
+    student=lambda seed: tiny_depth_model("glpn", seed=seed),
+    teacher=lambda seed: tiny_depth_model("dpt", seed=seed),
+    rows=_depth_rows,
+    metric="eval_abs_rel",
+    highest=math.inf,
+    last_layer="head.head.2",
+    own_loss=_silog,
+)
+
+CASES = (SEGMENTATION, DEPTH)
 
 
 class StopAt(TrainerCallback):

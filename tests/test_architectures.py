@@ -1,37 +1,86 @@
-"""Every architecture that transformers has for semantic segmentation, as teacher and as student."""
+"""Every architecture that transformers has for a task, as teacher and as student."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from transformers import PreTrainedModel
 
 from hf_structkd import StructKDTrainer
 
 from .cases import NUM_LABELS, Rows, arguments
-from .tiny_models import SEGMENTATION_ARCHITECTURES, smallest_image, tiny_segmentation_model
+from .tiny_models import (
+    DEPTH_MODELS,
+    SEGMENTATION_ARCHITECTURES,
+    smallest_image,
+    tiny_depth_model,
+    tiny_segmentation_model,
+)
 
 
-def rows(arch: str, count: int = 2) -> Rows:
-    height, width = smallest_image(arch)
+@dataclass(frozen=True)
+class Matrix:
+    """One task's architectures: how a model and its labels are made, and what evaluation must give."""
+
+    architectures: tuple[str, ...]
+    model: Callable[[str, int], PreTrainedModel]
+    labels: Callable[[int, tuple[int, int]], torch.Tensor]
+    metric: str
+    highest: float
+
+
+def class_ids(count: int, size: tuple[int, int]) -> torch.Tensor:
     generator = torch.Generator().manual_seed(5)
-    labels = torch.randint(NUM_LABELS, (count, 1, 4, 4), generator=generator).float()
-    maps = nn.functional.interpolate(labels, size=(height, width)).long()[:, 0]
-    images = torch.randn(count, 3, height, width, generator=generator)
-    return Rows([{"pixel_values": image, "labels": label} for image, label in zip(images, maps, strict=True)])
+    coarse = torch.randint(NUM_LABELS, (count, 1, 4, 4), generator=generator).float()
+    return nn.functional.interpolate(coarse, size=size).long()[:, 0]
 
 
-@pytest.mark.parametrize("student_arch", SEGMENTATION_ARCHITECTURES)
+def depth(count: int, size: tuple[int, int]) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(5)
+    return 1 + torch.rand(count, *size, generator=generator)
+
+
+MATRICES = {
+    "segmentation": Matrix(
+        SEGMENTATION_ARCHITECTURES,
+        lambda arch, seed: tiny_segmentation_model(arch, num_labels=NUM_LABELS, seed=seed),
+        class_ids,
+        "eval_mean_iou",
+        1.0,
+    ),
+    "depth": Matrix(
+        DEPTH_MODELS, lambda arch, seed: tiny_depth_model(arch, seed=seed), depth, "eval_abs_rel", math.inf
+    ),
+}
+
+
+def rows(matrix: Matrix, arch: str, count: int = 2) -> Rows:
+    size = smallest_image(arch)
+    images = torch.randn(count, 3, *size, generator=torch.Generator().manual_seed(5))
+    labels = matrix.labels(count, size)
+    return Rows(
+        [{"pixel_values": image, "labels": label} for image, label in zip(images, labels, strict=True)]
+    )
+
+
+@pytest.mark.parametrize(
+    ("task", "student_arch"), [(task, arch) for task, m in MATRICES.items() for arch in m.architectures]
+)
 def test_it_learns_from_every_architecture(
-    student_arch: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    task: str, student_arch: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Else "any pair" has an exception, and its user finds it after the download."""
-    data = rows(student_arch)
-    for teacher_arch in SEGMENTATION_ARCHITECTURES:
-        student = tiny_segmentation_model(student_arch, num_labels=NUM_LABELS, seed=0)
-        teacher = tiny_segmentation_model(teacher_arch, num_labels=NUM_LABELS, seed=1)
+    matrix = MATRICES[task]
+    data = rows(matrix, student_arch)
+    for teacher_arch in matrix.architectures:
+        student, teacher = matrix.model(student_arch, 0), matrix.model(teacher_arch, 1)
         before = {name: p.detach().clone() for name, p in student.named_parameters()}
         args = arguments(
             tmp_path,
@@ -43,13 +92,13 @@ def test_it_learns_from_every_architecture(
         trainer = StructKDTrainer(student, teacher, args, train_dataset=data, eval_dataset=data)
         trainer.train()
         pair = f"{teacher_arch} teaches {student_arch}"
-        log = trainer.state.log_history[0]
+        log: dict[str, Any] = trainer.state.log_history[0]
         for term in ("task", "pixel", "pairwise", "holistic"):
-            assert torch.isfinite(torch.tensor(log[f"loss_{term}"])), (pair, term)
+            assert math.isfinite(log[f"loss_{term}"]), (pair, term)
         # Different random models agree nowhere: a term of 0 would not have seen them.
         assert log["loss_pixel"] > 1e-3, pair
         assert log["loss_pairwise"] > 1e-5, pair
         moved = sum(not torch.equal(p, before[name]) for name, p in student.named_parameters())
         assert moved > len(before) / 2, pair
-        assert 0 <= trainer.evaluate()["eval_mean_iou"] <= 1, pair
-    assert capsys.readouterr().out.count("feature map") == len(SEGMENTATION_ARCHITECTURES)
+        assert 0 <= trainer.evaluate()[matrix.metric] <= matrix.highest, pair
+    assert capsys.readouterr().out.count("feature map") == len(matrix.architectures)

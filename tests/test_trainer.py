@@ -91,7 +91,9 @@ def test_without_distillation_it_is_the_plain_trainer(case: TaskCase, tmp_path: 
         "output_dir": str(tmp_path),
         "max_steps": 3,
         "per_device_train_batch_size": 4,
-        "learning_rate": 1e-3,
+        # Adam would make a whole step of a gradient that is rounding in both.
+        "optim": "sgd",
+        "learning_rate": 0.1,
         "use_cpu": True,
         "disable_tqdm": True,
         "save_strategy": "no",
@@ -101,13 +103,14 @@ def test_without_distillation_it_is_the_plain_trainer(case: TaskCase, tmp_path: 
         case.student(0),
         TrainingArguments(**settings, remove_unused_columns=False),
         train_dataset=case.rows(8),
+        compute_loss_func=case.own_loss,
     )
     plain.train()
     # The teacher's folder does not exist: at weight 0 it is not even looked for.
     ours = StructKDTrainer(
         case.student(0),
         "no/such-teacher",
-        arguments(tmp_path, max_steps=3, **ALONE),
+        arguments(tmp_path, max_steps=3, optim="sgd", learning_rate=0.1, **ALONE),
         train_dataset=case.rows(8),
     )
     ours.train()
@@ -116,7 +119,7 @@ def test_without_distillation_it_is_the_plain_trainer(case: TaskCase, tmp_path: 
     assert_states_close(
         {n: v for n, v in plain.model.state_dict().items()},
         {n: v for n, v in ours.model.state_dict().items()},
-        rtol=0,
+        rtol=1e-6,
         atol=1e-7,
     )
 
@@ -141,8 +144,8 @@ def test_every_term_alone_trains_the_student(case: TaskCase, term: str, tmp_path
     before = {name: p.detach().clone() for name, p in student.named_parameters()}
     make_trainer(case, arguments(tmp_path, max_steps=1, **ONLY[term]), student=student).train()
     # Keys' biases cancel in the softmax of attention: their true gradient is 0. The pair-wise term ends
-    # before the classifier.
-    exempt = ("key.bias", *(("classifier",) if term == "pairwise" else ()))
+    # before the last layer.
+    exempt = ("key.bias", *((case.last_layer,) if term == "pairwise" else ()))
     still = [
         name
         for name, p in student.named_parameters()
@@ -203,7 +206,7 @@ def test_evaluation_runs_no_teacher_and_keeps_no_logits(
     assert trainer.teacher is not None
     monkeypatch.setattr(trainer.teacher, "model", None)
     metrics = trainer.evaluate()
-    assert 0 <= metrics[case.metric] <= 1
+    assert 0 <= metrics[case.metric] <= case.highest
     assert all(isinstance(value, float | int) for value in metrics.values())
     predicted = trainer.predict(case.rows(4)).predictions
     # Statistics, not logits: no dimension is an image's or a map's.
@@ -257,7 +260,10 @@ def test_a_teacher_in_bfloat16_keeps_its_dtype(case: TaskCase, tmp_path: Path) -
 def test_autocast_and_gradient_checkpointing_change_the_loss_little(case: TaskCase, tmp_path: Path) -> None:
     """Else a recomputed forward overwrites the captured map, or a half-precision norm underflows."""
     losses, norms = [], []
-    for number, extra in enumerate(({}, {"bf16": True}, {"activation_checkpointing": True})):
+    checkpointing = (
+        {"activation_checkpointing": True} if case.student(0).supports_gradient_checkpointing else {}
+    )
+    for number, extra in enumerate(({}, {"bf16": True}, checkpointing)):
         trainer = make_trainer(case, arguments(tmp_path / str(number), max_steps=1, **extra))
         trainer.train()
         losses.append(trainer.state.log_history[0]["loss"])

@@ -86,9 +86,9 @@ def test_defaults() -> None:
     """A changed default changes every run that does not name it."""
     assert arguments().structkd_settings() == {
         "task_weight": 1.0,
-        "pixel_weight": 1.0,
-        "pairwise_weight": 10.0,
-        "holistic_weight": 0.01,
+        "pixel_weight": None,
+        "pairwise_weight": None,
+        "holistic_weight": None,
         "temperature": 1.0,
         "granularity": [2],
         "node_grid": None,
@@ -140,14 +140,21 @@ def test_every_new_field_is_a_recorded_setting() -> None:
 
 def test_weights_name_every_term() -> None:
     args = arguments(task_weight=2.0, pixel_weight=3.0, pairwise_weight=5.0, holistic_weight=7.0)
-    assert args.weights == {"task": 2.0, "pixel": 3.0, "pairwise": 5.0, "holistic": 7.0}
-    assert tuple(args.weights) == TERMS
+    assert args.weights({}) == {"task": 2.0, "pixel": 3.0, "pairwise": 5.0, "holistic": 7.0}
+    assert tuple(args.weights({})) == TERMS
+
+
+def test_a_weight_that_is_not_given_is_the_tasks() -> None:
+    """What helps a segmentation student is not what helps a depth student."""
+    args = arguments(pairwise_weight=0.0)
+    defaults = {"pixel": 2.0, "pairwise": 3.0, "holistic": 4.0}
+    assert args.weights(defaults) == {"task": 1.0, "pixel": 2.0, "pairwise": 0.0, "holistic": 4.0}
 
 
 # ---- ranges ----
 
 
-@pytest.mark.parametrize("value", [-0.5, float("nan"), float("inf"), "0.5", None])
+@pytest.mark.parametrize("value", [-0.5, float("nan"), float("inf"), "0.5"])
 @pytest.mark.parametrize(
     "name",
     [
@@ -247,7 +254,8 @@ def test_at_least_one_term_must_be_on() -> None:
 @pytest.mark.parametrize("term", TERMS)
 def test_any_one_term_is_enough(term: str) -> None:
     off = {f"{name}_weight": 0.0 for name in TERMS if name != term}
-    assert sum(arguments(**off).weights.values()) == arguments().weights[term]
+    defaults = {"pixel": 2.0, "pairwise": 3.0, "holistic": 4.0}
+    assert sum(arguments(**off).weights(defaults).values()) == arguments().weights(defaults)[term]
 
 
 # ---- records ----

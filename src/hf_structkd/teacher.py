@@ -59,7 +59,7 @@ class FrozenTeacher:
 
     def prepare_capture(self, pixel_values: Tensor, module: str | None) -> FeatureCapture:
         """Find the feature map that the pair-wise term compares, on one image."""
-        self.capture = FeatureCapture.find(self.model, self.images(pixel_values[:1]), module)
+        self.capture = self._task.capture_feature(self.model, self.images(pixel_values[:1]), module)
         return self.capture
 
     @torch.no_grad()

@@ -9,9 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils.data import IterableDataset
-from transformers import (
-    PreTrainedModel,
-)
+from transformers import PreTrainedModel
 from transformers.utils import logging
 
 from .adversary import Adversary
@@ -53,7 +51,7 @@ class StructKDTrainer(StreamingEvaluationTrainer):
             normalised; None loads the one beside `model`.
         teacher_processing_class: The teacher's; None loads the one beside `teacher_model`. Images are
             converted from the student's normalisation to the teacher's.
-        teacher_label_map: Teacher class name to student class name, for classes that are named differently.
+        task_options: Keyword arguments of the task's own, for example `teacher_label_map`.
         **kwargs: Passed to `transformers.Trainer`. `data_collator` defaults to the task's; `compute_metrics`
             to the task's streaming metric, for which each image is reduced on the device to its statistics.
 
@@ -75,19 +73,20 @@ class StructKDTrainer(StreamingEvaluationTrainer):
         task: type[Task] | None = None,
         processing_class: Any = None,
         teacher_processing_class: Any = None,
-        teacher_label_map: Mapping[str, str] | None = None,
+        task_options: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         """Load what is named, match the two models and hand the rest to `Trainer`."""
         if not isinstance(args, StructKDTrainingArguments):
             raise TypeError(f"`args` must be StructKDTrainingArguments, got {type(args).__name__}.")
-        self.terms = frozenset(name for name, weight in args.weights.items() if weight > 0)
+        task = task or task_of(model)
+        self.weights = args.weights(task.default_weights)
+        self.terms = frozenset(name for name, weight in self.weights.items() if weight > 0)
         if teacher_model is None and self.terms - {"task"}:
             raise ValueError(
                 f"`teacher_model` is None, but the terms {sorted(self.terms - {'task'})} need one; name a "
                 "teacher, or set their weights to 0 to train the student alone."
             )
-        task = task or task_of(model)
         name = model if isinstance(model, (str, Path)) else model.name_or_path
         processing_class = processing_class or load_image_processor(name)
         if isinstance(model, (str, Path)):
@@ -100,7 +99,7 @@ class StructKDTrainer(StreamingEvaluationTrainer):
         self.task = task(
             config_of(model),
             None if teacher is None else config_of(teacher),
-            teacher_label_map=teacher_label_map,
+            **(task_options or {}),
         )
         kwargs.setdefault("data_collator", self.task.collate)
         super().__init__(model=model, args=args, processing_class=processing_class, **kwargs)
@@ -164,8 +163,7 @@ class StructKDTrainer(StreamingEvaluationTrainer):
             terms["holistic"] = self.adversary.student_loss(maps)
             self._maps = maps.detach()
         self._values = {f"loss_{name}": value.detach().float() for name, value in terms.items()}
-        weights = self.args.weights
-        loss = torch.stack([weights[name] * value for name, value in terms.items()]).sum()
+        loss = torch.stack([self.weights[name] * value for name, value in terms.items()]).sum()
         if self.terms == {"pairwise"}:
             # The classifier has no part in this term, and DDP waits for a gradient of all that it saw.
             loss = loss + 0.0 * self.task.prediction(student.output).float().sum()
@@ -199,12 +197,12 @@ class StructKDTrainer(StreamingEvaluationTrainer):
             self.teacher.check(images)
             if "pairwise" in self.terms:
                 name = self.args.student_feature
-                self._student_capture = FeatureCapture.find(unwrap(model), images[:1], name)
+                self._student_capture = self.task.capture_feature(unwrap(model), images[:1], name)
                 self.teacher.prepare_capture(images, self.args.teacher_feature)
             if self.is_world_process_zero():
                 table = describe_pair(
                     self.criterion,
-                    self.args.weights,
+                    self.weights,
                     inputs,
                     student=unwrap(model),
                     capture=self._student_capture,
@@ -251,7 +249,8 @@ class StructKDTrainer(StreamingEvaluationTrainer):
     def _settings(self) -> dict[str, Any]:
         """What a resumed run must find again: the distillation's settings, the teacher and the match."""
         teacher = None if self.teacher is None else self.teacher.description
-        return {**self.args.structkd_settings(), "teacher": teacher, **self.task.settings()}
+        weights = {f"{term}_weight": weight for term, weight in self.weights.items()}
+        return {**self.args.structkd_settings(), **weights, "teacher": teacher, **self.task.settings()}
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         """Read the student back; keeps Trainer's contract, and loses no renamed weight."""
@@ -321,7 +320,7 @@ class StructKDTrainer(StreamingEvaluationTrainer):
         metric = self.task.metric()
         for batch in self.get_eval_dataloader():
             inputs = self._prepare_inputs(batch)
-            output = self.task.as_student(self.teacher(inputs["pixel_values"]).output)
+            output = self.task.as_student(self.teacher(inputs["pixel_values"]).output, inputs)
             statistics = self.task.evaluation_statistics(output, inputs)
             metric.add_statistics(self.accelerator.gather_for_metrics(statistics))
         return metric.scores()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -28,7 +28,8 @@ class StructKDTrainingArguments(TrainingArguments):
 
     Args:
         task_weight: Weight of the supervised loss, >= 0.
-        pixel_weight: Weight of the pixel-wise term, KL(teacher || student) per pixel, >= 0.
+        pixel_weight: Weight of the pixel-wise term, for example KL(teacher || student) per pixel, >= 0; None
+            is the task's default, as for the next two.
         pairwise_weight: Weight of the pair-wise term, squared differences of affinities, >= 0.
         holistic_weight: Weight of the adversarial term on the student's side, >= 0.
         temperature: Divides both models' logits in the pixel-wise term, which is multiplied by its square;
@@ -60,9 +61,15 @@ class StructKDTrainingArguments(TrainingArguments):
     """
 
     task_weight: float = field(default=1.0, metadata={"help": "Weight of the supervised loss."})
-    pixel_weight: float = field(default=1.0, metadata={"help": "Weight of the pixel-wise term; 0 is off."})
-    pairwise_weight: float = field(default=10.0, metadata={"help": "Weight of the pair-wise term; 0 is off."})
-    holistic_weight: float = field(default=0.01, metadata={"help": "Weight of the holistic term; 0 is off."})
+    pixel_weight: float | None = field(
+        default=None, metadata={"help": "Weight of the pixel-wise term; 0 is off, unset the task's default."}
+    )
+    pairwise_weight: float | None = field(
+        default=None, metadata={"help": "Weight of the pair-wise term; 0 is off, unset the task's default."}
+    )
+    holistic_weight: float | None = field(
+        default=None, metadata={"help": "Weight of the holistic term; 0 is off, unset the task's default."}
+    )
     temperature: float = field(default=1.0, metadata={"help": "Temperature of the pixel-wise term."})
     granularity: list[int] = field(
         default_factory=lambda: [2],
@@ -118,13 +125,11 @@ class StructKDTrainingArguments(TrainingArguments):
     def __post_init__(self) -> None:
         """Check every value; `granularity` and `teacher_image_size` become lists, as JSON gives them back."""
         super().__post_init__()
-        for name in (
-            *(f"{term}_weight" for term in TERMS),
-            "gradient_penalty_weight",
-            "critic_max_grad_norm",
-        ):
+        weights = {f"{term}_weight": getattr(self, f"{term}_weight") for term in TERMS}
+        given = {name: weight for name, weight in weights.items() if weight is not None}
+        for name in (*given, "gradient_penalty_weight", "critic_max_grad_norm"):
             _check_number(name, getattr(self, name), minimum=0.0)
-        if not any(self.weights.values()):
+        if not any(weight != 0 for weight in weights.values()):
             raise ValueError(
                 "every term's weight is 0, so nothing would be trained; set `task_weight` above 0."
             )
@@ -144,7 +149,7 @@ class StructKDTrainingArguments(TrainingArguments):
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"`{name}` must be one of {choices}, got {getattr(self, name)!r}.")
-        if self.holistic_weight > 0 and self.lr_scheduler_type in _NEED_METRICS:
+        if self.holistic_weight != 0 and self.lr_scheduler_type in _NEED_METRICS:
             raise ValueError(
                 f"`lr_scheduler_type` must not need a metric, which the critic has none of, got "
                 f"{str(self.lr_scheduler_type.value)!r}; choose another or set `holistic_weight` to 0."
@@ -155,10 +160,14 @@ class StructKDTrainingArguments(TrainingArguments):
         """At most 1: in `DataParallel` no hook sees the replicas' maps; launch one process a GPU."""
         return min(int(super().n_gpu), 1)
 
-    @property
-    def weights(self) -> dict[str, float]:
-        """Weight of every term, by its name in `TERMS`."""
-        return {term: getattr(self, f"{term}_weight") for term in TERMS}
+    def weights(self, defaults: Mapping[str, float]) -> dict[str, float]:
+        """Weight of every term, by its name in `TERMS`.
+
+        Args:
+            defaults: The task's own weights, for terms that were given none.
+        """
+        given = {term: getattr(self, f"{term}_weight") for term in TERMS}
+        return {term: defaults[term] if weight is None else weight for term, weight in given.items()}
 
     @property
     def global_batch_size(self) -> int:
@@ -196,7 +205,7 @@ class StructKDTrainingArguments(TrainingArguments):
             preset: Its name; None leaves everything as it is.
             given: Names of the fields that the caller set and that stay as they are.
         """
-        if preset == "official" and "pixel_weight" not in given:
+        if preset == "official" and "pixel_weight" not in given and self.pixel_weight is not None:
             self.pixel_weight *= self.global_batch_size
         if preset is not None and "granularity" in given and "node_grid" not in given:
             self.node_grid = None

@@ -179,6 +179,21 @@ def test_pixel_loss_leaves_ignored_and_padded_pixels_out() -> None:
     torch.testing.assert_close(loss, by_hand)
 
 
+def test_every_pixel_of_an_unlabelled_image_counts() -> None:
+    """Its labels are all ignored; masked by them, it would teach nothing at all."""
+    student, teacher = torch.randn(2, 3, 8, 8), torch.randn(2, 4, 8, 8)
+    labels = torch.zeros(2, 8, 8, dtype=torch.long)
+    labels[0, :2] = IGNORED
+    labels[1] = IGNORED
+    counted = labels != IGNORED
+    counted[1] = True
+    batch = {"labels": labels, "labeled": torch.tensor([True, False])}
+    torch.testing.assert_close(
+        pair_task().pixel_loss(forward(student), forward(teacher), batch, temperature=1.0),
+        pixel_distillation_loss(student, teacher[:, PICK], mask=counted),
+    )
+
+
 def test_pixel_loss_leaves_the_batchs_labels_and_mask_as_they_are() -> None:
     labels, padding = labels_with_ignored(2, 8, 8), torch.ones(2, 8, 8, dtype=torch.bool)
     padding[0, 0] = False
@@ -221,7 +236,7 @@ def test_a_label_map_names_what_is_called_otherwise() -> None:
 
 @pytest.mark.parametrize("finer", ["student", "teacher"])
 def test_logits_are_compared_at_the_coarser_grid_before_the_softmax(finer: str) -> None:
-    """A coarse teacher resized up teaches blurred outlines: it cost a CamVid student 2 points of mean IoU."""
+    """A coarse teacher resized up would be followed in outlines that it does not have."""
     sizes = {"student": 4, "teacher": 4, finer: 8}
     student = torch.randn(1, 3, sizes["student"], sizes["student"])
     teacher = torch.randn(1, 4, sizes["teacher"], sizes["teacher"])
@@ -353,7 +368,7 @@ def test_a_class_that_the_teacher_lacks_never_wins(scale: float, shift: float, s
     """A teacher scored on classes it never saw looks worse than it is, and the gap smaller."""
     task = pair_task(student=("road", "bus", "car", "tree"))
     teacher = torch.randn(2, 4, 8, 8) * scale + shift
-    output = task.as_student(forward(teacher).output)
+    output = task.as_student(forward(teacher).output, {})
     assert output.logits.shape == (2, 4, 8, 8)
     assert torch.equal(output.logits[:, [0, 2, 3]], teacher[:, PICK])
     for label in range(4):
@@ -365,7 +380,7 @@ def test_a_class_that_the_teacher_lacks_never_wins(scale: float, shift: float, s
 def test_half_precision_teachers_are_laid_out_in_single() -> None:
     """Half precision has no -10,000 beside fractions."""
     logits = torch.randn(1, 4, 8, 8).half()
-    output = pair_task(student=("road", "bus", "car", "tree")).as_student(forward(logits).output)
+    output = pair_task(student=("road", "bus", "car", "tree")).as_student(forward(logits).output, {})
     assert output.logits.dtype == torch.float32
     assert torch.isfinite(output.logits).all()
 
@@ -426,7 +441,8 @@ def test_a_configuration_that_says_nothing_gets_an_ignored_label() -> None:
 
 def test_an_unknown_model_class_is_refused() -> None:
     with pytest.raises(
-        ValueError, match=r"tasks image-segmentation, got BertModel; .* AutoModelForSemanticSegmentation\."
+        ValueError,
+        match=r"tasks image-segmentation, depth-estimation, got BertModel; .* AutoModelForSemanticSegmentation\.",
     ):
         find_task("BertModel")
 

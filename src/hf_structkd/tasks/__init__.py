@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from .base import Batch, FeaturePair, Forward, ScoreMaps, StreamingMetric, Task
+from .depth import DepthTask
 from .segmentation import SegmentationTask
 
-TASKS: tuple[type[Task], ...] = (SegmentationTask,)
+TASKS: tuple[type[Task], ...] = (SegmentationTask, DepthTask)
 
 __all__ = [
     "TASKS",
     "Batch",
+    "DepthTask",
     "FeaturePair",
     "Forward",
     "ScoreMaps",

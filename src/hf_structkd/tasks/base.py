@@ -6,8 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PretrainedConfig
+
+from ..features import FeatureCapture
 
 Batch = Mapping[str, Any]
 
@@ -59,23 +61,22 @@ class Task(ABC):
         name: Pipeline tag of the task on the Hub, for example "image-segmentation".
         auto_model: The `transformers` auto class that loads its models.
         model_classes: Names of the model classes that solve this task.
+        default_weights: Weight of the pixel-wise, pair-wise and holistic term where none is given.
         score_map_channels: Channels of the maps that the critic sees.
     """
 
     name: ClassVar[str]
     auto_model: ClassVar[Any]
     model_classes: ClassVar[frozenset[str]]
+    default_weights: ClassVar[Mapping[str, float]]
     score_map_channels: int
 
     @abstractmethod
-    def __init__(
-        self,
-        student: PretrainedConfig,
-        teacher: PretrainedConfig | None,
-        *,
-        teacher_label_map: Mapping[str, str] | None,
-    ) -> None:
-        """Read what the two configurations say; raise `ValueError` if the two cannot be compared."""
+    def __init__(self, student: PretrainedConfig, teacher: PretrainedConfig | None, **options: Any) -> None:
+        """Read what the two configurations say; raise `ValueError` if the two cannot be compared.
+
+        A task names its own options; the trainer hands them through.
+        """
 
     @staticmethod
     @abstractmethod
@@ -86,6 +87,17 @@ class Task(ABC):
     @abstractmethod
     def image_processor(size: tuple[int, int]) -> Any:
         """An image processor for a student that has none: images of `size`, ImageNet's normalisation."""
+
+    @staticmethod
+    @abstractmethod
+    def find_feature(model: nn.Module, pixel_values: Tensor) -> FeatureCapture:
+        """Capture the last feature map before the model's prediction, found on these images."""
+
+    def capture_feature(self, model: nn.Module, pixel_values: Tensor, module: str | None) -> FeatureCapture:
+        """Capture the module of this name, or where no name is given what `find_feature` finds."""
+        if module is None:
+            return self.find_feature(model, pixel_values)
+        return FeatureCapture.of_module(model, module)
 
     @abstractmethod
     def prediction(self, output: Any) -> Tensor:
@@ -116,8 +128,8 @@ class Task(ABC):
         """Sufficient statistics of each image, (B, ...), on the device; they alone are gathered."""
 
     @abstractmethod
-    def as_student(self, teacher_output: Any) -> Any:
-        """The teacher's output in the student's terms, for `evaluation_statistics`."""
+    def as_student(self, teacher_output: Any, batch: Batch) -> Any:
+        """The teacher's output on a labelled batch in the student's terms, for `evaluation_statistics`."""
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import transformers
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoModelForSemanticSegmentation, PretrainedConfig
 from transformers.modeling_outputs import SemanticSegmenterOutput
@@ -16,10 +16,12 @@ from transformers.utils import is_torchvision_available
 
 from ..alignment import align_to_coarser, at_least, resize_ids, resize_map
 from ..critic import SMALLEST_MAP
-from ..data import collate_segmentation
+from ..data import collate_dense
+from ..features import FeatureCapture
 from ..label_spaces import LabelMatch, match_label_spaces
 from ..losses import pixel_distillation_loss
 from ..metrics import MeanIoU, confusion_matrices
+from ._dense import captured_pair, padding_mask
 from .base import Batch, FeaturePair, Forward, ScoreMaps, Task
 
 _NEVER = -1e4
@@ -43,7 +45,8 @@ class SegmentationTask(Task):
     name = "image-segmentation"
     auto_model = AutoModelForSemanticSegmentation
     model_classes = frozenset(MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES.values())
-    collate = staticmethod(collate_segmentation)
+    default_weights: ClassVar[Mapping[str, float]] = {"pixel": 1.0, "pairwise": 10.0, "holistic": 0.1}
+    collate = staticmethod(collate_dense)
 
     def __init__(
         self,
@@ -70,6 +73,11 @@ class SegmentationTask(Task):
         # The two backends are two classes; asking for the missing one by name makes transformers warn.
         name = "SegformerImageProcessor" + ("" if is_torchvision_available() else "Pil")
         return getattr(transformers, name)(size={"height": size[0], "width": size[1]})
+
+    @staticmethod
+    def find_feature(model: nn.Module, pixel_values: Tensor) -> FeatureCapture:
+        """What the classifier reads."""
+        return FeatureCapture.before_classifier(model, pixel_values)
 
     def prediction(self, output: Any) -> Tensor:
         """The logits (B, K, h, w)."""
@@ -107,22 +115,23 @@ class SegmentationTask(Task):
         return F.cross_entropy(logits, labels, ignore_index=self.ignore_index, reduction="sum")
 
     def pixel_loss(self, student: Forward, teacher: Forward, batch: Batch, *, temperature: float) -> Tensor:
-        """KL over the shared classes, at the coarser of the two logits grids; only labelled pixels count."""
+        """KL over the shared classes, at the coarser of the two logits grids.
+
+        Only labelled pixels count; of an image that is not labelled (`labeled` False) every pixel does.
+        """
         student_logits, teacher_logits = self._shared_logits(student, teacher)
         size = (student_logits.shape[-2], student_logits.shape[-1])
         mask = resize_ids(batch["labels"], size) != self.ignore_index
-        if "pixel_mask" in batch:
-            mask &= resize_ids(batch["pixel_mask"], size)
+        if "labeled" in batch:
+            mask |= ~batch["labeled"].view(-1, 1, 1)
+        inside = padding_mask(batch, size)
+        if inside is not None:
+            mask &= inside
         return pixel_distillation_loss(student_logits, teacher_logits, temperature=temperature, mask=mask)
 
     def feature_pairs(self, student: Forward, teacher: Forward, batch: Batch) -> list[FeaturePair]:
-        """One pair: the maps before the two classifiers, at the coarser grid; padding does not count."""
-        assert student.feature is not None and teacher.feature is not None  # noqa: PT018 - narrows for mypy
-        student_map, teacher_map = align_to_coarser(student.feature, teacher.feature)
-        mask = batch.get("pixel_mask")
-        if mask is not None:
-            mask = resize_ids(mask, (student_map.shape[-2], student_map.shape[-1]))
-        return [FeaturePair(student_map, teacher_map, mask)]
+        """One pair: the maps before the two classifiers."""
+        return [captured_pair(student, teacher, batch)]
 
     def score_maps(self, student: Forward, teacher: Forward, batch: Batch) -> ScoreMaps:
         """Class probabilities over the shared classes; both are 0 on padding, which nobody can score."""
@@ -131,14 +140,14 @@ class SegmentationTask(Task):
         real, fake = (
             resize_map(logits.float(), size).softmax(dim=1) for logits in (teacher_logits, student_logits)
         )
-        if "pixel_mask" in batch:
-            inside = resize_ids(batch["pixel_mask"], size).unsqueeze(1)
-            real, fake = real * inside, fake * inside
+        inside = padding_mask(batch, size)
+        if inside is not None:
+            real, fake = real * inside.unsqueeze(1), fake * inside.unsqueeze(1)
         return ScoreMaps(real=real, fake=fake, images=batch["pixel_values"])
 
     def _shared_logits(self, student: Forward, teacher: Forward) -> tuple[Tensor, Tensor]:
         assert self.labels is not None  # a teacher's pass exists only where a teacher was given
-        # At the coarser grid: resizing a coarse teacher up would teach the student its blurred outlines.
+        # At the coarser grid: between its cells a coarse teacher says nothing that it should be followed in.
         return align_to_coarser(
             self.labels.student_logits(self.prediction(student.output)),
             self.labels.teacher_logits(self.prediction(teacher.output)),
@@ -153,13 +162,13 @@ class SegmentationTask(Task):
             ignore_index=self.ignore_index,
         )
 
-    def as_student(self, teacher_output: Any) -> Any:
+    def as_student(self, teacher_output: Any, batch: Batch) -> Any:
         """The teacher's logits laid out over the student's classes; a class it does not know never wins."""
         assert self.labels is not None
         shared = self.labels.teacher_logits(self.prediction(teacher_output)).float()
-        batch, _, height, width = shared.shape
+        count, _, height, width = shared.shape
         # Finite, because resizing would turn an infinity into NaN.
-        logits = shared.new_full((batch, len(self.id2label), height, width), _NEVER)
+        logits = shared.new_full((count, len(self.id2label), height, width), _NEVER)
         logits[:, list(self.labels.student_ids)] = shared
         return SemanticSegmenterOutput(logits=logits)
 

@@ -1,0 +1,22 @@
+"""What the tasks that predict a map of the image share."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ..alignment import align_to_coarser, resize_ids
+from .base import Batch, FeaturePair, Forward
+
+
+def captured_pair(student: Forward, teacher: Forward, batch: Batch) -> FeaturePair:
+    """The two captured feature maps at the coarser of their grids; padding does not count."""
+    assert student.feature is not None and teacher.feature is not None  # noqa: PT018 - narrows for mypy
+    student_map, teacher_map = align_to_coarser(student.feature, teacher.feature)
+    mask = padding_mask(batch, (student_map.shape[-2], student_map.shape[-1]))
+    return FeaturePair(student_map, teacher_map, mask)
+
+
+def padding_mask(batch: Batch, size: tuple[int, int]) -> Tensor | None:
+    """The batch's `pixel_mask` at `size`, True on the image; None where nothing was padded."""
+    mask: Tensor | None = batch.get("pixel_mask")
+    return None if mask is None else resize_ids(mask, size)

@@ -1,0 +1,270 @@
+"""Monocular depth: metric, relative or inverse, of teacher and student each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal, get_args
+
+import torch
+import transformers
+from torch import Tensor, nn
+from transformers import AutoModelForDepthEstimation, PretrainedConfig
+from transformers.modeling_outputs import DepthEstimatorOutput
+from transformers.models.auto.modeling_auto import MODEL_FOR_DEPTH_ESTIMATION_MAPPING_NAMES
+from transformers.utils import is_torchvision_available
+
+from ..alignment import align_to_coarser, at_least, resize_map
+from ..critic import SMALLEST_MAP
+from ..data import collate_dense
+from ..features import FeatureCapture
+from ..losses.depth import DEPTH_LOSSES, affine_statistics, align_scale_shift, valid_depth
+from ..losses.depth_distillation import depth_distillation_loss
+from ..metrics import DepthErrors, depth_statistics
+from ._dense import captured_pair, padding_mask
+from .base import Batch, FeaturePair, Forward, ScoreMaps, Task
+
+DepthKind = Literal["metric", "relative", "inverse"]
+DEPTH_KINDS: tuple[str, ...] = get_args(DepthKind)
+
+# The critic sees maps of at most a quarter of the image's sides, the stride of most segmentation logits:
+# depth maps come at full size, where the critic would cost more than both models.
+_CRITIC_STRIDE = 4
+# Metres. Where a depth must be inverted, nearer is as near.
+_NEAREST = 1e-3
+
+
+class DepthTask(Task):
+    """Monocular depth estimation.
+
+    The batch holds `pixel_values` (B, 3, H, W), `labels` (B, H, W) float32 in metres, where 0, NaN and
+    infinity mean "not measured" (in evaluation also a list of maps of their own sizes) and, where images were
+    padded, `pixel_mask` (B, H, W) bool, True on the image.
+
+    A model of kind "metric" predicts metres; "relative" depth up to a scale and a shift for each image;
+    "inverse" the same of 1 / depth (MiDaS, DPT and Depth Anything without a metric head). Where a term or a
+    score compares two kinds, one map is aligned to the other for each image by least squares.
+
+    Args:
+        student: The student's configuration.
+        teacher: The teacher's configuration, or None when nothing is distilled.
+        loss: "silog", "l1", "berhu" (all metric) or "ssi" (scale and shift invariant).
+        depth_kind: What the student predicts; any but "metric" needs the loss "ssi".
+        teacher_depth_kind: What the teacher predicts.
+        min_depth: Metres; nearer ground truth is not scored.
+        max_depth: Metres; farther ground truth is not scored; None scores all.
+        crop: "eigen" scores the customary part of NYUv2's images; None all of them.
+        median_scaling: Multiply each prediction, before it is scored, so that its median is the truth's.
+
+    Raises:
+        ValueError: If an option is out of its range, or two do not go together.
+    """
+
+    name = "depth-estimation"
+    auto_model = AutoModelForDepthEstimation
+    model_classes = frozenset(MODEL_FOR_DEPTH_ESTIMATION_MAPPING_NAMES.values())
+    # The paper's depth student has no pixel-wise term: it barely helped.
+    default_weights: ClassVar[Mapping[str, float]] = {"pixel": 0.0, "pairwise": 10.0, "holistic": 0.1}
+    score_map_channels = 1
+    collate = staticmethod(collate_dense)
+
+    def __init__(
+        self,
+        student: PretrainedConfig,
+        teacher: PretrainedConfig | None = None,
+        *,
+        loss: str = "silog",
+        depth_kind: DepthKind = "metric",
+        teacher_depth_kind: DepthKind = "metric",
+        min_depth: float = 1e-3,
+        max_depth: float | None = None,
+        crop: str | None = None,
+        median_scaling: bool = False,
+    ) -> None:
+        """Check the options."""
+        for name, kind in (("depth_kind", depth_kind), ("teacher_depth_kind", teacher_depth_kind)):
+            if kind not in DEPTH_KINDS:
+                raise ValueError(f"`{name}` must be one of {', '.join(DEPTH_KINDS)}, got {kind!r}.")
+        if loss not in DEPTH_LOSSES:
+            raise ValueError(f"`loss` must be one of {', '.join(DEPTH_LOSSES)}, got {loss!r}.")
+        if depth_kind != "metric" and loss != "ssi":
+            raise ValueError(
+                f"`loss` must be 'ssi' for a student of {depth_kind} depth, got {loss!r}: the others measure "
+                "metres; choose 'ssi' or set `depth_kind` to 'metric'."
+            )
+        self.depth_kind, self.teacher_depth_kind, self.loss = depth_kind, teacher_depth_kind, loss
+        self._scoring: dict[str, Any] = {
+            "min_depth": min_depth,
+            "max_depth": max_depth,
+            "crop": crop,
+            "alignment": "median" if median_scaling else "none",
+        }
+        self.metric()  # checks the range
+
+    @staticmethod
+    def image_processor(size: tuple[int, int]) -> Any:
+        """DPT's processor, whose post-processing fits every model of this task, with ImageNet's colours."""
+        name = "DPTImageProcessor" + ("" if is_torchvision_available() else "Pil")
+        return getattr(transformers, name)(
+            size={"height": size[0], "width": size[1]},
+            image_mean=[0.485, 0.456, 0.406],
+            image_std=[0.229, 0.224, 0.225],
+        )
+
+    @staticmethod
+    def find_feature(model: nn.Module, pixel_values: Tensor) -> FeatureCapture:
+        """What the layer that writes the depth map reads."""
+        return FeatureCapture.before_regressor(model, pixel_values, get_map=_read_depth)
+
+    def prediction(self, output: Any) -> Tensor:
+        """The depth map (B, h, w), in metres for a model of kind "metric"."""
+        return _read_depth(output)
+
+    def check_batch(self, batch: Batch) -> None:
+        """Raise `ValueError` where the labels are missing or class ids."""
+        if "labels" not in batch:
+            raise ValueError(f"a batch needs `labels`, got the keys {sorted(batch)}; name the depth column.")
+        for labels in batch["labels"]:
+            if not labels.is_floating_point():
+                raise ValueError(
+                    f"`labels` must be depth in metres as floating-point numbers, got {labels.dtype}; "
+                    "multiply the stored integers by their `depth_scale`."
+                )
+
+    def task_loss(self, output: Any, batch: Batch) -> Tensor:
+        """The loss named `loss` at the labels' own size, mean over the images that have a measured pixel."""
+        prediction = self.prediction(output).float()
+        labels = batch["labels"]
+        parts = (
+            [(prediction, labels)]
+            if isinstance(labels, Tensor)
+            else [(prediction[i : i + 1], one[None]) for i, one in enumerate(labels)]
+        )
+        # A loss is a mean over its images; here over those of the whole batch.
+        counts = torch.stack([valid_depth(part).flatten(1).any(dim=1).sum() for _, part in parts])
+        losses = torch.stack([self._loss_of(*part) for part in parts])
+        return (losses * counts).sum() / counts.sum().clamp(min=1)
+
+    def _loss_of(self, prediction: Tensor, labels: Tensor) -> Tensor:
+        valid = valid_depth(labels)
+        target = torch.where(valid, labels, 1.0)
+        if self.depth_kind == "inverse":
+            target = 1 / target
+        prediction = _resized(prediction, (labels.shape[-2], labels.shape[-1]))
+        return DEPTH_LOSSES[self.loss](prediction, target, mask=valid)
+
+    def pixel_loss(self, student: Forward, teacher: Forward, batch: Batch, *, temperature: float) -> Tensor:
+        """Mean absolute difference on the image, in the teacher's kind; `temperature` has no meaning here.
+
+        A teacher that is not metric is first aligned to the student, so that it teaches no scale.
+        """
+        student_map, teacher_map = self._shared_maps(student, teacher)
+        mask = padding_mask(batch, (student_map.shape[-2], student_map.shape[-1]))
+        return depth_distillation_loss(
+            student_map, teacher_map, align=self._differ_by_an_affine_map, mask=mask
+        )
+
+    def feature_pairs(self, student: Forward, teacher: Forward, batch: Batch) -> list[FeaturePair]:
+        """One pair: the maps before the two last layers."""
+        return [captured_pair(student, teacher, batch)]
+
+    def score_maps(self, student: Forward, teacher: Forward, batch: Batch) -> ScoreMaps:
+        """Both depth maps, centred and scaled alike: by the mean and the spread of the teacher's.
+
+        One map for both, so that the critic sees an error of scale; only where a kind leaves the scale open
+        is the student's first aligned to the teacher's. Both are 0 on padding.
+        """
+        student_map, teacher_map = self._shared_maps(student, teacher)
+        size = self._critic_size(student_map, batch["pixel_values"])
+        fake, real = (_pooled(maps, size) for maps in (student_map, teacher_map))
+        mask = padding_mask(batch, size)
+        if self._differ_by_an_affine_map:
+            fake = _affine(fake, *align_scale_shift(fake, real, mask=mask))
+        mean, spread = affine_statistics(real, mask=mask)
+        fake, real = (_affine(maps, 1 / spread, -mean / spread).unsqueeze(1) for maps in (fake, real))
+        if mask is not None:
+            fake, real = fake * mask.unsqueeze(1), real * mask.unsqueeze(1)
+        return ScoreMaps(real=real, fake=fake, images=batch["pixel_values"])
+
+    @property
+    def _differ_by_an_affine_map(self) -> bool:
+        return self.depth_kind != "metric" or self.teacher_depth_kind != "metric"
+
+    def _shared_maps(self, student: Forward, teacher: Forward) -> tuple[Tensor, Tensor]:
+        """Both maps in the teacher's kind, at the coarser of the two grids."""
+        maps = self.prediction(student.output).float(), self.prediction(teacher.output).float()
+        pair = align_to_coarser(maps[0].unsqueeze(1), maps[1].unsqueeze(1))
+        student_map, teacher_map = pair[0].squeeze(1), pair[1].squeeze(1)
+        if (self.depth_kind == "inverse") != (self.teacher_depth_kind == "inverse"):
+            student_map = 1 / student_map.clamp(min=_NEAREST)
+        return student_map, teacher_map
+
+    @staticmethod
+    def _critic_size(maps: Tensor, images: Tensor) -> tuple[int, int]:
+        height, width = (
+            min(side, -(-image // _CRITIC_STRIDE))
+            for side, image in zip(maps.shape[-2:], images.shape[-2:], strict=True)
+        )
+        return at_least((height, width), SMALLEST_MAP)
+
+    def evaluation_statistics(self, output: Any, batch: Batch) -> Tensor:
+        """Each image's errors at its label's own size, see `depth_statistics`."""
+        depth = in_metres(self.prediction(output).float(), batch["labels"], self.depth_kind)
+        return depth_statistics(depth, batch["labels"], **self._scoring)
+
+    def as_student(self, teacher_output: Any, batch: Batch) -> Any:
+        """The teacher's depth as the student would predict it; a relative one is aligned to the labels."""
+        depth = in_metres(self.prediction(teacher_output).float(), batch["labels"], self.teacher_depth_kind)
+        if self.depth_kind == "inverse":
+            depth = 1 / depth.clamp(min=_NEAREST)
+        return DepthEstimatorOutput(predicted_depth=depth)
+
+    def settings(self) -> dict[str, Any]:
+        """The loss and what the two models predict."""
+        return {
+            "depth_loss": self.loss,
+            "depth_kind": self.depth_kind,
+            "teacher_depth_kind": self.teacher_depth_kind,
+        }
+
+    def metric(self) -> DepthErrors:
+        """AbsRel, SqRel, RMSE, RMSE of logarithms, log10, SILog and the three accuracies."""
+        return DepthErrors(**self._scoring)
+
+
+def _read_depth(output: Any) -> Tensor:
+    depth: Tensor = output.predicted_depth
+    return depth
+
+
+def _resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    return resize_map(maps.unsqueeze(1), size).squeeze(1)
+
+
+def _pooled(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Average a map (B, h, w) over the cells of a coarser grid, or enlarge it bilinearly."""
+    if maps.shape[-2] >= size[0] and maps.shape[-1] >= size[1]:
+        return nn.functional.adaptive_avg_pool2d(maps.unsqueeze(1), size).squeeze(1)
+    return _resized(maps, size)
+
+
+def _affine(maps: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    return maps * scale.view(-1, 1, 1) + shift.view(-1, 1, 1)
+
+
+def in_metres(prediction: Tensor, labels: Tensor | Sequence[Tensor], kind: str) -> Tensor:
+    """A prediction (B, h, w) as depth in metres: aligned to each image's labels unless it is metric."""
+    if kind == "metric":
+        return prediction
+    depths = []
+    for one, label in zip(prediction, labels, strict=True):
+        valid = valid_depth(label)[None]
+        truth = torch.where(valid, label[None], 1.0)
+        target = 1 / truth if kind == "inverse" else truth
+        size = (label.shape[-2], label.shape[-1])
+        aligned = _affine(one[None], *align_scale_shift(_resized(one[None], size), target, mask=valid))
+        if kind == "inverse":
+            # Beyond the farthest that was measured, an inverse depth near or below 0 would be infinitely far.
+            farthest = torch.where(valid, label[None], 0.0).amax().clamp(min=_NEAREST)
+            aligned = 1 / aligned.clamp(max=1 / _NEAREST).maximum(1 / (2 * farthest))
+        depths.append(aligned)
+    return torch.cat(depths)
