@@ -14,7 +14,7 @@ from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
 from hf_structkd import load_segmentation_data, pairwise_distillation_loss, pixel_distillation_loss
 from hf_structkd.alignment import align_to_coarser, resize_ids, resize_map
-from hf_structkd.data import collate_segmentation
+from hf_structkd.data import collate_dense
 from hf_structkd.features import FeatureCapture
 from hf_structkd.normalization import ImageNormalization
 
@@ -33,7 +33,7 @@ def main(steps: int = 10) -> list[float]:
     data = load_segmentation_data(
         image_size=(64, 96), normalization=ImageNormalization(), max_train_samples=32, max_eval_samples=1
     )
-    loader = DataLoader(data.train, batch_size=4, shuffle=True, collate_fn=collate_segmentation)
+    loader = DataLoader(data.train, batch_size=4, shuffle=True, collate_fn=collate_dense)
     student = segformer([8, 16, 32, 64], len(data.id2label)).train()
     teacher = segformer([16, 32, 64, 128], len(data.id2label)).eval().requires_grad_(False)
     images = next(iter(loader))["pixel_values"]

@@ -1,43 +1,32 @@
-"""Train a segmentation teacher: any architecture, without a teacher of its own.
+"""Train a teacher: any architecture of a task, without a teacher of its own.
 
     python scripts/train_teacher.py
 
-trains the teacher of the demonstration on the embedded scenes. With your own data:
+trains the segmentation teacher of the demonstration on the embedded scenes, and `--task depth` the depth one.
+With your own data:
 
-    accelerate launch scripts/train_teacher.py --dataset_name DATASET --student_model_name_or_path MODEL \
-        --image_size 512 512 --output_dir outputs/teacher
+    accelerate launch scripts/train_teacher.py --task segmentation --dataset_name DATASET \
+        --student_model_name_or_path MODEL --image_size 512 512 --output_dir outputs/teacher
 
-It takes every option of `examples/run_seg_distill.py`; `--student_model_name_or_path` is the model that is
-trained, and a folder with only a `config.json` starts it from scratch.
+It takes every option of that task's example; `--student_model_name_or_path` is the model that is trained, and
+a folder with only a `config.json` starts it from scratch.
 """
 
 from __future__ import annotations
 
+import argparse
+import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from transformers import set_seed
-
-from hf_structkd import StructKDTrainer, StructKDTrainingArguments
-from hf_structkd.data import load_segmentation_data
-from hf_structkd.models import load_student, student_image_processor
-from hf_structkd.normalization import ImageNormalization
-from hf_structkd.report import write_segmentation_report
-from hf_structkd.runs import alone_arguments, refuse_used_folder, train_and_evaluate
-from hf_structkd.script_args import ModelArguments, SegmentationDataArguments, parse_arguments
-from hf_structkd.tasks import SegmentationTask
+from hf_structkd.workflows import WORKFLOWS, train_teacher
 
 CONFIGS = Path(__file__).resolve().parents[1] / "examples" / "configs"
-SCENES: dict[str, Any] = {
-    "student_model_name_or_path": str(CONFIGS / "segformer-scenes-teacher"),
-    "output_dir": "outputs/scenes-teacher",
+SHARED: dict[str, Any] = {
     "image_size": [96, 128],
     "scale": [1.0, 1.5],
-    "max_train_samples": 2700,
     "max_eval_samples": 100,
-    "num_train_epochs": 4,
     "per_device_train_batch_size": 8,
     "learning_rate": 1e-3,
     "lr_scheduler_type": "cosine",
@@ -47,41 +36,33 @@ SCENES: dict[str, Any] = {
     "save_strategy": "no",
     "dataloader_pin_memory": False,
 }
+SCENES: dict[str, dict[str, Any]] = {
+    "segmentation": {
+        **SHARED,
+        "student_model_name_or_path": str(CONFIGS / "segformer-scenes-teacher"),
+        "output_dir": "outputs/scenes-teacher",
+        "max_train_samples": 2700,
+        "num_train_epochs": 4,
+    },
+    "depth": {
+        **SHARED,
+        "student_model_name_or_path": str(CONFIGS / "glpn-scenes-teacher"),
+        "output_dir": "outputs/scenes-depth-teacher",
+        "max_train_samples": 2000,
+        "num_train_epochs": 4,
+        "max_depth": 10.0,
+    },
+}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse, load, train, save."""
-    types = (ModelArguments, SegmentationDataArguments, StructKDTrainingArguments)
-    models, data_args, args = parse_arguments(*types, argv=argv)
-    if data_args.dataset_name is None:
-        models, data_args, args = parse_arguments(*types, argv=argv, defaults=SCENES)
-    if models.student_model_name_or_path is None:
-        raise SystemExit("--student_model_name_or_path is missing: name the model to train as a teacher.")
-    refuse_used_folder(args)
-    args = alone_arguments(args, folder=args.output_dir)
-    name, revision = models.student_model_name_or_path, models.student_revision
-    size = (data_args.image_size[0], data_args.image_size[1])
-    processor = student_image_processor(name, SegmentationTask, size, revision=revision)
-    data = load_segmentation_data(
-        **asdict(data_args),
-        normalization=ImageNormalization.from_image_processor(processor),
-        seed=args.seed,
-    )
-    set_seed(args.seed)
-    model = load_student(
-        name, SegmentationTask, id2label=data.id2label, revision=revision, ignore_index=data_args.ignore_index
-    )
-    trainer = StructKDTrainer(
-        model,
-        None,
-        args,
-        processing_class=processor,
-        train_dataset=data.train,
-        eval_dataset=data.validation,
-    )
-    metrics = train_and_evaluate(trainer)
-    if trainer.is_world_process_zero():
-        print(write_segmentation_report(trainer, metrics))
+    given = sys.argv[1:] if argv is None else list(argv)
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--task", choices=sorted(WORKFLOWS), default="segmentation")
+    chosen, rest = parser.parse_known_args(given)
+    workflow = WORKFLOWS[chosen.task]
+    train_teacher(workflow, workflow.parse(rest, scenes=SCENES[chosen.task]))
 
 
 if __name__ == "__main__":

@@ -182,6 +182,36 @@ def test_a_teacher_is_trained_by_the_script(folder: Path) -> None:
     assert AutoModelForSemanticSegmentation.from_pretrained(folder / "made").config.id2label == NAMES
 
 
+def test_a_depth_student_is_distilled_compared_saved_and_read_by_a_pipeline(tmp_path: Path) -> None:
+    """Teacher by the script, then the example, then the Hub's own way to use what it saved."""
+    small = (
+        "--max_train_samples",
+        "4",
+        "--max_eval_samples",
+        "2",
+        "--max_steps",
+        "2",
+        "--eval_strategy",
+        "no",
+    )
+    run = (*small, "--per_device_train_batch_size", "2", "--use_cpu", "--disable_tqdm", "true")
+    script = str(ROOT / "scripts" / "train_teacher.py")
+    launch(sys.executable, script, "--task", "depth", *run, "--output_dir", "teacher", cwd=tmp_path)
+    example = str(ROOT / "examples" / "run_depth_distill.py")
+    teacher = ("--teacher_model_name_or_path", "teacher", "--output_dir", "out")
+    mixed = ("--unlabeled_dataset_name", "scenes", "--max_unlabeled_samples", "2")
+    printed = launch(sys.executable, example, *run, *teacher, *mixed, cwd=tmp_path).stdout
+    table = [line for line in printed.splitlines() if line.startswith("| ")]
+    assert [line.split("|")[1].strip() for line in table[2:]] == ["teacher", "alone", "distilled"]
+    results = json.loads((tmp_path / "out" / "all_results.json").read_text())
+    assert all(np.isfinite(results[f"eval_{name}"]) for name in ("abs_rel", "rmse", "delta1"))
+    for figure in ("curves.png", "predictions.png"):
+        with Image.open(tmp_path / "out" / "figures" / figure) as picture:
+            assert picture.width > 400
+    answer = pipeline("depth-estimation", model=str(tmp_path / "out"))(Image.new("RGB", (100, 80)))
+    assert answer["depth"].size == (100, 80)
+
+
 def test_the_losses_work_in_a_loop_of_ones_own(folder: Path) -> None:
     printed = launch(sys.executable, str(ROOT / "examples" / "custom_loss_loop.py"), cwd=folder).stdout
     totals = [float(line.split("total ")[1].split(",")[0]) for line in printed.splitlines()]

@@ -63,7 +63,7 @@ def test_the_options_table_names_fields_and_their_defaults() -> None:
     weights = next(defaults for names, defaults in rows if "task_weight" in names)
     stated = [float(value) for value in weights.split(",")]
     args = StructKDTrainingArguments("unused", use_cpu=True)
-    assert stated == list(args.weights.values())
+    assert stated == list(args.weights(SegmentationTask.default_weights).values())
 
 
 def test_no_placeholder_is_left() -> None:

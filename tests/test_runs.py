@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hf_structkd import StructKDTrainingArguments
-from hf_structkd.runs import alone_arguments, refuse_used_folder
+from hf_structkd.runs import alone_arguments, refuse_used_folder, run_outside_launcher
 
 
 def arguments(folder: Path, **settings: Any) -> StructKDTrainingArguments:
@@ -36,7 +37,7 @@ def test_alone_differs_in_the_distillation_and_the_folder_only(tmp_path: Path) -
     before, after = args.to_dict(), alone.to_dict()
     differing = {name for name in before if before[name] != after[name]}
     assert differing == {"pixel_weight", "pairwise_weight", "holistic_weight", "output_dir"}
-    assert alone.weights == {"task": 0.5, "pixel": 0.0, "pairwise": 0.0, "holistic": 0.0}
+    assert alone.weights({}) == {"task": 0.5, "pixel": 0.0, "pairwise": 0.0, "holistic": 0.0}
 
 
 def test_the_original_is_left_as_it_is(tmp_path: Path) -> None:
@@ -114,3 +115,21 @@ def test_a_fresh_or_missing_folder_passes(tmp_path: Path) -> None:
     refuse_used_folder(arguments(tmp_path))
     refuse_used_folder(arguments(tmp_path / "missing"))
     assert [path.name for path in tmp_path.iterdir()] == ["figures"]
+
+
+# ---- a script of its own ----
+
+
+def test_a_script_started_inside_a_launch_stands_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the launcher's variables it would wait for processes that never come."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    script = tmp_path / "script.py"
+    script.write_text("import os, sys; open(sys.argv[1], 'w').write(str('RANK' in os.environ))")
+    run_outside_launcher([str(script), str(tmp_path / "seen")])
+    assert (tmp_path / "seen").read_text() == "False"
+    script.write_text("raise SystemExit(3)")
+    with pytest.raises(subprocess.CalledProcessError):
+        run_outside_launcher([str(script)])

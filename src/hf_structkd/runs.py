@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import copy
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from transformers.utils import logging
@@ -15,6 +19,7 @@ from .training_args import StructKDTrainingArguments
 logger = logging.get_logger(__name__)
 
 ALONE_FOLDER = "alone"
+_LAUNCHER = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 def train_and_evaluate(trainer: StructKDTrainer) -> dict[str, float]:
@@ -83,6 +88,20 @@ def refuse_used_folder(args: StructKDTrainingArguments) -> None:
                 f"`output_dir` {place} already holds {Path(last).name}; continue it with "
                 "`--resume_from_checkpoint true`, or choose another folder."
             )
+
+
+def run_outside_launcher(command: Sequence[str]) -> None:
+    """Run a Python script in a process of its own, also from within one that a launcher started.
+
+    Args:
+        command: The script and its arguments.
+
+    Raises:
+        subprocess.CalledProcessError: If it fails.
+    """
+    # A launcher's variables would make the child wait for processes that never come.
+    environment = {name: value for name, value in os.environ.items() if name not in _LAUNCHER}
+    subprocess.run([sys.executable, *command], check=True, env=environment)
 
 
 def _resumption(args: StructKDTrainingArguments) -> str | bool | None:

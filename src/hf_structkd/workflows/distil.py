@@ -1,0 +1,152 @@
+"""The workflow that all tasks share: load everything once, train, compare, report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from transformers import PreTrainedModel, set_seed
+
+from ..data import DenseData
+from ..models import config_of, load_image_processor, load_student, load_teacher, student_image_processor
+from ..normalization import ImageNormalization
+from ..runs import alone_arguments, refuse_used_folder, train_and_evaluate
+from ..trainer import StructKDTrainer
+from ..training_args import StructKDTrainingArguments
+from .base import Arguments, Workflow
+
+Run = tuple[StructKDTrainer, dict[str, float]]
+
+
+def distil(workflow: Workflow, arguments: Arguments) -> None:
+    """Distil a student; with `compare_baseline` also train it alone; save, evaluate and print the table.
+
+    The student alone has the same seed, data order and number of steps. Images without labels teach it
+    nothing, so it goes through the labelled ones more often instead.
+
+    Args:
+        workflow: The task's.
+        arguments: The command line.
+
+    Raises:
+        SystemExit: If teacher or student is not named.
+        ValueError: If the output folder holds another run's checkpoints.
+    """
+    args = arguments.training
+    if arguments.models.teacher_model_name_or_path is None:
+        raise SystemExit("--teacher_model_name_or_path is missing: name a Hub id or a folder.")
+    _student_name(arguments)
+    refuse_used_folder(args)
+    experiment = Experiment.load(workflow, arguments)
+    alone: Run | tuple[None, None] = (None, None)
+    if arguments.models.compare_baseline:
+        alone = experiment.train(experiment.baseline_arguments(args), with_teacher=False)
+    trainer, metrics = experiment.train(args, with_teacher=True)
+    scores = trainer.evaluate_teacher() if trainer.teacher is not None else None
+    if trainer.is_world_process_zero():
+        table = workflow.write_report(
+            trainer, metrics, teacher_metrics=scores, alone=alone[0], alone_metrics=alone[1]
+        )
+        print(f"{table}\n\nThe student, its metrics and figures are in {args.output_dir}.")  # noqa: T201
+
+
+def train_teacher(workflow: Workflow, arguments: Arguments) -> None:
+    """Train the model named as the student without a teacher, so that it can be one.
+
+    Args:
+        workflow: The task's.
+        arguments: The command line.
+
+    Raises:
+        SystemExit: If no model is named.
+        ValueError: If the output folder holds another run's checkpoints.
+    """
+    args = arguments.training
+    _student_name(arguments)
+    refuse_used_folder(args)
+    arguments.models.teacher_model_name_or_path = None
+    experiment = Experiment.load(workflow, arguments)
+    trainer, metrics = experiment.train(
+        alone_arguments(args, folder=str(args.output_dir)), with_teacher=False
+    )
+    if trainer.is_world_process_zero():
+        print(workflow.write_report(trainer, metrics))  # noqa: T201
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What every run of a comparison shares, loaded once."""
+
+    workflow: Workflow
+    arguments: Arguments
+    data: DenseData
+    processor: Any
+    teacher: PreTrainedModel | None
+
+    @classmethod
+    def load(cls, workflow: Workflow, arguments: Arguments) -> Experiment:
+        """Load the teacher, where one is named, and the data."""
+        models, data = arguments.models, arguments.data
+        size = (data.image_size[0], data.image_size[1])
+        processor = student_image_processor(
+            _student_name(arguments), workflow.task, size, revision=models.student_revision
+        )
+        name = models.teacher_model_name_or_path
+        teacher = (
+            None if name is None else load_teacher(name, workflow.task, revision=models.teacher_revision)
+        )
+        loaded = workflow.load_data(
+            data,
+            ImageNormalization.from_image_processor(processor),
+            None if teacher is None else config_of(teacher),
+            arguments.training.seed,
+        )
+        return cls(workflow, arguments, loaded, processor, teacher)
+
+    def train(self, args: StructKDTrainingArguments, *, with_teacher: bool) -> Run:
+        """Train a fresh student, save and evaluate it."""
+        models = self.arguments.models
+        set_seed(args.seed)  # every run starts from the same weights
+        student = load_student(
+            _student_name(self.arguments),
+            self.workflow.task,
+            id2label=self.data.id2label,
+            revision=models.student_revision,
+            ignore_index=self.data.ignore_index,
+        )
+        teacher_name = models.teacher_model_name_or_path
+        trainer = StructKDTrainer(
+            student,
+            self.teacher if with_teacher else None,
+            args,
+            task=self.workflow.task,
+            processing_class=self.processor,
+            teacher_processing_class=None
+            if teacher_name is None
+            else load_image_processor(teacher_name, revision=models.teacher_revision),
+            task_options=self.arguments.task.task_options(),
+            train_dataset=self.data.train if with_teacher else self.data.labeled,
+            eval_dataset=self.data.validation,
+        )
+        return trainer, train_and_evaluate(trainer)
+
+    def baseline_arguments(self, args: StructKDTrainingArguments) -> StructKDTrainingArguments:
+        """Those of the same student alone, for as many steps as the distilled one is trained."""
+        alone = alone_arguments(args)
+        if self.data.labeled is not self.data.train and alone.max_steps <= 0:
+            alone.max_steps = self._steps(args)
+        return alone
+
+    def _steps(self, args: StructKDTrainingArguments) -> int:
+        train: Any = self.data.train
+        batch = args.train_batch_size * args.world_size
+        batches = -(-len(train) // batch) if not args.dataloader_drop_last else len(train) // batch
+        steps = max(1, -(-batches // args.gradient_accumulation_steps))
+        return int(-(-args.num_train_epochs * steps // 1))
+
+
+def _student_name(arguments: Arguments) -> str:
+    name = arguments.models.student_model_name_or_path
+    if name is None:
+        raise SystemExit("--student_model_name_or_path is missing: name the model to train.")
+    return name
