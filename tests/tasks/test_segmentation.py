@@ -442,7 +442,7 @@ def test_a_configuration_that_says_nothing_gets_an_ignored_label() -> None:
 def test_an_unknown_model_class_is_refused() -> None:
     with pytest.raises(
         ValueError,
-        match=r"tasks image-segmentation, depth-estimation, got BertModel; .* AutoModelForSemanticSegmentation\.",
+        match=r"image-segmentation, depth-estimation, got BertModel; .* AutoModelForSemanticSegmentation\.",
     ):
         find_task("BertModel")
 
