@@ -70,7 +70,7 @@ def test_every_public_name_is_documented() -> None:
             assert (getattr(hf_structkd, name).__doc__ or "").strip(), name
 
 
-@pytest.mark.parametrize("name", ["data", "losses", "metrics", "report", "tasks"])
+@pytest.mark.parametrize("name", ["backbones", "data", "losses", "metrics", "report", "tasks"])
 def test_subpackages_name_what_exists(name: str) -> None:
     module = importlib.import_module(f"hf_structkd.{name}")
     assert module.__all__

@@ -5,12 +5,18 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
-from transformers.models.auto.modeling_auto import MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_DEPTH_ESTIMATION_MAPPING_NAMES,
+    MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES,
+)
 
 from tests.tiny_models import (
+    DEPTH_ARCHITECTURES,
+    DEPTH_MODELS,
     SEGMENTATION_ARCHITECTURES,
     random_images,
     smallest_image,
+    tiny_depth_model,
     tiny_segmentation_model,
 )
 
@@ -20,6 +26,13 @@ def test_every_semantic_segmentation_architecture_of_transformers_is_covered() -
     upstream = set(MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES)
     covered = set(SEGMENTATION_ARCHITECTURES)
     assert covered == upstream, f"new upstream: {upstream - covered}; gone upstream: {covered - upstream}"
+
+
+def test_every_depth_architecture_of_transformers_is_covered() -> None:
+    upstream = set(MODEL_FOR_DEPTH_ESTIMATION_MAPPING_NAMES)
+    covered = set(DEPTH_ARCHITECTURES)
+    assert covered == upstream, f"new upstream: {upstream - covered}; gone upstream: {covered - upstream}"
+    assert set(DEPTH_MODELS) - covered == {"dpt_hierarchical"}
 
 
 @pytest.mark.parametrize("arch", SEGMENTATION_ARCHITECTURES)
@@ -73,3 +86,41 @@ def test_class_names_are_taken_over() -> None:
     assert model.config.id2label == {0: "road", 1: "sky"}
     assert model(random_images("segformer")).logits.shape[1] == 2
     assert tiny_segmentation_model("upernet", num_labels=5).config.num_labels == 5
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("arch", DEPTH_MODELS)
+def test_depth_is_positive_and_varies_over_space(arch: str, seed: int) -> None:
+    """A last ReLU makes most of a random map 0, "no measurement": every loss and its gradient would be 0."""
+    with torch.no_grad():
+        depth = tiny_depth_model(arch, seed=seed)(random_images(arch, seed=2)).predicted_depth
+    assert depth.dim() == 3
+    assert (depth > 0).float().mean() > 0.9
+    assert depth.max() < 100
+    assert (depth.std(dim=(1, 2)) / depth.mean(dim=(1, 2))).mean() > 0.02
+
+
+@pytest.mark.parametrize("arch", DEPTH_MODELS)
+def test_a_depth_model_trains_and_is_deterministic(arch: str) -> None:
+    model = tiny_depth_model(arch).train()
+    images = random_images(arch)
+    depth = model(images).predicted_depth
+    assert torch.equal(depth, model(images).predicted_depth)
+    depth.square().mean().backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
+
+
+def test_a_depth_model_is_seeded_and_leaves_the_global_random_state() -> None:
+    state = torch.random.get_rng_state()
+    one, same, other = (tiny_depth_model("glpn", seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(torch.random.get_rng_state(), state)
+    images = random_images("glpn")
+    assert torch.equal(one(images).predicted_depth, same(images).predicted_depth)
+    assert not torch.equal(one(images).predicted_depth, other(images).predicted_depth)
+
+
+def test_options_of_a_depth_configuration_are_taken_over() -> None:
+    model = tiny_depth_model("depth_anything", depth_estimation_type="metric", max_depth=2)
+    assert 0.5 < model(random_images("depth_anything")).predicted_depth.max() <= 2
+    with pytest.raises(AssertionError, match="GLPNConfig has no option depth_max"):
+        tiny_depth_model("glpn", depth_max=1.0)

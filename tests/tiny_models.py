@@ -85,14 +85,14 @@ def tiny_depth_model(arch: str, *, seed: int = 0, **config_overrides: Any) -> Pr
         model = AutoModelForDepthEstimation.from_config(config)
         images = random_images(arch, batch=4, seed=1)
         randomise(model, images)
-    if arch in _BEFORE_RELU:
+    if arch in _BEFORE_RELU and getattr(config, "depth_estimation_type", "relative") == "relative":
         _raise_above_relu(model, model.get_submodule(_BEFORE_RELU[arch]), images)
     return model.eval()
 
 
 @torch.no_grad()
 def _raise_above_relu(model: nn.Module, last: nn.Module, pixel_values: torch.Tensor) -> None:
-    """Shift the last layer's bias until the smallest depth is 1.
+    """Shift the last layer's bias until the smallest depth of these images is 1.
 
     Else the ReLU makes up to two thirds of a random map exactly 0, which losses take for "no measurement" and
     through which no gradient flows.
