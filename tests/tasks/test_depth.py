@@ -14,6 +14,7 @@ from transformers.modeling_outputs import DepthEstimatorOutput
 
 from hf_structkd.critic import SMALLEST_MAP
 from hf_structkd.losses.depth import DEPTH_LOSSES
+from hf_structkd.metrics import depth_statistics
 from hf_structkd.tasks import DepthTask, Forward, find_task
 
 KINDS = ("metric", "relative", "inverse")
@@ -74,6 +75,53 @@ def test_what_was_not_measured_teaches_nothing(loss: str, hole: float) -> None:
     assert (gradient[~holes] != 0).any()
 
 
+@pytest.mark.parametrize("hole", [-1.0, math.nan, math.inf])
+@pytest.mark.parametrize("as_list", [False, True])
+@pytest.mark.parametrize(("loss", "kind"), [*((loss, "metric") for loss in DEPTH_LOSSES), ("ssi", "inverse")])
+def test_what_was_not_measured_teaches_nothing_at_any_size(
+    loss: str, kind: str, as_list: bool, hole: float
+) -> None:
+    """Interpolation spreads a NaN in the gradient over its neighbours."""
+    labels, start = depths(2, 8, 8), depths(2, 4, 4)
+    holes = torch.zeros(2, 8, 8, dtype=torch.bool)
+    holes[:, :, 4:] = True
+
+    def run(fill: float) -> tuple[Tensor, Tensor]:
+        prediction = start.clone().requires_grad_()
+        filled = torch.where(holes, fill, labels)
+        batch = {"labels": list(filled) if as_list else filled}
+        value = make(loss=loss, depth_kind=kind).task_loss(output(prediction), batch)
+        value.backward()
+        assert prediction.grad is not None
+        return value, prediction.grad
+
+    (value, gradient), (clean, clean_gradient) = run(hole), run(0.0)
+    assert torch.equal(value, clean)
+    assert torch.equal(gradient, clean_gradient)
+    assert (gradient[:, :, 3] == 0).all()  # none of the measured columns is interpolated from it
+    assert (gradient[:, :, :2] != 0).any()
+
+
+def test_the_task_loss_of_a_list_is_that_of_the_stacked_labels() -> None:
+    prediction, labels = depths(3, 4, 4), depths(3, 8, 8)
+    labels[0, :5] = 0
+    labels[1] = 0
+    for loss in DEPTH_LOSSES:
+        task = make(loss=loss)
+        torch.testing.assert_close(
+            task.task_loss(output(prediction), {"labels": list(labels)}),
+            task.task_loss(output(prediction), {"labels": labels}),
+        )
+
+
+def test_the_task_loss_is_computed_in_single_precision() -> None:
+    """Squared metres overflow in half precision, from 256 m on."""
+    prediction, labels = 300 * depths(2, 8, 8).half(), depths(2, 8, 8)
+    loss = make(loss="berhu").task_loss(output(prediction), {"labels": labels})
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss, DEPTH_LOSSES["berhu"](prediction.float(), labels))
+
+
 def test_labels_of_their_own_sizes_average_over_measured_images() -> None:
     """An image that the sensor missed would halve the loss of the other."""
     prediction = depths(3, 8, 8)
@@ -85,11 +133,22 @@ def test_labels_of_their_own_sizes_average_over_measured_images() -> None:
     )
 
 
-def test_a_batch_without_a_measurement_has_loss_zero_and_no_gradient() -> None:
-    prediction = depths(2, 8, 8).requires_grad_()
-    loss = make().task_loss(output(prediction), {"labels": torch.zeros(2, 8, 8)})
-    loss.backward()
-    assert loss == 0
+@pytest.mark.parametrize("hole", [0.0, math.nan])
+@pytest.mark.parametrize("as_list", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("loss", DEPTH_LOSSES)
+def test_a_batch_without_a_measurement_has_loss_zero_and_no_gradient(
+    loss: str, kind: str, as_list: bool, hole: float
+) -> None:
+    """A plain mean is NaN there, and the weights with it."""
+    if kind != "metric" and loss != "ssi":
+        return
+    prediction = depths(2, 4, 4).requires_grad_()
+    labels = torch.full((2, 8, 8), hole)
+    batch = {"labels": list(labels) if as_list else labels}
+    value = make(loss=loss, depth_kind=kind).task_loss(output(prediction), batch)
+    value.backward()
+    assert value == 0
     assert prediction.grad is not None
     assert (prediction.grad == 0).all()
 
@@ -107,15 +166,49 @@ def test_an_inverse_student_is_trained_on_inverse_depth() -> None:
 
 def test_pixel_loss_of_a_metric_pair_is_the_absolute_difference() -> None:
     student, teacher = depths(2, 8, 8), depths(2, 8, 8)
+    for temperature in (1.0, 5.0):
+        loss = make().pixel_loss(forward(student), forward(teacher), {}, temperature=temperature)
+        torch.testing.assert_close(loss, (student - teacher).abs().mean())
+
+
+@pytest.mark.parametrize(("student_side", "teacher_side"), [(16, 8), (8, 16)])
+def test_pixel_loss_compares_at_the_coarser_grid(student_side: int, teacher_side: int) -> None:
+    """A coarse teacher resized up would be followed in outlines that it does not have."""
+    student, teacher = depths(1, student_side, student_side), depths(1, teacher_side, teacher_side)
+    coarse = [F.adaptive_avg_pool2d(maps[:, None], 8)[:, 0] for maps in (student, teacher)]
     loss = make().pixel_loss(forward(student), forward(teacher), {}, temperature=1.0)
+    torch.testing.assert_close(loss, (coarse[0] - coarse[1]).abs().mean())
+
+
+def test_an_inverse_teacher_is_compared_with_the_students_inverse() -> None:
+    """By hand: numpy's least-squares line through (teacher, 1 / student) of each image."""
+    student, teacher = depths(2, 8, 8), depths(2, 8, 8)
+    errors = []
+    for one, theirs in zip(1 / student.double(), teacher.double(), strict=True):
+        ones = torch.ones(64, dtype=torch.float64)
+        line = torch.linalg.lstsq(torch.stack([theirs.flatten(), ones], dim=1), one.flatten()).solution
+        errors.append((one - line[0] * theirs - line[1]).abs().mean())
+    loss = make(teacher_depth_kind="inverse").pixel_loss(
+        forward(student), forward(teacher), {}, temperature=1.0
+    )
+    assert loss.item() == pytest.approx(torch.stack(errors).mean().item(), rel=1e-4)
+
+
+def test_a_metric_teacher_teaches_its_scale() -> None:
+    """Aligned as a relative one, it would leave a student that is twice too far alone."""
+    teacher = depths(2, 8, 8)
+    loss = make().pixel_loss(forward(2 * teacher), forward(teacher), {}, temperature=1.0)
+    torch.testing.assert_close(loss, teacher.mean())
+
+
+def test_an_image_without_labels_counts_in_the_pixel_loss() -> None:
+    """The teacher says as much of it as of any other."""
+    student, teacher = depths(2, 8, 8), depths(2, 8, 8)
+    labels = depths(2, 8, 8)
+    labels[1] = 0
+    batch = {"labels": labels, "labeled": torch.tensor([True, False])}
+    loss = make().pixel_loss(forward(student), forward(teacher), batch, temperature=1.0)
     torch.testing.assert_close(loss, (student - teacher).abs().mean())
-
-
-def test_pixel_loss_compares_at_the_coarser_grid() -> None:
-    student, teacher = depths(1, 16, 16), depths(1, 8, 8)
-    coarse = F.avg_pool2d(student[:, None], 2)[:, 0]
-    loss = make().pixel_loss(forward(student), forward(teacher), {}, temperature=1.0)
-    torch.testing.assert_close(loss, (coarse - teacher).abs().mean())
 
 
 @pytest.mark.parametrize("kind", ["relative", "inverse"])
@@ -131,16 +224,49 @@ def test_a_teacher_without_a_scale_teaches_none(kind: str) -> None:
     assert task.pixel_loss(forward(student), other, {}, temperature=1.0) > 1e-2
 
 
-def test_pixel_loss_leaves_padding_out() -> None:
-    inside = torch.ones(1, 8, 8, dtype=torch.bool)
-    inside[:, :, 4:] = False
-    student = torch.where(inside, 2.0, math.nan).requires_grad_()
-    teacher = torch.where(inside, 3.0, math.nan)
-    loss = make().pixel_loss(forward(student), forward(teacher), {"pixel_mask": inside}, temperature=1.0)
-    loss.backward()
-    assert loss == 1
-    assert student.grad is not None
-    assert (student.grad[~inside] == 0).all()
+@pytest.mark.parametrize("garbage", [1e6, math.nan, math.inf])
+@pytest.mark.parametrize("teacher_kind", KINDS)
+def test_pixel_loss_leaves_padding_out(teacher_kind: str, garbage: float) -> None:
+    """On padding the teacher makes things up; the alignment must not see them either."""
+    padding = torch.ones(2, 32, 32, dtype=torch.bool)
+    padding[0, :, 16:] = False
+    inside = padding[:, ::4, ::4]
+    maps = depths(2, 8, 8), depths(2, 8, 8)
+    task = make(teacher_depth_kind=teacher_kind)
+
+    def run(fill: float) -> tuple[Tensor, Tensor]:
+        student, teacher = (torch.where(inside, one, fill) for one in maps)
+        student.requires_grad_()
+        loss = task.pixel_loss(forward(student), forward(teacher), {"pixel_mask": padding}, temperature=1.0)
+        loss.backward()
+        assert student.grad is not None
+        return loss, student.grad
+
+    (loss, gradient), (clean, clean_gradient) = run(garbage), run(2.0)
+    assert torch.equal(loss, clean)
+    assert torch.equal(gradient, clean_gradient)
+    assert (gradient[~inside] == 0).all()
+    assert (gradient[inside] != 0).all()
+
+
+# ---- what the pair-wise term sees ----
+
+
+def test_feature_pairs_share_one_grid_and_leave_padding_out() -> None:
+    student, teacher = torch.randn(2, 5, 16, 16), torch.randn(2, 7, 8, 8)
+    padding = torch.ones(2, 32, 32, dtype=torch.bool)
+    padding[0, 16:] = False
+    (pair,) = make().feature_pairs(
+        Forward(output(depths(2, 4, 4)), student),
+        Forward(output(depths(2, 4, 4)), teacher),
+        {"pixel_mask": padding},
+    )
+    torch.testing.assert_close(pair.student, F.avg_pool2d(student, 2))
+    assert pair.teacher is teacher
+    expected = torch.ones(2, 8, 8, dtype=torch.bool)
+    expected[0, 4:] = False
+    assert pair.mask is not None
+    assert torch.equal(pair.mask, expected)
 
 
 # ---- what the critic sees ----
@@ -152,6 +278,8 @@ def test_pixel_loss_leaves_padding_out() -> None:
         ((64, 64), (64, 64), (16, 16)),
         ((4, 4), (64, 64), (SMALLEST_MAP, SMALLEST_MAP)),
         ((8, 12), (64, 64), (8, 12)),
+        ((64, 4), (64, 64), (16, SMALLEST_MAP)),
+        ((16, 16), (16, 16), (SMALLEST_MAP, SMALLEST_MAP)),
     ],
 )
 def test_score_maps_are_between_the_critics_smallest_and_a_quarter_of_the_image(
@@ -172,26 +300,65 @@ def test_the_critic_sees_an_error_of_scale() -> None:
     torch.testing.assert_close(maps.fake[:, 0], (2 * teacher - mean) / spread)
 
 
-def test_a_scale_that_is_left_open_is_hidden_from_the_critic() -> None:
+def test_score_maps_average_what_is_finer_than_the_critics_grid() -> None:
+    """Every fourth pixel instead would hide three quarters of the student's errors from the critic."""
+    student, teacher = depths(1, 32, 32), depths(1, 32, 32)
+    coarse = [F.avg_pool2d(maps[:, None], 4)[:, 0] for maps in (student, teacher)]
+    task, batch = make(), images(1, 32, 32)
+    maps = task.score_maps(forward(student), forward(teacher), batch)
+    expected = task.score_maps(forward(coarse[0]), forward(coarse[1]), batch)
+    torch.testing.assert_close(maps.real, expected.real, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(maps.fake, expected.fake, rtol=1e-4, atol=1e-4)
+
+
+def test_score_maps_belong_to_the_batchs_images() -> None:
+    batch = images(2, 32, 32)
+    assert (
+        make().score_maps(forward(depths(2, 8, 8)), forward(depths(2, 8, 8)), batch).images
+        is (batch["pixel_values"])
+    )
+
+
+@pytest.mark.parametrize("kind", ["relative", "inverse"])
+def test_a_scale_that_is_left_open_is_hidden_from_the_critic(kind: str) -> None:
+    """The critic would tell teacher from student by a number that means nothing."""
+    depth = depths(2, 8, 8)
+    teacher = depth if kind == "relative" else 1 / depth
+    task = make(teacher_depth_kind=kind)
+    maps = task.score_maps(forward(depth), forward(5 * teacher - 2), images(2, 32, 32))
+    torch.testing.assert_close(maps.fake, maps.real, rtol=1e-3, atol=1e-3)
+    other = task.score_maps(forward(depths(2, 8, 8)), forward(5 * teacher - 2), images(2, 32, 32))
+    assert (other.fake - other.real).abs().mean() > 0.1
+
+
+@pytest.mark.parametrize("student_kind", ["relative", "inverse"])
+def test_the_scale_of_a_student_without_one_is_hidden_from_the_critic(student_kind: str) -> None:
+    task = make(depth_kind=student_kind, teacher_depth_kind=student_kind, loss="ssi")
     teacher = depths(2, 8, 8)
-    task = make(teacher_depth_kind="relative")
-    maps = task.score_maps(forward(2 * teacher + 1), forward(teacher), images(2, 32, 32))
+    maps = task.score_maps(forward(5 * teacher - 2), forward(teacher), images(2, 32, 32))
     torch.testing.assert_close(maps.fake, maps.real, rtol=1e-4, atol=1e-4)
 
 
-def test_score_maps_are_zero_on_padding_and_reach_the_student() -> None:
+@pytest.mark.parametrize("garbage", [1e6, math.nan, math.inf])
+@pytest.mark.parametrize("teacher_kind", KINDS)
+def test_score_maps_are_zero_on_padding_and_reach_the_student(teacher_kind: str, garbage: float) -> None:
     """A critic that sees the padding tells teacher from student by it."""
     inside = torch.ones(1, 32, 32, dtype=torch.bool)
     inside[:, :, 16:] = False
-    student = depths(1, 8, 8).requires_grad_()
+    on_image = inside[:, ::4, ::4]
+    student, teacher = (torch.where(on_image, depths(1, 8, 8), garbage) for _ in range(2))
+    student.requires_grad_()
     batch = {**images(1, 32, 32), "pixel_mask": inside}
-    maps = make().score_maps(forward(student), forward(depths(1, 8, 8)), batch)
+    maps = make(teacher_depth_kind=teacher_kind).score_maps(forward(student), forward(teacher), batch)
     assert (maps.real[..., 4:] == 0).all()
     assert (maps.fake[..., 4:] == 0).all()
-    maps.fake.square().sum().backward()
+    real = maps.real[..., :4]
+    assert real.mean().item() == pytest.approx(0, abs=1e-5)
+    assert real.abs().mean().item() == pytest.approx(1, rel=1e-5)
+    (maps.fake - torch.rand(1, 1, 8, 8)).square().sum().backward()
     assert student.grad is not None
     assert (student.grad[..., 4:] == 0).all()
-    assert (student.grad[..., :4] != 0).any()
+    assert (student.grad[..., :4] != 0).all()
 
 
 # ---- scores ----
@@ -206,6 +373,72 @@ def scores(task: DepthTask, prediction: Tensor, batch: dict[str, Any]) -> dict[s
 def test_scores_are_taken_at_the_labels_size() -> None:
     labels = torch.full((1, 16, 16), 2.0)
     assert scores(make(), torch.full((1, 4, 4), 2.5), {"labels": labels})["abs_rel"] == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("as_list", [False, True])
+def test_each_images_statistics_are_its_own(kind: str, as_list: bool) -> None:
+    """By hand: AbsRel after numpy's line through the prediction and the measured depth, or its inverse."""
+    labels = [depths(8, 8), depths(8, 8) if not as_list else depths(6, 10), torch.zeros(8, 8)]
+    labels[0][:3] = math.nan
+    prediction = depths(3, 4, 4)
+    task = make(depth_kind=kind, loss="silog" if kind == "metric" else "ssi")
+    rows = task.evaluation_statistics(
+        output(prediction), {"labels": labels if as_list else torch.stack(labels)}
+    )
+    assert rows[:, 0].tolist() == [1, 1, 0]
+    for row, one, label in zip(rows[:2], prediction, labels, strict=False):
+        measured = label.isfinite()
+        truth = label[measured].double()
+        size = (label.shape[0], label.shape[1])
+        p = F.interpolate(one[None, None], size, mode="bilinear", align_corners=False)[0, 0][
+            measured
+        ].double()
+        target = 1 / truth if kind == "inverse" else truth
+        if kind != "metric":
+            columns = torch.stack([p, torch.ones_like(p)], dim=1)
+            p = columns @ torch.linalg.lstsq(columns, target).solution
+        if kind == "inverse":
+            p = 1 / p
+        tolerance = 2e-2 if kind == "inverse" else 1e-5  # inverted before it is resized, not after
+        assert row[1].item() == pytest.approx(((p - truth).abs() / truth).mean().item(), rel=tolerance)
+
+
+@pytest.mark.parametrize("kind", ["relative", "inverse"])
+def test_truth_that_is_not_scored_does_not_align(kind: str) -> None:
+    """A sky of 1,000 m in synthetic truth would bend the scale of all that is near."""
+    near = depths(1, 8, 8)
+    labels = near.clone()
+    labels[:, :4] = 1000.0
+    prediction = near if kind == "relative" else 1 / near
+    task = make(depth_kind=kind, loss="ssi", max_depth=10.0)
+    assert scores(task, 3 * prediction + 1, {"labels": labels})["abs_rel"] < 1e-3
+
+
+def test_the_range_and_the_crop_are_those_of_the_metric() -> None:
+    labels, prediction = 10 * torch.rand(2, 48, 64), depths(2, 48, 64)
+    options: dict[str, Any] = {"min_depth": 0.5, "max_depth": 7.0, "crop": "eigen"}
+    assert torch.equal(
+        make(**options).evaluation_statistics(output(prediction), {"labels": labels}),
+        depth_statistics(prediction, labels, **options),
+    )
+    metric = make(**options).metric()
+    metric.add_batch(predictions=prediction, references=labels)
+    by_maps = metric.scores()
+    assert by_maps == pytest.approx(scores(make(**options), prediction, {"labels": labels}))
+    assert by_maps["abs_rel"] != pytest.approx(scores(make(), prediction, {"labels": labels})["abs_rel"])
+
+
+def test_scores_have_their_customary_names() -> None:
+    names = {"abs_rel", "sq_rel", "rmse", "rmse_log", "log10", "silog", "delta1", "delta2", "delta3"}
+    labels = torch.full((1, 4, 4), 2.0)
+    values = scores(make(), torch.full((1, 4, 4), 3.0), {"labels": labels})
+    assert values.keys() == names
+    assert all(type(value) is float for value in values.values())
+    assert values["sq_rel"] == pytest.approx(0.5)
+    assert values["rmse"] == pytest.approx(1)
+    assert values["log10"] == pytest.approx(math.log10(1.5))
+    assert [values[f"delta{k}"] for k in (1, 2, 3)] == [0, 1, 1]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -232,6 +465,47 @@ def test_a_teacher_is_laid_out_as_the_student_would_predict(kind: str) -> None:
     torch.testing.assert_close(laid_out, 1 / labels, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("teacher_kind", KINDS)
+def test_a_teacher_scores_as_it_would_for_itself(teacher_kind: str) -> None:
+    """Scored otherwise than a student of its kind, the gap between the two would mean nothing."""
+    labels, theirs = depths(2, 8, 8), depths(2, 8, 8)
+    labels[0, :3] = 0
+    batch = {"labels": labels}
+    task = make(teacher_depth_kind=teacher_kind)
+    laid_out = task.as_student(output(theirs), batch)
+    alone = make(depth_kind=teacher_kind, loss="silog" if teacher_kind == "metric" else "ssi")
+    torch.testing.assert_close(
+        task.evaluation_statistics(laid_out, batch), alone.evaluation_statistics(output(theirs), batch)
+    )
+
+
+def test_a_metric_teacher_is_scored_as_it_is() -> None:
+    """Aligned, a teacher with a wrong scale would look better than the student that it taught it to."""
+    labels = depths(2, 8, 8)
+    laid_out = make().as_student(output(2 * labels), {"labels": labels})
+    assert torch.equal(make().prediction(laid_out), 2 * labels)
+
+
+@pytest.mark.parametrize("as_list", [False, True])
+def test_a_teacher_is_laid_out_without_a_measurement(as_list: bool) -> None:
+    """An unmeasured image in the evaluation set must not stop it, nor count."""
+    labels = torch.full((2, 8, 8), math.nan)
+    batch = {"labels": list(labels) if as_list else labels}
+    for kind in KINDS:
+        task = make(teacher_depth_kind=kind)
+        rows = task.evaluation_statistics(task.as_student(output(depths(2, 4, 4)), batch), batch)
+        assert (rows == 0).all()
+
+
+def test_an_inverse_depth_of_zero_is_far_but_not_infinitely() -> None:
+    """One such pixel would make RMSE the square of a kilometre, whatever the others are."""
+    labels = torch.tensor([[[1.0, 2.0, 4.0, 0.0]]])
+    inverse = torch.tensor([[[1.0, 0.5, 0.25, -0.5]]])
+    task = make(teacher_depth_kind="inverse")
+    laid_out = task.prediction(task.as_student(output(inverse), {"labels": labels}))
+    torch.testing.assert_close(laid_out, torch.tensor([[[1.0, 2.0, 4.0, 8.0]]]))
+
+
 def test_median_scaling_takes_the_scale_out_of_the_scores() -> None:
     labels = depths(1, 8, 8)
     assert scores(make(median_scaling=True), 3 * labels, {"labels": labels})["abs_rel"] < 1e-5
@@ -248,6 +522,7 @@ def test_median_scaling_takes_the_scale_out_of_the_scores() -> None:
         ({"teacher_depth_kind": "far"}, "`teacher_depth_kind` must be one of"),
         ({"loss": "l3"}, "`loss` must be one of silog, ssi, l1, berhu, got 'l3'"),
         ({"depth_kind": "inverse"}, "`loss` must be 'ssi' for a student of inverse depth, got 'silog'"),
+        ({"depth_kind": "relative", "loss": "l1"}, "`loss` must be 'ssi' for a student of relative depth"),
         ({"min_depth": 0.0}, "`min_depth`"),
         ({"max_depth": 1e-4}, "`max_depth`"),
         ({"crop": "garg"}, "`crop`"),
@@ -264,7 +539,10 @@ def test_labels_are_needed_and_are_depth() -> None:
         make().check_batch({"pixel_values": torch.zeros(1)})
     with pytest.raises(ValueError, match=r"`labels` must be depth in metres .* got torch\.int64"):
         make().check_batch({"labels": torch.ones(1, 4, 4, dtype=torch.long)})
+    with pytest.raises(ValueError, match=r"`labels` must be depth in metres .* got torch\.uint8"):
+        make().check_batch({"labels": [torch.ones(4, 4), torch.ones(2, 2, dtype=torch.uint8)]})
     make().check_batch({"labels": torch.ones(1, 4, 4)})
+    make().check_batch({"labels": [torch.ones(4, 4), torch.ones(2, 2)]})
 
 
 def test_a_resumed_run_must_find_the_same_kinds() -> None:
