@@ -18,6 +18,8 @@ from hf_structkd.metrics import depth_statistics
 from hf_structkd.tasks import DepthTask, Forward, find_task
 
 KINDS = ("metric", "relative", "inverse")
+# Every loss with every kind of student that it can train.
+TRAINED = [*((loss, "metric") for loss in DEPTH_LOSSES), ("ssi", "relative"), ("ssi", "inverse")]
 
 
 def make(**options: Any) -> DepthTask:
@@ -77,7 +79,7 @@ def test_what_was_not_measured_teaches_nothing(loss: str, hole: float) -> None:
 
 @pytest.mark.parametrize("hole", [-1.0, math.nan, math.inf])
 @pytest.mark.parametrize("as_list", [False, True])
-@pytest.mark.parametrize(("loss", "kind"), [*((loss, "metric") for loss in DEPTH_LOSSES), ("ssi", "inverse")])
+@pytest.mark.parametrize(("loss", "kind"), TRAINED)
 def test_what_was_not_measured_teaches_nothing_at_any_size(
     loss: str, kind: str, as_list: bool, hole: float
 ) -> None:
@@ -135,14 +137,11 @@ def test_labels_of_their_own_sizes_average_over_measured_images() -> None:
 
 @pytest.mark.parametrize("hole", [0.0, math.nan])
 @pytest.mark.parametrize("as_list", [False, True])
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("loss", DEPTH_LOSSES)
+@pytest.mark.parametrize(("loss", "kind"), TRAINED)
 def test_a_batch_without_a_measurement_has_loss_zero_and_no_gradient(
     loss: str, kind: str, as_list: bool, hole: float
 ) -> None:
     """A plain mean is NaN there, and the weights with it."""
-    if kind != "metric" and loss != "ssi":
-        return
     prediction = depths(2, 4, 4).requires_grad_()
     labels = torch.full((2, 8, 8), hole)
     batch = {"labels": list(labels) if as_list else labels}
@@ -181,7 +180,7 @@ def test_pixel_loss_compares_at_the_coarser_grid(student_side: int, teacher_side
 
 
 def test_an_inverse_teacher_is_compared_with_the_students_inverse() -> None:
-    """By hand: numpy's least-squares line through (teacher, 1 / student) of each image."""
+    """By hand: the least-squares line through (teacher, 1 / student) of each image."""
     student, teacher = depths(2, 8, 8), depths(2, 8, 8)
     errors = []
     for one, theirs in zip(1 / student.double(), teacher.double(), strict=True):
@@ -192,6 +191,22 @@ def test_an_inverse_teacher_is_compared_with_the_students_inverse() -> None:
         forward(student), forward(teacher), {}, temperature=1.0
     )
     assert loss.item() == pytest.approx(torch.stack(errors).mean().item(), rel=1e-4)
+
+
+def test_an_inverse_student_has_nothing_to_learn_from_a_metric_teacher_it_agrees_with() -> None:
+    """Its scale and shift mean nothing: inverted, they would bend its depth, and below 0 end its gradient."""
+    task = make(loss="ssi", depth_kind="inverse")
+    teacher = depths(2, 8, 8)
+    for shift in (0.0, 1.0, -2.0):
+        student = (3 / teacher + shift).requires_grad_()
+        sides = forward(student), forward(teacher)
+        assert task.pixel_loss(*sides, {}, temperature=1.0) < 1e-5
+        maps = task.score_maps(*sides, images(2, 32, 32))
+        torch.testing.assert_close(maps.fake, maps.real, rtol=1e-3, atol=1e-3)
+    student = (depths(2, 8, 8) - 3).requires_grad_()
+    task.pixel_loss(forward(student), forward(teacher), {}, temperature=1.0).backward()
+    assert student.grad is not None
+    assert (student.grad != 0).all()
 
 
 def test_a_metric_teacher_teaches_its_scale() -> None:
@@ -375,33 +390,37 @@ def test_scores_are_taken_at_the_labels_size() -> None:
     assert scores(make(), torch.full((1, 4, 4), 2.5), {"labels": labels})["abs_rel"] == pytest.approx(0.25)
 
 
+def abs_rel_by_hand(prediction: Tensor, label: Tensor, kind: str) -> float:
+    """AbsRel after the straight line through the prediction and the measured depth, or its inverse."""
+
+    def measured(depth: Tensor) -> Tensor:
+        size = (label.shape[0], label.shape[1])
+        resized = F.interpolate(depth[None, None], size, mode="bilinear", align_corners=False)[0, 0]
+        return resized[label.isfinite()]
+
+    prediction, truth = prediction.double(), label[label.isfinite()].double()
+    if kind != "metric":
+        columns = torch.stack([measured(prediction), torch.ones_like(truth)], dim=1)
+        scale, shift = torch.linalg.lstsq(columns, 1 / truth if kind == "inverse" else truth).solution
+        prediction = scale * prediction + shift
+    if kind == "inverse":
+        prediction = 1 / prediction
+    return ((measured(prediction) - truth).abs() / truth).mean().item()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("as_list", [False, True])
-def test_each_images_statistics_are_its_own(kind: str, as_list: bool) -> None:
-    """By hand: AbsRel after numpy's line through the prediction and the measured depth, or its inverse."""
-    labels = [depths(8, 8), depths(8, 8) if not as_list else depths(6, 10), torch.zeros(8, 8)]
+def test_each_image_is_scored_by_itself_at_its_labels_size(kind: str, as_list: bool) -> None:
+    """An alignment over the batch would let one image set another's scale."""
+    labels = [depths(8, 8), depths(6, 10) if as_list else depths(8, 8), torch.zeros(8, 8)]
     labels[0][:3] = math.nan
     prediction = depths(3, 4, 4)
     task = make(depth_kind=kind, loss="silog" if kind == "metric" else "ssi")
-    rows = task.evaluation_statistics(
-        output(prediction), {"labels": labels if as_list else torch.stack(labels)}
-    )
+    batch = {"labels": labels if as_list else torch.stack(labels)}
+    rows = task.evaluation_statistics(output(prediction), batch)
     assert rows[:, 0].tolist() == [1, 1, 0]
-    for row, one, label in zip(rows[:2], prediction, labels, strict=False):
-        measured = label.isfinite()
-        truth = label[measured].double()
-        size = (label.shape[0], label.shape[1])
-        p = F.interpolate(one[None, None], size, mode="bilinear", align_corners=False)[0, 0][
-            measured
-        ].double()
-        target = 1 / truth if kind == "inverse" else truth
-        if kind != "metric":
-            columns = torch.stack([p, torch.ones_like(p)], dim=1)
-            p = columns @ torch.linalg.lstsq(columns, target).solution
-        if kind == "inverse":
-            p = 1 / p
-        tolerance = 2e-2 if kind == "inverse" else 1e-5  # inverted before it is resized, not after
-        assert row[1].item() == pytest.approx(((p - truth).abs() / truth).mean().item(), rel=tolerance)
+    for i in range(2):
+        assert rows[i, 1].item() == pytest.approx(abs_rel_by_hand(prediction[i], labels[i], kind), rel=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["relative", "inverse"])

@@ -20,6 +20,7 @@ from ..features import FeatureCapture
 from ..losses.depth import DEPTH_LOSSES, affine_statistics, align_scale_shift, valid_depth
 from ..losses.depth_distillation import depth_distillation_loss
 from ..metrics import DepthErrors, depth_statistics
+from ..metrics._depth_image import counted_pixels
 from ._dense import captured_pair, padding_mask
 from .base import Batch, FeaturePair, Forward, ScoreMaps, Task
 
@@ -153,9 +154,9 @@ class DepthTask(Task):
         return DEPTH_LOSSES[self.loss](prediction, target, mask=valid)
 
     def pixel_loss(self, student: Forward, teacher: Forward, batch: Batch, *, temperature: float) -> Tensor:
-        """Mean absolute difference on the image, in the teacher's kind; `temperature` has no meaning here.
+        """Mean absolute difference on the image, in one kind of depth; `temperature` has no meaning here.
 
-        A teacher that is not metric is first aligned to the student, so that it teaches no scale.
+        Unless both are metric, the teacher's map is first aligned to the student's: it teaches no scale.
         """
         student_map, teacher_map = self._shared_maps(student, teacher)
         mask = padding_mask(batch, (student_map.shape[-2], student_map.shape[-1]))
@@ -177,6 +178,8 @@ class DepthTask(Task):
         size = self._critic_size(student_map, batch["pixel_values"])
         fake, real = (_pooled(maps, size) for maps in (student_map, teacher_map))
         mask = padding_mask(batch, size)
+        if mask is not None:
+            fake, real = torch.where(mask, fake, 0), torch.where(mask, real, 0)
         if self._differ_by_an_affine_map:
             fake = _affine(fake, *align_scale_shift(fake, real, mask=mask))
         mean, spread = affine_statistics(real, mask=mask)
@@ -190,12 +193,16 @@ class DepthTask(Task):
         return self.depth_kind != "metric" or self.teacher_depth_kind != "metric"
 
     def _shared_maps(self, student: Forward, teacher: Forward) -> tuple[Tensor, Tensor]:
-        """Both maps in the teacher's kind, at the coarser of the two grids."""
+        """Both maps in one kind, at the coarser of the two grids; of two kinds the metric map is inverted."""
         maps = self.prediction(student.output).float(), self.prediction(teacher.output).float()
         pair = align_to_coarser(maps[0].unsqueeze(1), maps[1].unsqueeze(1))
         student_map, teacher_map = pair[0].squeeze(1), pair[1].squeeze(1)
         if (self.depth_kind == "inverse") != (self.teacher_depth_kind == "inverse"):
-            student_map = 1 / student_map.clamp(min=_NEAREST)
+            # The inverse of a map whose shift is unknown means nothing.
+            if self.teacher_depth_kind == "metric":
+                teacher_map = 1 / teacher_map.clamp(min=_NEAREST)
+            else:
+                student_map = 1 / student_map.clamp(min=_NEAREST)
         return student_map, teacher_map
 
     @staticmethod
@@ -208,15 +215,21 @@ class DepthTask(Task):
 
     def evaluation_statistics(self, output: Any, batch: Batch) -> Tensor:
         """Each image's errors at its label's own size, see `depth_statistics`."""
-        depth = in_metres(self.prediction(output).float(), batch["labels"], self.depth_kind)
+        depth = self._in_metres(output, batch, self.depth_kind)
         return depth_statistics(depth, batch["labels"], **self._scoring)
 
     def as_student(self, teacher_output: Any, batch: Batch) -> Any:
         """The teacher's depth as the student would predict it; a relative one is aligned to the labels."""
-        depth = in_metres(self.prediction(teacher_output).float(), batch["labels"], self.teacher_depth_kind)
+        depth = self._in_metres(teacher_output, batch, self.teacher_depth_kind)
         if self.depth_kind == "inverse":
             depth = 1 / depth.clamp(min=_NEAREST)
         return DepthEstimatorOutput(predicted_depth=depth)
+
+    def _in_metres(self, output: Any, batch: Batch, kind: DepthKind) -> Tensor:
+        """The predicted depth in metres; truth that is not scored, a far sky for example, aligns nothing."""
+        limits = {name: self._scoring[name] for name in ("min_depth", "max_depth", "crop")}
+        scored = [torch.where(counted_pixels(one, **limits), one, 0.0) for one in batch["labels"]]
+        return in_metres(self.prediction(output).float(), scored, kind)
 
     def settings(self) -> dict[str, Any]:
         """The loss and what the two models predict."""
