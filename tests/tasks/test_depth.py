@@ -376,6 +376,16 @@ def test_score_maps_are_zero_on_padding_and_reach_the_student(teacher_kind: str,
     assert (student.grad[..., :4] != 0).all()
 
 
+def test_padding_does_not_align_the_students_map() -> None:
+    inside = torch.ones(2, 32, 32, dtype=torch.bool)
+    inside[0, :, 16:] = False
+    teacher = depths(2, 8, 8)
+    student = torch.where(inside[:, ::4, ::4], 3 * teacher + 1, depths(2, 8, 8))
+    batch = {**images(2, 32, 32), "pixel_mask": inside}
+    maps = make(teacher_depth_kind="relative").score_maps(forward(student), forward(teacher), batch)
+    torch.testing.assert_close(maps.fake, maps.real, rtol=1e-4, atol=1e-4)
+
+
 # ---- scores ----
 
 
