@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hf_structkd.runs import run_outside_launcher
+from hf_structkd.runs import train_once
 from hf_structkd.workflows import SEGMENTATION, distil
 
 HERE = Path(__file__).resolve().parent
@@ -52,16 +52,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     is_demo = arguments.data.dataset_name is None
     if is_demo and arguments.models.teacher_model_name_or_path == str(DEMO_TEACHER):
         with arguments.training.main_process_first(desc="the teacher on the embedded scenes"):
-            make_demo_teacher()
+            # On many more scenes than the student will see, unless it is there already.
+            script = HERE.parent / "scripts" / "train_teacher.py"
+            train_once(DEMO_TEACHER, [str(script), "--task", "segmentation"])
     distil(SEGMENTATION, arguments)
-
-
-def make_demo_teacher() -> None:
-    """Train the teacher on many more scenes than the student will see, unless it is there already."""
-    if (DEMO_TEACHER / "all_results.json").is_file():
-        return
-    script = HERE.parent / "scripts" / "train_teacher.py"
-    run_outside_launcher([str(script), "--task", "segmentation", "--output_dir", str(DEMO_TEACHER)])
 
 
 if __name__ == "__main__":

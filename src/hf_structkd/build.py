@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
 import torch
-from transformers import get_scheduler
+from transformers import PreTrainedModel, get_scheduler
 
 from .adversary import Adversary, build_optimizer
 from .criterion import Criterion
 from .critic import Critic
+from .models import load_image_processor
 from .tasks import Task
+from .teacher import FrozenTeacher, matching_normalizations
 from .training_args import StructKDTrainingArguments
 
 
@@ -24,6 +27,36 @@ def build_criterion(task: Task, terms: Collection[str], args: StructKDTrainingAr
         node_grid=args.node_grid,
         connection_range=args.connection_range,
         node_pooling=args.node_pooling,
+    )
+
+
+def build_teacher(
+    model: PreTrainedModel,
+    task: Task,
+    args: StructKDTrainingArguments,
+    *,
+    processor: Any,
+    teacher_processor: Any,
+) -> FrozenTeacher:
+    """The teacher, frozen, shown images of its own normalisation and size.
+
+    Args:
+        model: The trained model.
+        task: Reads its output.
+        args: The settings.
+        processor: The student's image processor, or None.
+        teacher_processor: The teacher's; None loads the one beside it.
+    """
+    teacher_processor = teacher_processor or load_image_processor(model.name_or_path)
+    own, theirs = matching_normalizations(processor, teacher_processor)
+    size = args.teacher_image_size
+    return FrozenTeacher(
+        model,
+        task,
+        student_normalization=own,
+        teacher_normalization=theirs,
+        image_size=(size[0], size[1]) if size else None,
+        device=args.device,
     )
 
 

@@ -90,6 +90,12 @@ def refuse_used_folder(args: StructKDTrainingArguments) -> None:
             )
 
 
+def train_once(folder: Path, command: Sequence[str]) -> None:
+    """Run a training script that takes `--output_dir`, unless its results are in the folder already."""
+    if not (folder / "all_results.json").is_file():
+        run_outside_launcher([*command, "--output_dir", str(folder)])
+
+
 def run_outside_launcher(command: Sequence[str]) -> None:
     """Run a Python script in a process of its own, also from within one that a launcher started.
 

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from transformers.utils import logging
 
 from .adversary import Adversary
-from .build import build_adversary, build_criterion
+from .build import build_adversary, build_criterion, build_teacher
 from .callbacks import EpochCallback
 from .checkpoints import last_checkpoint, refuse_other_settings, save_settings
 from .evaluation import StreamingEvaluationTrainer
@@ -30,7 +30,7 @@ from .models import (
 )
 from .setup_table import describe_pair
 from .tasks import ScoreMaps, Task
-from .teacher import FrozenTeacher, matching_normalizations, run_model
+from .teacher import FrozenTeacher, run_model
 from .term_log import TermLog
 from .training_args import StructKDTrainingArguments
 
@@ -108,18 +108,14 @@ class StructKDTrainer(StreamingEvaluationTrainer):
         self._check_support()
         self.use_task_metric()
         self.criterion = build_criterion(self.task, self.terms, args)
-        self.teacher = None
+        self.teacher: FrozenTeacher | None = None
         if teacher is not None:
-            teacher_processing_class = teacher_processing_class or load_image_processor(teacher.name_or_path)
-            own, theirs = matching_normalizations(self.processing_class, teacher_processing_class)
-            size = args.teacher_image_size
-            self.teacher = FrozenTeacher(
+            self.teacher = build_teacher(
                 teacher,
                 self.task,
-                student_normalization=own,
-                teacher_normalization=theirs,
-                image_size=(size[0], size[1]) if size else None,
-                device=args.device,
+                args,
+                processor=processing_class,
+                teacher_processor=teacher_processing_class,
             )
         self.add_callback(EpochCallback(self.train_dataset))
         self.adversary: Adversary | None = None

@@ -318,6 +318,21 @@ def test_score_maps_are_zero_on_padding() -> None:
     assert (student.grad[0] != 0).all()
 
 
+def test_what_a_model_makes_of_padding_never_reaches_the_critic() -> None:
+    """One NaN in a corner that nobody looks at would end the run."""
+    inside = torch.ones(1, 8, 8, dtype=torch.bool)
+    inside[:, :, 4:] = False
+    student, teacher = (
+        torch.where(inside[:, None], torch.randn(1, classes, 8, 8), math.nan) for classes in (3, 4)
+    )
+    batch = {"pixel_values": torch.zeros(1, 3, 8, 8), "pixel_mask": inside}
+    maps = pair_task().score_maps(forward(student.requires_grad_()), forward(teacher), batch)
+    assert torch.isfinite(maps.real).all()
+    maps.fake.square().sum().backward()
+    assert student.grad is not None
+    assert torch.isfinite(student.grad[..., :4]).all()
+
+
 def test_detached_score_maps_carry_no_graph() -> None:
     """The critic's step would go back through the student."""
     student = torch.randn(1, 3, 8, 8, requires_grad=True)

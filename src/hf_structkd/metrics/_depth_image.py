@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from hf_structkd.losses import align_scale_shift
+
 DEPTH_SCORES: tuple[str, ...] = (
     "abs_rel",
     "sq_rel",
@@ -45,10 +47,8 @@ def aligned(p: Tensor, t: Tensor, alignment: str) -> Tensor:
         median = _median(p)
         return p * torch.where(median > 0, _median(t) / median, 1)
     if alignment == "affine":
-        centred, truth = p - p.mean(), t - t.mean()
-        # A constant prediction has no variance to divide by; its best fit is the truth's mean.
-        variation = centred.square().sum().clamp(min=torch.finfo(p.dtype).tiny)
-        return centred * ((centred * truth).sum() / variation) + t.mean()
+        scale, shift = align_scale_shift(p[None, None], t[None, None])
+        return p * scale + shift
     return p
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from ..alignment import resize_map
 from ..tasks import DepthTask
-from ..tasks.depth import in_metres
 from ..trainer import StructKDTrainer
 from .depth_predictions import DepthPredictionRow, plot_depth_predictions
 from .run import Exhibit, write_report
@@ -65,13 +64,12 @@ def write_depth_report(
 
 
 def _draw(task: DepthTask, exhibit: Exhibit, path: Path) -> None:
-    depths = {name: task.prediction(output).float() for name, output in exhibit.outputs.items()}
+    depths = {name: task.in_metres(output, exhibit.batch) for name, output in exhibit.outputs.items()}
     rows = []
     for i, label_map in enumerate(exhibit.batch["labels"]):
         size = (label_map.shape[-2], label_map.shape[-1])
-        predictions = {}
-        for name, maps in depths.items():
-            metres = in_metres(maps[i : i + 1], [label_map], task.depth_kind)
-            predictions[name] = resize_map(metres[:, None], size)[0, 0].cpu().numpy()
+        predictions = {
+            name: resize_map(maps[i : i + 1, None], size)[0, 0].cpu().numpy() for name, maps in depths.items()
+        }
         rows.append(DepthPredictionRow(exhibit.picture(i, size), label_map.cpu().numpy(), predictions))
     plot_depth_predictions(rows, path)

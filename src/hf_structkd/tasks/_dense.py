@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor
 
 from ..alignment import align_to_coarser, resize_ids
@@ -20,3 +23,15 @@ def padding_mask(batch: Batch, size: tuple[int, int]) -> Tensor | None:
     """The batch's `pixel_mask` at `size`, True on the image; None where nothing was padded."""
     mask: Tensor | None = batch.get("pixel_mask")
     return None if mask is None else resize_ids(mask, size)
+
+
+def on_image(maps: Tensor, mask: Tensor | None) -> Tensor:
+    """The maps (B, C, h, w), 0 on padding; by choice, not by a product, which a NaN there would survive."""
+    return maps if mask is None else torch.where(mask.unsqueeze(1), maps, 0)
+
+
+def by_label_size(maps: Tensor, labels: Tensor | Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
+    """Pairs of predicted maps and stacked labels of one size: one pair, or one for each image of a list."""
+    if isinstance(labels, Tensor):
+        return [(maps, labels)]
+    return [(maps[i : i + 1], one[None]) for i, one in enumerate(labels)]

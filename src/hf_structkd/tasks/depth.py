@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, get_args
 
 import torch
@@ -19,9 +19,8 @@ from ..data import collate_dense
 from ..features import FeatureCapture
 from ..losses.depth import DEPTH_LOSSES, affine_statistics, align_scale_shift, valid_depth
 from ..losses.depth_distillation import depth_distillation_loss
-from ..metrics import DepthErrors, depth_statistics
-from ..metrics._depth_image import counted_pixels
-from ._dense import captured_pair, padding_mask
+from ..metrics import DepthErrors, counted_pixels, depth_statistics
+from ._dense import by_label_size, captured_pair, on_image, padding_mask
 from .base import Batch, FeaturePair, Forward, ScoreMaps, Task
 
 DepthKind = Literal["metric", "relative", "inverse"]
@@ -134,12 +133,7 @@ class DepthTask(Task):
     def task_loss(self, output: Any, batch: Batch) -> Tensor:
         """The loss named `loss` at the labels' own size, mean over the images that have a measured pixel."""
         prediction = self.prediction(output).float()
-        labels = batch["labels"]
-        parts = (
-            [(prediction, labels)]
-            if isinstance(labels, Tensor)
-            else [(prediction[i : i + 1], one[None]) for i, one in enumerate(labels)]
-        )
+        parts = by_label_size(prediction, batch["labels"])
         # A loss is a mean over its images; here over those of the whole batch.
         counts = torch.stack([valid_depth(part).flatten(1).any(dim=1).sum() for _, part in parts])
         losses = torch.stack([self._loss_of(*part) for part in parts])
@@ -183,9 +177,9 @@ class DepthTask(Task):
         if self._differ_by_an_affine_map:
             fake = _affine(fake, *align_scale_shift(fake, real, mask=mask))
         mean, spread = affine_statistics(real, mask=mask)
-        fake, real = (_affine(maps, 1 / spread, -mean / spread).unsqueeze(1) for maps in (fake, real))
-        if mask is not None:
-            fake, real = fake * mask.unsqueeze(1), real * mask.unsqueeze(1)
+        fake, real = (
+            on_image(_affine(maps, 1 / spread, -mean / spread).unsqueeze(1), mask) for maps in (fake, real)
+        )
         return ScoreMaps(real=real, fake=fake, images=batch["pixel_values"])
 
     @property
@@ -215,21 +209,29 @@ class DepthTask(Task):
 
     def evaluation_statistics(self, output: Any, batch: Batch) -> Tensor:
         """Each image's errors at its label's own size, see `depth_statistics`."""
-        depth = self._in_metres(output, batch, self.depth_kind)
+        depth = self.in_metres(output, batch)
         return depth_statistics(depth, batch["labels"], **self._scoring)
 
     def as_student(self, teacher_output: Any, batch: Batch) -> Any:
         """The teacher's depth as the student would predict it; a relative one is aligned to the labels."""
-        depth = self._in_metres(teacher_output, batch, self.teacher_depth_kind)
+        depth = self.in_metres(teacher_output, batch, kind=self.teacher_depth_kind)
         if self.depth_kind == "inverse":
             depth = 1 / depth.clamp(min=_NEAREST)
         return DepthEstimatorOutput(predicted_depth=depth)
 
-    def _in_metres(self, output: Any, batch: Batch, kind: DepthKind) -> Tensor:
-        """The predicted depth in metres; truth that is not scored, a far sky for example, aligns nothing."""
+    def in_metres(self, output: Any, batch: Batch, *, kind: DepthKind | None = None) -> Tensor:
+        """The predicted depth (B, h, w) in metres, of a model of this kind, or of the student's.
+
+        What is not metric is aligned to each image's labels; truth that is not scored, a far sky for
+        example, aligns nothing.
+        """
+        prediction = self.prediction(output).float()
+        kind = kind or self.depth_kind
+        if kind == "metric":
+            return prediction
         limits = {name: self._scoring[name] for name in ("min_depth", "max_depth", "crop")}
         scored = [torch.where(counted_pixels(one, **limits), one, 0.0) for one in batch["labels"]]
-        return in_metres(self.prediction(output).float(), scored, kind)
+        return torch.cat([_fitted(*pair, kind) for pair in zip(prediction, scored, strict=True)])
 
     def settings(self) -> dict[str, Any]:
         """The loss and what the two models predict."""
@@ -264,20 +266,15 @@ def _affine(maps: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     return maps * scale.view(-1, 1, 1) + shift.view(-1, 1, 1)
 
 
-def in_metres(prediction: Tensor, labels: Tensor | Sequence[Tensor], kind: str) -> Tensor:
-    """A prediction (B, h, w) as depth in metres: aligned to each image's labels unless it is metric."""
-    if kind == "metric":
-        return prediction
-    depths = []
-    for one, label in zip(prediction, labels, strict=True):
-        valid = valid_depth(label)[None]
-        truth = torch.where(valid, label[None], 1.0)
-        target = 1 / truth if kind == "inverse" else truth
-        size = (label.shape[-2], label.shape[-1])
-        aligned = _affine(one[None], *align_scale_shift(_resized(one[None], size), target, mask=valid))
-        if kind == "inverse":
-            # Beyond the farthest that was measured, an inverse depth near or below 0 would be infinitely far.
-            farthest = torch.where(valid, label[None], 0.0).amax().clamp(min=_NEAREST)
-            aligned = 1 / aligned.clamp(max=1 / _NEAREST).maximum(1 / (2 * farthest))
-        depths.append(aligned)
-    return torch.cat(depths)
+def _fitted(prediction: Tensor, label: Tensor, kind: DepthKind) -> Tensor:
+    """One relative or inverse map (h, w) as metres (1, h, w), fitted to its label (H, W)."""
+    valid = valid_depth(label)[None]
+    truth = torch.where(valid, label[None], 1.0)
+    target = 1 / truth if kind == "inverse" else truth
+    resized = _resized(prediction[None], (label.shape[-2], label.shape[-1]))
+    aligned = _affine(prediction[None], *align_scale_shift(resized, target, mask=valid))
+    if kind != "inverse":
+        return aligned
+    # Beyond the farthest that was measured, an inverse depth near or below 0 would be infinitely far.
+    farthest = torch.where(valid, label[None], 0.0).amax().clamp(min=_NEAREST)
+    return 1 / aligned.clamp(max=1 / _NEAREST).maximum(1 / (2 * farthest))

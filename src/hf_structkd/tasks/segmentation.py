@@ -21,7 +21,7 @@ from ..features import FeatureCapture
 from ..label_spaces import LabelMatch, match_label_spaces
 from ..losses import pixel_distillation_loss
 from ..metrics import MeanIoU, confusion_matrices
-from ._dense import captured_pair, padding_mask
+from ._dense import by_label_size, captured_pair, on_image, padding_mask
 from .base import Batch, FeaturePair, Forward, ScoreMaps, Task
 
 _NEVER = -1e4
@@ -99,12 +99,7 @@ class SegmentationTask(Task):
     def task_loss(self, output: Any, batch: Batch) -> Tensor:
         """Cross-entropy at the labels' own size, mean over the labelled pixels of the batch."""
         logits = self.prediction(output).float()
-        labels = batch["labels"]
-        parts = (
-            [(logits, labels)]
-            if isinstance(labels, Tensor)
-            else [(logits[i : i + 1], one[None]) for i, one in enumerate(labels)]
-        )
+        parts = by_label_size(logits, batch["labels"])
         total = torch.stack([self._summed_cross_entropy(*part) for part in parts]).sum()
         labelled = torch.stack([(part != self.ignore_index).sum() for _, part in parts]).sum()
         # clamp: a batch without a labelled pixel has loss 0, where a plain mean would be NaN.
@@ -141,9 +136,9 @@ class SegmentationTask(Task):
             resize_map(logits.float(), size).softmax(dim=1) for logits in (teacher_logits, student_logits)
         )
         inside = padding_mask(batch, size)
-        if inside is not None:
-            real, fake = real * inside.unsqueeze(1), fake * inside.unsqueeze(1)
-        return ScoreMaps(real=real, fake=fake, images=batch["pixel_values"])
+        return ScoreMaps(
+            real=on_image(real, inside), fake=on_image(fake, inside), images=batch["pixel_values"]
+        )
 
     def _shared_logits(self, student: Forward, teacher: Forward) -> tuple[Tensor, Tensor]:
         assert self.labels is not None  # a teacher's pass exists only where a teacher was given

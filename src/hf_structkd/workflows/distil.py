@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,6 +83,7 @@ class Experiment:
     data: DenseData
     processor: Any
     teacher: PreTrainedModel | None
+    teacher_processor: Any
 
     @classmethod
     def load(cls, workflow: Workflow, arguments: Arguments) -> Experiment:
@@ -95,13 +97,16 @@ class Experiment:
         teacher = (
             None if name is None else load_teacher(name, workflow.task, revision=models.teacher_revision)
         )
+        teacher_processor = (
+            None if name is None else load_image_processor(name, revision=models.teacher_revision)
+        )
         loaded = workflow.load_data(
             data,
             ImageNormalization.from_image_processor(processor),
             None if teacher is None else config_of(teacher),
             arguments.training.seed,
         )
-        return cls(workflow, arguments, loaded, processor, teacher)
+        return cls(workflow, arguments, loaded, processor, teacher, teacher_processor)
 
     def train(self, args: StructKDTrainingArguments, *, with_teacher: bool) -> Run:
         """Train a fresh student, save and evaluate it."""
@@ -114,16 +119,13 @@ class Experiment:
             revision=models.student_revision,
             ignore_index=self.data.ignore_index,
         )
-        teacher_name = models.teacher_model_name_or_path
         trainer = StructKDTrainer(
             student,
             self.teacher if with_teacher else None,
             args,
             task=self.workflow.task,
             processing_class=self.processor,
-            teacher_processing_class=None
-            if teacher_name is None
-            else load_image_processor(teacher_name, revision=models.teacher_revision),
+            teacher_processing_class=self.teacher_processor,
             task_options=self.arguments.task.task_options(),
             train_dataset=self.data.train if with_teacher else self.data.labeled,
             eval_dataset=self.data.validation,
@@ -140,9 +142,10 @@ class Experiment:
     def _steps(self, args: StructKDTrainingArguments) -> int:
         train: Any = self.data.train
         batch = args.train_batch_size * args.world_size
-        batches = -(-len(train) // batch) if not args.dataloader_drop_last else len(train) // batch
-        steps = max(1, -(-batches // args.gradient_accumulation_steps))
-        return int(-(-args.num_train_epochs * steps // 1))
+        batches = len(train) // batch if args.dataloader_drop_last else math.ceil(len(train) / batch)
+        steps = max(1, math.ceil(batches / args.gradient_accumulation_steps))
+        total: int = math.ceil(args.num_train_epochs * steps)
+        return total
 
 
 def _student_name(arguments: Arguments) -> str:
