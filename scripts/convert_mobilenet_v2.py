@@ -1,9 +1,11 @@
 """Write torchvision's ImageNet MobileNetV2 as a backbone folder in Transformers format.
 
-python scripts/convert_mobilenet_v2.py --weights mobilenet_v2-b0353104.pth --output_dir mobilenet-v2-imagenet
+    python scripts/convert_mobilenet_v2.py --weights mobilenet_v2-b0353104.pth --output_dir mobilenet-v2-imagenet
 
 `--weights` is the state dict that `torchvision.models.mobilenet_v2` loads (1000 classes, width 1.0).
-`hf_structkd.backbones.MobileNetV2Backbone.from_pretrained` reads the folder.
+`hf_structkd.backbones.MobileNetV2Backbone.from_pretrained` reads the folder. With `--model CONFIG`, a folder
+whose `config.json` describes a model on this backbone, the output is such a model to be trained: the converted
+backbone, and a head that every training draws anew from its own seed.
 """
 
 from __future__ import annotations
@@ -12,9 +14,12 @@ import argparse
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
+from transformers import AutoConfig
 
 from hf_structkd.backbones import MobileNetV2Backbone, MobileNetV2BackboneConfig
+from hf_structkd.tasks import find_task
 
 # The last 1x1 convolution and the linear layer: a backbone ends before them.
 CLASSIFICATION = ("features.18.", "classifier.")
@@ -43,6 +48,31 @@ def convert(state: dict[str, Tensor]) -> MobileNetV2Backbone:
     return backbone.eval()
 
 
+def save_under_head(backbone: MobileNetV2Backbone, model: str, output_dir: Path) -> None:
+    """Write a model's configuration and, of its weights, the backbone's alone.
+
+    `from_pretrained` draws what a folder lacks from torch's current seed.
+
+    Args:
+        backbone: The converted backbone.
+        model: Hub id or folder of the configuration.
+        output_dir: The folder to write.
+
+    Raises:
+        ValueError: If no part of the model is such a backbone, or one of another width.
+    """
+    config = AutoConfig.from_pretrained(model)
+    task = find_task((config.architectures or ["none"])[0])
+    whole = task.auto_model.from_config(config)
+    names = [name for name, part in whole.named_modules() if isinstance(part, MobileNetV2Backbone)]
+    if not names:
+        raise ValueError(f"`model` {model} has no MobileNetV2Backbone; name one in its `backbone_config`.")
+    whole.get_submodule(names[0]).load_state_dict(backbone.state_dict())
+    config.save_pretrained(output_dir)
+    weights = {f"{names[0]}.{name}": tensor for name, tensor in backbone.state_dict().items()}
+    save_file(weights, output_dir / "model.safetensors", metadata={"format": "pt"})
+
+
 def _is_weight(name: str) -> bool:
     return not name.endswith("num_batches_tracked")
 
@@ -52,8 +82,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--output_dir", type=Path, required=True)
+    parser.add_argument("--model", help="Hub id or folder of a model on this backbone.")
     args = parser.parse_args()
-    convert(torch.load(args.weights, map_location="cpu", weights_only=True)).save_pretrained(args.output_dir)
+    backbone = convert(torch.load(args.weights, map_location="cpu", weights_only=True))
+    if args.model is None:
+        backbone.save_pretrained(args.output_dir)
+    else:
+        save_under_head(backbone, args.model, args.output_dir)
 
 
 if __name__ == "__main__":

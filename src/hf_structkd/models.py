@@ -9,6 +9,7 @@ from typing import Any
 from transformers import AutoConfig, AutoImageProcessor, PretrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
+from . import backbones as backbones  # registers them: a folder may hold a model that stands on one
 from .tasks import Task, find_task
 from .tasks.segmentation import set_ignore_index
 

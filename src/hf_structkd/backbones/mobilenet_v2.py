@@ -59,7 +59,7 @@ class MobileNetV2Backbone(BackboneMixin, MobileNetV2PreTrainedModel):
       the stride-16 map: `is_hybrid=True`, `out_features=["stage1", "stage2", "stage3"]`, `patch_size=16`,
       `backbone_featmap_shape=[1, C3, h, w]` and `neck_hidden_sizes=[C1, C2, ...]` with these stages'
       `channels`. A hybrid takes square images of its configuration's `image_size` only, and the blocks of
-      stage 4 get no gradient.
+      stage 4 are neither run nor trained.
 
     Pretrained weights: `scripts/convert_mobilenet_v2.py` converts torchvision's, for images normalised by
     ImageNet's mean and deviation. `from_pretrained` of this class reads the folder; `AutoBackbone`'s looks
@@ -106,7 +106,10 @@ class MobileNetV2Backbone(BackboneMixin, MobileNetV2PreTrainedModel):
             output_hidden_states = self.config.output_hidden_states
         hidden = self.conv_stem(pixel_values)
         stages = [hidden]
+        wanted = len(self.stage_names) if output_hidden_states else max(self.out_indices) + 1
         for index, block in enumerate(self.layer):
+            if len(stages) == wanted:
+                break  # what no head reads is not computed
             hidden = block(hidden)
             if index in _LAST_BLOCKS:
                 stages.append(hidden)
