@@ -43,8 +43,8 @@ class CountingTask:
         return self.pairs
 
 
-STUDENT = Forward(torch.randn(2, 4, 6, 8, generator=torch.Generator().manual_seed(1)), None)
-TEACHER = Forward(torch.randn(2, 4, 6, 8, generator=torch.Generator().manual_seed(2)), None)
+STUDENT = Forward(torch.randn(2, 4, 6, 8, generator=torch.Generator().manual_seed(1)))
+TEACHER = Forward(torch.randn(2, 4, 6, 8, generator=torch.Generator().manual_seed(2)))
 BATCH = {"labels": torch.zeros(2, 4, 6, 8)}
 
 

@@ -44,7 +44,7 @@ def table(
         for model in models:
             one = batch["pixel_values"][:1]
             capture = FeatureCapture.before_classifier(model, one) if "pairwise" in terms else None
-            sides.append((model, run_model(model, one, capture), capture))
+            sides.append((model, run_model(model, {"pixel_values": one}, capture), capture))
     return setup_table(
         task=task,
         criterion=Criterion(task, terms, **settings),

@@ -178,6 +178,10 @@ class FeatureCapture:
         finally:
             self._tensor = None
 
+    def pop_maps(self) -> tuple[Tensor, ...]:
+        """The one map of `pop`, as captures of several maps give theirs."""
+        return (self.pop(),)
+
     def remove(self) -> None:
         """Take the hooks off the model."""
         remove_hooks(self._handles)

@@ -9,12 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from .criterion import Criterion
-from .features import FeatureCapture
 from .losses import node_grid_size
-from .tasks import Batch, Forward, Task
+from .tasks import Batch, Capture, Forward, Task
 from .teacher import FrozenTeacher, run_model
 
-Side = tuple[nn.Module, Forward, FeatureCapture | None]
+Side = tuple[nn.Module, Forward, Capture | None]
 
 
 @torch.no_grad()
@@ -24,7 +23,7 @@ def describe_pair(
     batch: Batch,
     *,
     student: nn.Module,
-    capture: FeatureCapture | None,
+    capture: Capture | None,
     teacher: FrozenTeacher,
     critic: nn.Module | None,
 ) -> str:
@@ -34,7 +33,7 @@ def describe_pair(
     """
     one = {name: value[:1] for name, value in batch.items()}
     student.eval()
-    student_side = (student, run_model(student, one["pixel_values"], capture), capture)
+    student_side = (student, run_model(student, criterion.task.model_inputs(one), capture), capture)
     student.train()
     return setup_table(
         task=criterion.task,
@@ -42,7 +41,7 @@ def describe_pair(
         weights=weights,
         batch=batch,
         student=student_side,
-        teacher=(teacher.model, teacher(one["pixel_values"]), teacher.capture),
+        teacher=(teacher.model, teacher(one), teacher.capture),
         critic=critic,
     )
 
@@ -81,7 +80,8 @@ def setup_table(
     ]
     if "pairwise" in criterion.terms:
         rows.append(("feature", *(side[2].description if side[2] else "-" for side in (student, teacher))))
-        rows.append(("feature map", *(_shape(side[1].feature) for side in (student, teacher))))
+        shapes = [", ".join(map(_shape, side[1].features)) for side in (student, teacher)]
+        rows.append(("feature map", *shapes))
     width = max(len(student_cell) for _, student_cell, _ in rows)
     lines = [f"{name:<14}{left:<{width + 2}}{right}".rstrip() for name, left, right in rows]
     if "pairwise" in criterion.terms:

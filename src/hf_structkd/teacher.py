@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -9,10 +10,9 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.utils import logging
 
-from .alignment import resize_map
-from .features import FeatureCapture
+from .alignment import resize_ids, resize_map
 from .normalization import ImageNormalization, convert_normalization
-from .tasks import Forward, Task
+from .tasks import Batch, Capture, Forward, Task
 
 logger = logging.get_logger(__name__)
 
@@ -44,7 +44,7 @@ class FrozenTeacher:
     ) -> None:
         """Freeze the model and put it on the device."""
         self.model = model.requires_grad_(False).eval().to(device)
-        self.capture: FeatureCapture | None = None
+        self.capture: Capture | None = None
         self._task = task
         self._student_normalization = student_normalization
         self._teacher_normalization = teacher_normalization
@@ -57,17 +57,24 @@ class FrozenTeacher:
             images = resize_map(images, self._image_size)
         return images.to(self.model.dtype)
 
-    def prepare_capture(self, pixel_values: Tensor, module: str | None) -> FeatureCapture:
-        """Find the feature map that the pair-wise term compares, on one image."""
-        self.capture = self._task.capture_feature(self.model, self.images(pixel_values[:1]), module)
+    def inputs(self, batch: Batch) -> dict[str, Any]:
+        """What of a batch the teacher is shown, as it wants it."""
+        inputs = {**self._task.model_inputs(batch), "pixel_values": self.images(batch["pixel_values"])}
+        if self._image_size is not None and "pixel_mask" in inputs:
+            inputs["pixel_mask"] = resize_ids(inputs["pixel_mask"], self._image_size)
+        return inputs
+
+    def prepare_capture(self, pixel_values: Tensor, module: str | None) -> Capture:
+        """Find the feature maps that the pair-wise term compares, on one image."""
+        self.capture = self._task.capture_features(self.model, self.images(pixel_values[:1]), module)
         return self.capture
 
     @torch.no_grad()
-    def __call__(self, pixel_values: Tensor) -> Forward:
+    def __call__(self, batch: Batch) -> Forward:
         """Answer one batch."""
-        return run_model(self.model, self.images(pixel_values), self.capture)
+        return run_model(self.model, self.inputs(batch), self.capture)
 
-    def check(self, pixel_values: Tensor) -> None:
+    def check(self, batch: Batch) -> None:
         """See that the model takes these images and answers with finite numbers.
 
         For the first batch only: it waits for the device. A later NaN shows up in the terms, which are
@@ -77,11 +84,11 @@ class FrozenTeacher:
             ValueError: If it does not.
         """
         try:
-            prediction = self._task.prediction(self(pixel_values).output)
+            prediction = self._task.prediction(self(batch).output)
         except torch.OutOfMemoryError:
             raise
         except (RuntimeError, ValueError) as error:
-            height, width = self.images(pixel_values).shape[-2:]
+            height, width = self.images(batch["pixel_values"]).shape[-2:]
             raise ValueError(
                 f"`teacher_model` {self._name} refused images of {height} × {width} ({error}); set "
                 "`teacher_image_size` to a height and width it takes."
@@ -134,10 +141,10 @@ def matching_normalizations(
     return known.get("processing_class", either), known.get("teacher_processing_class", either)
 
 
-def run_model(model: torch.nn.Module, images: Tensor, capture: FeatureCapture | None) -> Forward:
-    """Run a model on images and keep its feature map where one is wanted."""
+def run_model(model: torch.nn.Module, inputs: Mapping[str, Any], capture: Capture | None) -> Forward:
+    """Run a model and keep its feature maps where they are wanted."""
     if capture is None:
-        return Forward(model(pixel_values=images), None)
+        return Forward(model(**inputs))
     with capture.recording():
-        output = model(pixel_values=images)
-    return Forward(output, capture.pop())
+        output = model(**inputs)
+    return Forward(output, capture.pop_maps())

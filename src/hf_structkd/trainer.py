@@ -17,7 +17,7 @@ from .build import build_adversary, build_criterion, build_teacher
 from .callbacks import EpochCallback
 from .checkpoints import last_checkpoint, refuse_other_settings, save_settings
 from .evaluation import StreamingEvaluationTrainer
-from .features import FeatureCapture, unwrap
+from .features import unwrap
 from .guard import are_finite, non_finite_names, restore_buffers, snapshot_buffers
 from .models import (
     config_of,
@@ -29,7 +29,7 @@ from .models import (
     task_of,
 )
 from .setup_table import describe_pair
-from .tasks import ScoreMaps, Task
+from .tasks import Capture, ScoreMaps, Task
 from .teacher import FrozenTeacher, run_model
 from .term_log import TermLog
 from .training_args import StructKDTrainingArguments
@@ -119,7 +119,7 @@ class StructKDTrainer(StreamingEvaluationTrainer):
             )
         self.add_callback(EpochCallback(self.train_dataset))
         self.adversary: Adversary | None = None
-        self._student_capture: FeatureCapture | None = None
+        self._student_capture: Capture | None = None
         # What one micro-step leaves to its end: the terms, the critic's maps, the buffers of before.
         self._values: dict[str, Tensor] = {}
         self._maps: ScoreMaps | None = None
@@ -144,13 +144,13 @@ class StructKDTrainer(StreamingEvaluationTrainer):
         if not self._pair_is_ready or inputs["pixel_values"].device.type == "cpu":
             self.task.check_batch(inputs)  # on an accelerator once only: it waits for the device
         if not model.training:
-            output = run_model(model, inputs["pixel_values"], None).output
+            output = run_model(model, self.task.student_inputs(inputs), None).output
             loss = self.task.task_loss(output, inputs)
             return (loss, output) if return_outputs else loss
         if not self._pair_is_ready:
             self._prepare_pair(model, inputs)
-        student = run_model(model, inputs["pixel_values"], self._student_capture)
-        teacher = self.teacher(inputs["pixel_values"]) if self.teacher is not None else None
+        student = run_model(model, self.task.student_inputs(inputs), self._student_capture)
+        teacher = self.teacher(inputs) if self.teacher is not None else None
         terms = self.criterion(student, teacher, inputs)
         if "holistic" in self.terms and self.adversary is None:
             raise RuntimeError("the critic is built by `train()`; call that, or set `holistic_weight` to 0.")
@@ -190,10 +190,10 @@ class StructKDTrainer(StreamingEvaluationTrainer):
         """Find the two feature maps from the first batch and say what is compared with what."""
         images = inputs["pixel_values"]
         if self.teacher is not None:
-            self.teacher.check(images)
+            self.teacher.check(inputs)
             if "pairwise" in self.terms:
                 name = self.args.student_feature
-                self._student_capture = self.task.capture_feature(unwrap(model), images[:1], name)
+                self._student_capture = self.task.capture_features(unwrap(model), images[:1], name)
                 self.teacher.prepare_capture(images, self.args.teacher_feature)
             if self.is_world_process_zero():
                 table = describe_pair(
@@ -316,7 +316,7 @@ class StructKDTrainer(StreamingEvaluationTrainer):
         metric = self.task.metric()
         for batch in self.get_eval_dataloader():
             inputs = self._prepare_inputs(batch)
-            output = self.task.as_student(self.teacher(inputs["pixel_values"]).output, inputs)
+            output = self.task.as_student(self.teacher(inputs).output, inputs)
             statistics = self.task.evaluation_statistics(output, inputs)
             metric.add_statistics(self.accelerator.gather_for_metrics(statistics))
         return metric.scores()

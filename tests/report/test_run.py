@@ -45,11 +45,15 @@ class FakeTeacher:
     def images(self, pixel_values: Tensor) -> Tensor:
         return pixel_values
 
-    def __call__(self, pixel_values: Tensor) -> Any:
-        return SimpleNamespace(output=self.model(pixel_values))
+    def __call__(self, batch: dict[str, Tensor]) -> Any:
+        return SimpleNamespace(output=self.model(batch["pixel_values"]))
 
 
 class FakeTask:
+    @staticmethod
+    def model_inputs(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {"pixel_values": batch["pixel_values"]}
+
     @staticmethod
     def collate(rows: list[dict[str, Tensor]]) -> dict[str, Tensor]:
         return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}

@@ -31,7 +31,7 @@ def output(depth: Tensor) -> DepthEstimatorOutput:
 
 
 def forward(depth: Tensor) -> Forward:
-    return Forward(output(depth), None)
+    return Forward(output(depth))
 
 
 def depths(*shape: int) -> Tensor:
@@ -272,8 +272,8 @@ def test_feature_pairs_share_one_grid_and_leave_padding_out() -> None:
     padding = torch.ones(2, 32, 32, dtype=torch.bool)
     padding[0, 16:] = False
     (pair,) = make().feature_pairs(
-        Forward(output(depths(2, 4, 4)), student),
-        Forward(output(depths(2, 4, 4)), teacher),
+        Forward(output(depths(2, 4, 4)), (student,)),
+        Forward(output(depths(2, 4, 4)), (teacher,)),
         {"pixel_mask": padding},
     )
     torch.testing.assert_close(pair.student, F.avg_pool2d(student, 2))

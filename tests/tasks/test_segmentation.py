@@ -40,7 +40,7 @@ def pair_task(
 
 
 def forward(logits: Tensor, feature: Tensor | None = None) -> Forward:
-    return Forward(SemanticSegmenterOutput(logits=logits), feature)
+    return Forward(SemanticSegmenterOutput(logits=logits), () if feature is None else (feature,))
 
 
 def labels_with_ignored(*shape: int, classes: int = 3) -> Tensor:

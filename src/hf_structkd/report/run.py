@@ -118,10 +118,10 @@ def _exhibit(
     images = batch["pixel_values"]
     outputs: dict[str, Any] = {}
     if trainer.teacher is not None:
-        outputs["teacher"] = trainer.task.as_student(trainer.teacher(images).output, batch)
+        outputs["teacher"] = trainer.task.as_student(trainer.teacher(batch).output, batch)
     for label, run in runs.items():
         if run is not None:
-            outputs[label] = run.model.eval()(pixel_values=images)
+            outputs[label] = run.model.eval()(**run.task.model_inputs(batch))
     processor = trainer.processing_class
     normalization = (
         ImageNormalization() if processor is None else ImageNormalization.from_image_processor(processor)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .base import Batch, FeaturePair, Forward, ScoreMaps, StreamingMetric, Task
+from .base import Batch, Capture, FeaturePair, Forward, ScoreMaps, StreamingMetric, Task
 from .depth import DepthTask
 from .segmentation import SegmentationTask
 
@@ -11,6 +11,7 @@ TASKS: tuple[type[Task], ...] = (SegmentationTask, DepthTask)
 __all__ = [
     "TASKS",
     "Batch",
+    "Capture",
     "DepthTask",
     "FeaturePair",
     "Forward",

@@ -13,8 +13,7 @@ from .base import Batch, FeaturePair, Forward
 
 def captured_pair(student: Forward, teacher: Forward, batch: Batch) -> FeaturePair:
     """The two captured feature maps at the coarser of their grids; padding does not count."""
-    assert student.feature is not None and teacher.feature is not None  # noqa: PT018 - narrows for mypy
-    student_map, teacher_map = align_to_coarser(student.feature, teacher.feature)
+    student_map, teacher_map = align_to_coarser(student.features[-1], teacher.features[-1])
     mask = padding_mask(batch, (student_map.shape[-2], student_map.shape[-1]))
     return FeaturePair(student_map, teacher_map, mask)
 

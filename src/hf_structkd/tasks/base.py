@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from torch import Tensor, nn
@@ -15,10 +16,27 @@ Batch = Mapping[str, Any]
 
 
 class Forward(NamedTuple):
-    """One forward pass: the model's output and, where it was asked for, the captured feature map."""
+    """One forward pass: the model's output and the captured feature maps (B, C, h, w), none if not asked for."""
 
     output: Any
-    feature: Tensor | None
+    features: tuple[Tensor, ...] = ()
+
+
+class Capture(Protocol):
+    """Keeps what the pair-wise term compares of a model's forward: `FeatureCapture`, for example."""
+
+    @property
+    def description(self) -> str:
+        """What is captured, for people."""
+
+    def recording(self) -> AbstractContextManager[Any]:
+        """Capture what the forwards inside the `with` block compute."""
+
+    def pop_maps(self) -> tuple[Tensor, ...]:
+        """Return the captured maps (B, C, h, w), finest first, and let go of them."""
+
+    def remove(self) -> None:
+        """Take the hooks off the model."""
 
 
 class FeaturePair(NamedTuple):
@@ -90,14 +108,22 @@ class Task(ABC):
 
     @staticmethod
     @abstractmethod
-    def find_feature(model: nn.Module, pixel_values: Tensor) -> FeatureCapture:
-        """Capture the last feature map before the model's prediction, found on these images."""
+    def find_features(model: nn.Module, pixel_values: Tensor) -> Capture:
+        """Capture the maps that the pair-wise term compares, found on these images."""
 
-    def capture_feature(self, model: nn.Module, pixel_values: Tensor, module: str | None) -> FeatureCapture:
-        """Capture the module of this name, or where no name is given what `find_feature` finds."""
+    def capture_features(self, model: nn.Module, pixel_values: Tensor, module: str | None) -> Capture:
+        """Capture the module of this name, or where no name is given what `find_features` finds."""
         if module is None:
-            return self.find_feature(model, pixel_values)
+            return self.find_features(model, pixel_values)
         return FeatureCapture.of_module(model, module)
+
+    def model_inputs(self, batch: Batch) -> dict[str, Any]:
+        """What of a batch both models are shown."""
+        return {"pixel_values": batch["pixel_values"]}
+
+    def student_inputs(self, batch: Batch) -> dict[str, Any]:
+        """What of a batch the student is shown; more than `model_inputs` where its own loss reads labels."""
+        return self.model_inputs(batch)
 
     @abstractmethod
     def prediction(self, output: Any) -> Tensor:

@@ -111,7 +111,7 @@ class DepthTask(Task):
         )
 
     @staticmethod
-    def find_feature(model: nn.Module, pixel_values: Tensor) -> FeatureCapture:
+    def find_features(model: nn.Module, pixel_values: Tensor) -> FeatureCapture:
         """What the layer that writes the depth map reads."""
         return FeatureCapture.before_regressor(model, pixel_values, get_map=_read_depth)
 

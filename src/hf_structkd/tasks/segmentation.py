@@ -75,7 +75,7 @@ class SegmentationTask(Task):
         return getattr(transformers, name)(size={"height": size[0], "width": size[1]})
 
     @staticmethod
-    def find_feature(model: nn.Module, pixel_values: Tensor) -> FeatureCapture:
+    def find_features(model: nn.Module, pixel_values: Tensor) -> FeatureCapture:
         """What the classifier reads."""
         return FeatureCapture.before_classifier(model, pixel_values)
 
