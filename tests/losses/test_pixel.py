@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ast
 import doctest
 import importlib
 import math
 import re
-import sys
 from pathlib import Path
 
 import pytest
@@ -198,22 +196,6 @@ def test_rejects_a_mask_of_another_shape(shape: tuple[int, ...]) -> None:
     """(B, 1, h, w) against (B, h, w) broadcasts to (B, B, h, w)."""
     with pytest.raises(ValueError, match=re.escape("`mask` must have shape (B, h, w) = (2, 3, 4)")):
         pixel_distillation_loss(random_logits(), random_logits(), mask=torch.ones(shape, dtype=torch.bool))
-
-
-@pytest.mark.parametrize("path", LOSS_FILES, ids=lambda path: path.stem)
-def test_losses_import_torch_only(path: Path) -> None:
-    """Losses that know Transformers or the trainer cannot be used, or tested, without them."""
-    allowed = {"torch", *sys.stdlib_module_names}
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        names = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path.name}: relative import"
-            names = [node.module or ""]
-        for name in names:
-            inside = name == "hf_structkd.losses" or name.startswith("hf_structkd.losses.")
-            assert inside or name.split(".")[0] in allowed, f"{path.name} imports {name}"
 
 
 @pytest.mark.parametrize("name", ["losses.pixel", "losses.pairwise", "losses.holistic", "critic"])

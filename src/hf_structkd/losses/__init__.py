@@ -1,5 +1,12 @@
 """The paper's loss terms as pure functions of tensors, each with a thin module where it has settings."""
 
+from hf_structkd.losses.boxes import (
+    box_corners,
+    boxes_from_corners,
+    generalized_iou,
+    pairwise_generalized_iou,
+    pairwise_iou,
+)
 from hf_structkd.losses.depth import (
     DepthLoss,
     affine_statistics,
@@ -10,6 +17,8 @@ from hf_structkd.losses.depth import (
     silog_loss,
     valid_depth,
 )
+from hf_structkd.losses.detection import query_distillation_loss
+from hf_structkd.losses.detection_heads import DetectionHead, foreground_probabilities
 from hf_structkd.losses.holistic import CriticLossKind, adversarial_loss, critic_loss, gradient_penalty
 from hf_structkd.losses.pairwise import (
     Granularity,
@@ -19,24 +28,37 @@ from hf_structkd.losses.pairwise import (
     pairwise_distillation_loss,
 )
 from hf_structkd.losses.pixel import PixelDistillationLoss, pixel_distillation_loss
+from hf_structkd.losses.query_matching import QueryMatch, match_queries
+from hf_structkd.losses.rendering import render_detections
 
 __all__ = [
     "CriticLossKind",
     "DepthLoss",
+    "DetectionHead",
     "Granularity",
     "PairwiseDistillationLoss",
     "PixelDistillationLoss",
     "Pooling",
+    "QueryMatch",
     "adversarial_loss",
     "affine_statistics",
     "align_scale_shift",
     "berhu_loss",
+    "box_corners",
+    "boxes_from_corners",
     "critic_loss",
+    "foreground_probabilities",
+    "generalized_iou",
     "gradient_penalty",
     "l1_depth_loss",
+    "match_queries",
     "node_grid_size",
     "pairwise_distillation_loss",
+    "pairwise_generalized_iou",
+    "pairwise_iou",
     "pixel_distillation_loss",
+    "query_distillation_loss",
+    "render_detections",
     "scale_shift_invariant_loss",
     "silog_loss",
     "valid_depth",

@@ -112,3 +112,14 @@ def masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
     if mask is None:
         return values.mean()
     return torch.where(mask, values, 0).sum() / mask.sum().clamp(min=1)
+
+
+def check_number(name: str, value: float) -> None:
+    """Reject anything but a finite number of at least 0.
+
+    Raises TypeError if it is no number, ValueError if it is negative, NaN or inf.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"`{name}` must be a number, got {type(value).__name__}; pass a float such as 0.5.")
+    if not math.isfinite(value) or value < 0:
+        raise ValueError(f"`{name}` must be finite and at least 0, got {value}; pass a float such as 0.5.")

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from hf_structkd.losses._common import check_mask, full_precision, masked_mean
+from hf_structkd.losses._common import check_mask, check_number, full_precision, masked_mean
 
 # One millimetre: below it the logarithm is continued, so that its slope stays below 1000 per metre.
 _LOG_FLOOR = 1e-3
@@ -59,17 +59,6 @@ def check_share(name: str, value: float, *, zero_allowed: bool) -> None:
         raise ValueError(
             f"`{name}` must be {start} to 1, got {value}; see the equation for what the ends mean."
         )
-
-
-def check_number(name: str, value: float) -> None:
-    """Reject anything but a finite number of at least 0.
-
-    Raises TypeError if it is no number, ValueError if it is negative, NaN or inf.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"`{name}` must be a number, got {type(value).__name__}; pass a float such as 0.5.")
-    if not math.isfinite(value) or value < 0:
-        raise ValueError(f"`{name}` must be finite and at least 0, got {value}; pass a float such as 0.5.")
 
 
 def check_scales(scales: int) -> None:

@@ -13,13 +13,12 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from hf_structkd.losses._common import autocast_off, check_mask, full_precision
+from hf_structkd.losses._common import autocast_off, check_mask, check_number, full_precision
 from hf_structkd.losses._depth_maps import (
     batch_mean,
     both,
     check_depth_map,
     check_depth_pair,
-    check_number,
     check_scales,
     check_share,
     extended_log,

@@ -1,0 +1,137 @@
+"""The class-logit term of detection: the student's queries learn the teacher's classes and boxes.
+
+The paper's detector was FCOS and its detection code was never released. This loss is ours; relatives are
+DETRDistill (arXiv:2211.10156), KD-DETR (arXiv:2211.08071) and D3ETR (arXiv:2211.09768).
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hf_structkd.losses._common import autocast_off, check_number, check_temperature, full_precision
+from hf_structkd.losses.boxes import box_corners, generalized_iou
+from hf_structkd.losses.detection_heads import (
+    DetectionHead,
+    binary_log_probabilities,
+    categorical_log_probabilities,
+    foreground_probabilities,
+)
+from hf_structkd.losses.query_matching import match_queries
+
+# What one sure object weighs: an image in which the teacher sees less than that counts for less.
+_MIN_TOTAL_CONFIDENCE = 1.0
+
+
+def query_distillation_loss(
+    student_logits: Tensor,
+    student_boxes: Tensor,
+    teacher_logits: Tensor,
+    teacher_boxes: Tensor,
+    *,
+    student_head: DetectionHead,
+    teacher_head: DetectionHead,
+    temperature: float = 1.0,
+    class_weight: float = 1.0,
+    l1_weight: float = 5.0,
+    giou_weight: float = 2.0,
+) -> Tensor:
+    r"""Distance of each student query from the teacher query it is matched to, in classes and boxes.
+
+    With the pairs (i, j) of :func:`match_queries`, the teacher's class probabilities :math:`p^t_i` and boxes
+    :math:`b^t_i`, and the teacher's confidence :math:`c_i = \max_k p^t_{ik}`, the loss of an image is
+
+    .. math:: \ell = \frac{1}{\max(1, \sum_i c_i)} \sum_{(i, j)} c_i \big(
+              \lambda_{cls} T^2 \mathrm{KL}(p^t_i \| p^s_j) + \lambda_{L1} \| b^t_i - b^s_j \|_1
+              + \lambda_{giou} (1 - \mathrm{GIoU}(b^t_i, b^s_j)) \big)
+
+    and the result is its mean over the images, so that splitting a batch changes nothing. A softmax student
+    has one KL over its classes and "no object", a sigmoid student the sum of K binary ones; the head of the
+    teacher may be of the other kind (see `detection_heads` for the conversions). The temperature T divides
+    all logits before softmax and sigmoid; matching and confidence do not see it. The maximum lets an image
+    in which the teacher sees nothing count for little, instead of making much of its noise.
+
+    The loss and its gradient are 0 when both models give the same (for boxes with an area, see
+    :func:`generalized_iou`). Everything is computed in float32 (float64 for float64 input, except for the
+    matching), also under autocast. The teacher gets no gradient.
+
+    Args:
+        student_logits: Raw class scores of the student, the shared classes only.
+        student_boxes: The student's boxes cx, cy, w, h, normalised to 0..1.
+        teacher_logits: Raw class scores of the teacher, the same classes in the same order.
+        teacher_boxes: The teacher's boxes, likewise.
+        student_head: Whether the student's last score stands for "no object" (``"softmax"``) or not.
+        teacher_head: The same for the teacher.
+        temperature: Divides all logits; finite and above 0.
+        class_weight: Weight of the KL; 1 as that of DETR's classes.
+        l1_weight: Weight of the distance of boxes; 5 as in DETR.
+        giou_weight: Weight of the missing overlap of boxes; 2 as in DETR.
+
+    Shape:
+        logits: (B, Q, K + 1) for softmax, (B, Q, K) for sigmoid heads. boxes: (B, Q, 4). Student and teacher
+        may differ in Q. Returns: ().
+
+    Returns:
+        The loss as a scalar; 0, with zero gradient, where the teacher has no confidence in anything.
+
+    Raises:
+        TypeError: If a tensor is not floating point, or a setting is no number.
+        ValueError: If shapes or class counts do not fit, a head is unknown, a setting is out of range, or
+            a cost of the matching is not finite.
+
+    Example:
+        >>> logits, boxes = torch.tensor([[[20.0]]]), torch.tensor([[[0.5, 0.5, 0.2, 0.2]]])
+        >>> heads = {"student_head": "sigmoid", "teacher_head": "sigmoid"}
+        >>> query_distillation_loss(logits, boxes, logits, boxes, **heads).item()
+        0.0
+        >>> wide = torch.tensor([[[0.5, 0.5, 0.4, 0.2]]])  # 5 * 0.2 of L1, and 2 * (1 - 1/2) of GIoU
+        >>> round(query_distillation_loss(logits, wide, logits, boxes, **heads).item(), 4)
+        2.0
+    """
+    check_temperature(temperature)
+    for name, weight in (
+        ("class_weight", class_weight),
+        ("l1_weight", l1_weight),
+        ("giou_weight", giou_weight),
+    ):
+        check_number(name, weight)
+    teacher_logits, teacher_boxes = teacher_logits.detach(), teacher_boxes.detach()
+    match = match_queries(
+        student_logits,
+        student_boxes,
+        teacher_logits,
+        teacher_boxes,
+        student_head=student_head,
+        teacher_head=teacher_head,
+    )
+    with autocast_off(student_logits):
+        student_logits, student_boxes = (_matched(v, match.student) for v in (student_logits, student_boxes))
+        teacher_logits, teacher_boxes = (_matched(v, match.teacher) for v in (teacher_logits, teacher_boxes))
+        divergence = _class_divergence(
+            student_logits / temperature, teacher_logits / temperature, student_head, teacher_head
+        )
+        distance = (student_boxes - teacher_boxes).abs().sum(dim=-1)
+        overlap = generalized_iou(box_corners(student_boxes), box_corners(teacher_boxes))
+        per_pair = class_weight * temperature**2 * divergence
+        per_pair = per_pair + l1_weight * distance + giou_weight * (1 - overlap)
+        confidence = foreground_probabilities(teacher_logits, teacher_head).amax(dim=-1)
+        total = confidence.sum(dim=1).clamp(min=_MIN_TOTAL_CONFIDENCE)
+        return ((confidence * per_pair).sum(dim=1) / total).mean()
+
+
+def _matched(values: Tensor, indices: Tensor) -> Tensor:
+    """Pick queries (B, M) from (B, Q, ...), in full precision."""
+    return torch.take_along_dim(full_precision(values), indices[..., None], dim=1)
+
+
+def _class_divergence(
+    student_logits: Tensor, teacher_logits: Tensor, student_head: DetectionHead, teacher_head: DetectionHead
+) -> Tensor:
+    """KL(teacher || student) of each pair (B, M), over what the student's head distinguishes."""
+    if student_head == "softmax":
+        target = categorical_log_probabilities(teacher_logits, teacher_head)
+        return (target.exp() * (target - F.log_softmax(student_logits, dim=-1))).sum(dim=-1)
+    present, absent = binary_log_probabilities(teacher_logits, teacher_head)
+    divergence = present.exp() * (present - F.logsigmoid(student_logits))
+    return (divergence + absent.exp() * (absent - F.logsigmoid(-student_logits))).sum(dim=-1)
