@@ -1,16 +1,24 @@
 """Streaming metrics: constant memory, no files, no downloads."""
 
+from hf_structkd.metrics._decoding import Detections, decode_detections
 from hf_structkd.metrics._depth_image import DEPTH_SCORES, counted_pixels
+from hf_structkd.metrics._detections import DETECTION_SCORES
 from hf_structkd.metrics.depth import DepthErrors, check_depth_settings, depth_statistics
+from hf_structkd.metrics.detection import MeanAveragePrecision, detection_statistics
 from hf_structkd.metrics.segmentation import MeanIoU, confusion_matrices, scores_from_confusion
 
 __all__ = [
     "DEPTH_SCORES",
+    "DETECTION_SCORES",
     "DepthErrors",
+    "Detections",
+    "MeanAveragePrecision",
     "MeanIoU",
     "check_depth_settings",
     "confusion_matrices",
     "counted_pixels",
+    "decode_detections",
     "depth_statistics",
+    "detection_statistics",
     "scores_from_confusion",
 ]

@@ -1,4 +1,4 @@
-"""What the streaming metrics share: an `evaluate.Metric` that keeps sums instead of maps."""
+"""What the streaming metrics share: an `evaluate.Metric` that keeps sums instead of outputs."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 
-class StreamingMapMetric(evaluate.Metric):
-    """An `evaluate.Metric` over pairs of maps that holds constant memory and writes no file.
+class StreamingImageMetric(evaluate.Metric):
+    """An `evaluate.Metric` over pairs of tensors, one pair an image, that keeps little and writes no file.
 
-    A subclass says how maps enter its sums, what the scores of the sums are and what empty sums look like;
+    A subclass says how images enter its sums, what the scores of the sums are and what empty sums look like;
     it sets its own attributes and calls `_reset` before ``super().__init__()``.
     """
 
@@ -24,7 +24,7 @@ class StreamingMapMetric(evaluate.Metric):
         """Empty the sums and set ``_added`` to 0."""
 
     @abstractmethod
-    def _add_maps(self, maps: list[tuple[Tensor, Tensor]]) -> None:
+    def _add_images(self, maps: list[tuple[Tensor, Tensor]]) -> None:
         """Add pairs (prediction, reference) of tensors on the CPU; at least one."""
 
     @abstractmethod
@@ -69,7 +69,7 @@ class StreamingMapMetric(evaluate.Metric):
             for p, r in zip(predictions, references, strict=True)
         ]
         if maps:
-            self._add_maps(maps)
+            self._add_images(maps)
 
     def compute(self, *, predictions: Any = None, references: Any = None, **_: Any) -> dict[str, Any]:
         """Scores everything added since the last call, then starts afresh.

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hf_structkd.alignment import resize_map
 from hf_structkd.metrics._depth_image import DEPTH_SCORES, aligned, counted_pixels, image_scores
-from hf_structkd.metrics._streaming import StreamingMapMetric
+from hf_structkd.metrics._streaming import StreamingImageMetric
 
 DepthAlignment = Literal["none", "median", "affine"]
 DepthCrop = Literal["eigen"]
@@ -176,7 +176,7 @@ def _check_maps(prediction: Tensor, target: Tensor | Sequence[Tensor]) -> None:
             )
 
 
-class DepthErrors(StreamingMapMetric):
+class DepthErrors(StreamingImageMetric):
     """The scores of `depth_statistics` as a streaming `evaluate.Metric`, averaged over images.
 
     It keeps one row of sums whatever the number of images, writes no file, downloads nothing, and forgets
@@ -247,7 +247,7 @@ class DepthErrors(StreamingMapMetric):
         self._sums += rows.sum(dim=0)
         self._added += len(rows)
 
-    def _add_maps(self, maps: list[tuple[Tensor, Tensor]]) -> None:
+    def _add_images(self, maps: list[tuple[Tensor, Tensor]]) -> None:
         self.add_statistics(torch.cat([self._statistics(p[None], [r]) for p, r in maps]))
 
     def _scores(self) -> dict[str, float]:

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hf_structkd.metrics._streaming import StreamingMapMetric
+from hf_structkd.metrics._streaming import StreamingImageMetric
 
 _DESCRIPTION = "Intersection over union and accuracy per class, their means, and the share of right pixels."
 _INPUTS = """
@@ -154,7 +154,7 @@ def scores_from_confusion(
     }
 
 
-class MeanIoU(StreamingMapMetric):
+class MeanIoU(StreamingImageMetric):
     """Mean intersection over union as a streaming `evaluate.Metric`.
 
     It keeps one K x K matrix whatever the number of images, writes no file, downloads nothing, and forgets
@@ -228,7 +228,7 @@ class MeanIoU(StreamingMapMetric):
         self._matrix += counts.sum(dim=0)
         self._added += len(counts)
 
-    def _add_maps(self, maps: list[tuple[Tensor, Tensor]]) -> None:
+    def _add_images(self, maps: list[tuple[Tensor, Tensor]]) -> None:
         self.add_confusion(torch.stack([_count(p, r, self.num_labels, self.ignore_index) for p, r in maps]))
 
     def _scores(self) -> dict[str, float | list[float]]:

@@ -1,0 +1,86 @@
+"""What a detector's queries say, decoded as its family's post-processing does."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, get_args
+
+from torch import Tensor
+from transformers.image_transforms import center_to_corners_format
+
+from hf_structkd.losses.detection_heads import DetectionHead
+
+
+class Detections(NamedTuple):
+    """A batch's detections, the best first: scores (B, M), labels (B, M), boxes (B, M, 4)."""
+
+    scores: Tensor
+    labels: Tensor
+    boxes: Tensor
+
+
+def decode_detections(
+    logits: Tensor, boxes: Tensor, *, head: DetectionHead, max_detections: int = 100
+) -> Detections:
+    """What the queries of a detector say, decoded as the `post_process_object_detection` of its family does.
+
+    A "softmax" head (DETR, Table Transformer, YOLOS) spends its last channel on "no object": a query is one
+    detection, of its most likely other class. A "sigmoid" head (Conditional, Deformable and RT-DETR, D-FINE
+    and relatives) scores each class for itself: every pair of query and class is a detection, so that one
+    query may give several. Nothing is dropped by its score, and nothing is suppressed by overlap.
+
+    Args:
+        logits: Raw class scores.
+        boxes: Centre x, centre y, width, height, normalised to [0, 1].
+        head: How the model's class scores are meant.
+        max_detections: How many of the best are kept of an image; equal scores stay in the order of queries
+            under "softmax", in `torch.topk`'s, as transformers', under "sigmoid".
+
+    Shape:
+        logits (B, Q, K + 1) for "softmax", (B, Q, K) for "sigmoid"; boxes (B, Q, 4). M is the smaller of
+        `max_detections` and the Q (softmax) or Q * K (sigmoid) there are.
+
+    Returns:
+        Scores in [0, 1], class ids and normalised corners x1, y1, x2, y2, in float32, without gradient.
+
+    Raises:
+        ValueError: On a wrong shape, an unknown head, and `max_detections` below 1.
+
+    Example:
+        >>> logits, boxes = torch.tensor([[[4.0, 0.0, 0.0]]]), torch.tensor([[[0.5, 0.5, 1.0, 1.0]]])
+        >>> decode_detections(logits, boxes, head="softmax").labels
+        tensor([[0]])
+    """
+    _check_outputs(logits, boxes, head, max_detections)
+    logits = logits.detach().float()
+    if head == "softmax":
+        best, classes = logits.softmax(dim=-1)[..., :-1].max(dim=-1)
+        scores, queries = best.sort(dim=1, descending=True, stable=True)
+        scores, queries = scores[:, :max_detections], queries[:, :max_detections]
+        labels = classes.gather(1, queries)
+    else:
+        flat = logits.sigmoid().flatten(1)
+        scores, pairs = flat.topk(min(max_detections, flat.shape[1]), dim=1)
+        queries, labels = pairs // logits.shape[2], pairs % logits.shape[2]
+    chosen = boxes.detach().float().gather(1, queries.unsqueeze(-1).expand(-1, -1, 4))
+    return Detections(scores, labels, center_to_corners_format(chosen))
+
+
+def _check_outputs(logits: Tensor, boxes: Tensor, head: str, max_detections: int) -> None:
+    if head not in get_args(DetectionHead):
+        raise ValueError(
+            f"`head` must be one of {get_args(DetectionHead)}, got {head!r}; a head with a 'no object' class "
+            "is 'softmax'."
+        )
+    if max_detections < 1:
+        raise ValueError(f"`max_detections` must be at least 1, got {max_detections}; COCO's is 100.")
+    fewest = 2 if head == "softmax" else 1
+    if logits.dim() != 3 or logits.shape[2] < fewest:
+        raise ValueError(
+            f"`logits` of a {head} head must have shape (B, Q, C) with C at least {fewest}, got "
+            f"{tuple(logits.shape)}; pass the class scores of every query."
+        )
+    if tuple(boxes.shape) != (*logits.shape[:2], 4):
+        raise ValueError(
+            f"`boxes` must have shape {(*logits.shape[:2], 4)} beside these `logits`, got "
+            f"{tuple(boxes.shape)}; pass the boxes of the same queries."
+        )

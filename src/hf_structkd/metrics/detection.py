@@ -1,0 +1,249 @@
+"""COCO's average precision from the boxes alone: neither logits nor masks are ever kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import datasets
+import evaluate
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from transformers.image_transforms import center_to_corners_format
+
+from hf_structkd.losses.detection_heads import DetectionHead
+from hf_structkd.metrics._decoding import decode_detections
+from hf_structkd.metrics._detections import (
+    CROWD,
+    DETECTION,
+    DETECTION_SCORES,
+    PADDING,
+    ROW_LENGTH,
+    TRUTH,
+    as_rows,
+    check_rows,
+    class_scores,
+    prediction_rows,
+    reference_rows,
+)
+from hf_structkd.metrics._streaming import StreamingImageMetric
+
+_DESCRIPTION = "COCO's average precision and recall of boxes: over classes, IoU thresholds and object sizes."
+_INPUTS = """
+Args:
+    predictions: one dict per image: boxes (N, 4) as x1, y1, x2, y2 in pixels, scores (N,), labels (N,).
+    references: one dict per image: boxes (N, 4), labels (N,) and optionally crowd (N,) of bool.
+Returns:
+    map, map_50, map_75, map_small, map_medium, map_large, mar_1, mar_10, mar_100, mar_small, mar_medium,
+    mar_large and ap_<name> for each class, all in [0, 1], or NaN where there is nothing to be found.
+"""
+_CITATION = "T.-Y. Lin et al., Microsoft COCO: Common Objects in Context, ECCV 2014, arXiv:1405.0312."
+
+
+def detection_statistics(
+    logits: Tensor,
+    boxes: Tensor,
+    targets: Sequence[Mapping[str, Tensor]],
+    *,
+    head: DetectionHead,
+    max_detections: int = 100,
+) -> Tensor:
+    """Each image's detections and true boxes as rows of numbers, which can be gathered over processes.
+
+    A row is (kind, class, score, x1, y1, x2, y2): kind 1 is a detection, 0 the truth, 2 true but a crowd;
+    the score of truth is 0, and corners are in pixels of the original image, because it is there that COCO
+    calls an object small or large. Rows of -100 fill up what an image has fewer than others.
+
+    The rows are float32, what the model's boxes and scores are in: class ids are exact in it up to 2 ** 24,
+    a pixel coordinate up to 10 000 to within 0.001, and float64, which MPS lacks, would only double what is
+    gathered.
+
+    Args:
+        logits: Raw class scores, see `decode_detections`.
+        boxes: Predicted boxes, relative to the canvas, that is the image with its padding.
+        targets: For each image a dict of "class_labels" int64, "boxes" as centre x, centre y, width, height
+            relative to the canvas, "canvas_size" as height and width of the canvas in pixels of the original
+            image, and optionally "crowd" of bool. There may be no object.
+        head: How the model's class scores are meant, see `decode_detections`.
+        max_detections: How many of the best are kept of an image.
+
+    Shape:
+        logits (B, Q, C); boxes (B, Q, 4); in targets (N,), (N, 4), (2,) and (N,). Result (B, R, 7) on the
+        logits' device; R is the number of detections plus the most true boxes of one image.
+
+    Returns:
+        The rows, detections first, the best of them foremost.
+
+    Raises:
+        ValueError: On a wrong shape, a number of targets other than B, a target without its keys, an unknown
+            head, and `max_detections` below 1.
+
+    Example:
+        >>> target = {"class_labels": torch.tensor([0]), "boxes": torch.tensor([[0.5, 0.5, 1.0, 1.0]])}
+        >>> target["canvas_size"] = torch.tensor([100.0, 200.0])
+        >>> logits, boxes = torch.zeros(1, 1, 1), torch.tensor([[[0.5, 0.5, 1.0, 1.0]]])
+        >>> detection_statistics(logits, boxes, [target], head="sigmoid")[0].tolist()
+        [[1.0, 0.0, 0.5, 0.0, 0.0, 200.0, 100.0], [0.0, 0.0, 0.0, 0.0, 0.0, 200.0, 100.0]]
+    """
+    detections = decode_detections(logits, boxes, head=head, max_detections=max_detections)
+    _check_targets(targets, images=len(logits))
+    found = detections.scores.shape[1]
+    most = max((len(target["class_labels"]) for target in targets), default=0)
+    statistics = detections.scores.new_full((len(logits), found + most, ROW_LENGTH), PADDING)
+    for rows, target, scores, labels, corners in zip(statistics, targets, *detections, strict=True):
+        scale = target["canvas_size"].to(rows).flip(0).repeat(2)  # width, height, width, height
+        rows[:found] = as_rows(torch.full_like(scores, DETECTION), labels, scores, corners * scale)
+        true_labels = target["class_labels"].to(rows.device)
+        true_corners = center_to_corners_format(target["boxes"].to(rows)) * scale
+        crowd = target.get("crowd", torch.zeros_like(true_labels)).to(rows.device).bool()
+        kinds = torch.where(crowd, CROWD, TRUTH)
+        rows[found : found + len(true_labels)] = as_rows(
+            kinds, true_labels, torch.zeros_like(true_corners[:, 0]), true_corners
+        )
+    return statistics
+
+
+def _check_targets(targets: Sequence[Mapping[str, Tensor]], images: int) -> None:
+    if len(targets) != images:
+        raise ValueError(
+            f"`targets` must hold one dict per image, got {len(targets)} for {images} images; "
+            "pass those of the same batch."
+        )
+    for target in targets:
+        if not {"class_labels", "boxes", "canvas_size"} <= {*target}:
+            raise ValueError(
+                "each of `targets` must have the keys class_labels, boxes and canvas_size, got "
+                f"{', '.join(target)}; see `detection_statistics`."
+            )
+        count = target["class_labels"].numel()
+        shapes = {"class_labels": (count,), "boxes": (count, 4), "canvas_size": (2,), "crowd": (count,)}
+        for name, shape in shapes.items():
+            if name in target and tuple(target[name].shape) != shape:
+                raise ValueError(
+                    f"`{name}` of a target with {count} objects must have shape {shape}, got "
+                    f"{tuple(target[name].shape)}; see `detection_statistics`."
+                )
+
+
+class MeanAveragePrecision(StreamingImageMetric):
+    """COCO's mean average precision as a streaming `evaluate.Metric`, scored by faster-coco-eval.
+
+    The scores are the twelve of the COCO evaluation, equal to those of pycocotools: average precision over
+    the IoU thresholds 0.50, 0.55, ... 0.95 (`map`), at one of them (`map_50`, `map_75`), and of objects whose
+    boxes have up to 32 ** 2, up to 96 ** 2 or more square pixels (`map_small`, `map_medium`, `map_large`; on
+    the data set COCO itself, the official evaluation takes the area of the masks); average recall with 1, 10
+    or 100 detections of a class in an image (`mar_1`, ...), and of objects by size. Each is a mean over the
+    classes that have such objects. More than 100 detections of a class in an image never count. In addition,
+    `ap_<name>` is the `map` of one class. A score is NaN where there is nothing to be found. Detections
+    inside a crowd count neither for nor against; those in an image without an object of their class are
+    wrong.
+
+    It keeps 32 bytes of each box, its numbers in float32, writes no file, downloads nothing, and forgets what
+    it was given once `compute` returned. Where detections in different images have equal scores, the image
+    that was added first comes first, as in pycocotools.
+
+    Args:
+        id2label: Class names, one for each id from 0.
+
+    Raises:
+        ValueError: If `id2label` does not name each class once.
+
+    Example:
+        >>> metric = MeanAveragePrecision({0: "cat"})
+        >>> box = {"boxes": [[0, 0, 10, 10]], "labels": [0]}
+        >>> metric.compute(predictions=[{**box, "scores": [0.9]}], references=[box])["ap_cat"]
+        1.0
+    """
+
+    def __init__(self, id2label: Mapping[int, str]) -> None:
+        """Sets up an empty metric; see the class for the arguments."""
+        names = [id2label.get(index) for index in range(len(id2label))]
+        if not names or None in names or len({*names}) != len(names):
+            raise ValueError(
+                f"`id2label` must name each class from 0 on once, got {dict(id2label)}; complete the names."
+            )
+        self._names = names
+        self._reset()
+        super().__init__()
+
+    def _info(self) -> evaluate.MetricInfo:
+        numbers, ids = datasets.List(datasets.Value("float32")), datasets.List(datasets.Value("int64"))
+        boxes, crowd = datasets.List(numbers), datasets.List(datasets.Value("bool"))
+        features = {
+            "predictions": {"boxes": boxes, "scores": numbers, "labels": ids},
+            "references": {"boxes": boxes, "labels": ids, "crowd": crowd},
+        }
+        return evaluate.MetricInfo(
+            description=_DESCRIPTION,
+            citation=_CITATION,
+            inputs_description=_INPUTS,
+            features=datasets.Features(features),
+        )
+
+    def _reset(self) -> None:
+        self._rows: list[npt.NDArray[np.float32]] = []
+        self._images: list[npt.NDArray[np.int32]] = []
+        self._added = 0
+
+    def add_batch(self, *, predictions: Any = None, references: Any = None, **_: Any) -> None:
+        """Adds a batch of images.
+
+        Args:
+            predictions: For each image a dict of "boxes" (N, 4) as x1, y1, x2, y2 in pixels of the original
+                image, "scores" (N,) and "labels" (N,): tensors, arrays or lists, what
+                `post_process_object_detection` returns.
+            references: For each image a dict of "boxes" (N, 4), "labels" (N,) and optionally "crowd" (N,).
+
+        Raises:
+            ValueError: If the number of images differs, or boxes, scores or labels are not such as can be
+                scored. The batch is then not added.
+            TypeError: If an argument is missing or labels are not integers.
+        """
+        super().add_batch(
+            predictions=None if predictions is None else [prediction_rows(one) for one in predictions],
+            references=None if references is None else [reference_rows(one) for one in references],
+        )
+
+    def _add_images(self, maps: list[tuple[Tensor, Tensor]]) -> None:
+        images = [torch.cat(pair) for pair in maps]
+        self.add_statistics(pad_sequence(images, batch_first=True, padding_value=PADDING))
+
+    def add_statistics(self, statistics: Tensor) -> None:
+        """Adds rows of `detection_statistics`, gathered from all processes.
+
+        Args:
+            statistics: (B, R, 7); rows of -100 are padding, an image may have nothing else.
+
+        Raises:
+            ValueError: If the shape, a kind, a class or a box is wrong, or a value is not finite. Nothing is
+                added then.
+        """
+        batch = torch.as_tensor(statistics).detach().cpu().float()
+        if batch.dim() != 3 or batch.shape[2] != ROW_LENGTH:
+            raise ValueError(
+                f"`statistics` must have shape (B, R, {ROW_LENGTH}), got {tuple(batch.shape)}; "
+                "pass what `detection_statistics` returned."
+            )
+        present = batch[..., 0] != PADDING
+        rows = batch[present]
+        check_rows(rows, len(self._names))
+        self._rows.append(rows.numpy())
+        self._images.append((present.nonzero()[:, 0] + self._added).int().numpy())
+        self._added += len(batch)
+
+    def _scores(self) -> dict[str, float]:
+        rows, images = np.concatenate(self._rows), np.concatenate(self._images)
+        of_class = [rows[:, 1] == index for index in range(len(self._names))]
+        # (K, 12). COCO's own mean over classes, thresholds and recalls weighs the classes equally as well.
+        table = torch.tensor(np.stack([class_scores(rows[of], images[of]) for of in of_class]))
+        return {
+            **dict(zip(DETECTION_SCORES, table.nanmean(dim=0).tolist(), strict=True)),
+            **{f"ap_{name}": ap for name, ap in zip(self._names, table[:, 0].tolist(), strict=True)},
+        }
+
+    def scores(self) -> dict[str, float]:
+        """Scores everything added since the last call, then starts afresh: `compute` by another name."""
+        return self.compute()
