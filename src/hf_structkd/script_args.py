@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from transformers import HfArgumentParser
@@ -34,8 +34,8 @@ class ModelArguments:
 
 
 @dataclass
-class DenseDataArguments:
-    """Which data, whatever one value per pixel stands for."""
+class DataArguments:
+    """Which data, whatever the images are labelled with."""
 
     dataset_name: str | None = field(
         default=None, metadata={"help": "Hub id or folder; without it the embedded scenes are rendered."}
@@ -45,15 +45,6 @@ class DenseDataArguments:
     train_split: str = field(default="train", metadata={"help": "Name of the training split."})
     validation_split: str = field(default="validation", metadata={"help": "Name of the validation split."})
     image_column: str = field(default="image", metadata={"help": "Column of the images."})
-    unlabeled_dataset_name: str | None = field(
-        default=None,
-        metadata={"help": "Hub id or folder of images without labels; 'scenes' renders further scenes."},
-    )
-    unlabeled_config_name: str | None = field(default=None, metadata={"help": "Its configuration."})
-    unlabeled_revision: str | None = field(default=None, metadata={"help": "Its branch, tag or commit."})
-    unlabeled_split: str = field(default="train", metadata={"help": "Name of its split."})
-    unlabeled_image_column: str = field(default="image", metadata={"help": "Column of its images."})
-    max_unlabeled_samples: int | None = field(default=None, metadata={"help": "Use its first so many rows."})
     image_size: list[int] = field(
         default_factory=lambda: [512, 512], metadata={"help": "Height and width of crops and images."}
     )
@@ -76,6 +67,21 @@ class DenseDataArguments:
 
 
 @dataclass
+class DenseDataArguments(DataArguments):
+    """Which data, whatever one value per pixel stands for, and images without labels beside them."""
+
+    unlabeled_dataset_name: str | None = field(
+        default=None,
+        metadata={"help": "Hub id or folder of images without labels; 'scenes' renders further scenes."},
+    )
+    unlabeled_config_name: str | None = field(default=None, metadata={"help": "Its configuration."})
+    unlabeled_revision: str | None = field(default=None, metadata={"help": "Its branch, tag or commit."})
+    unlabeled_split: str = field(default="train", metadata={"help": "Name of its split."})
+    unlabeled_image_column: str = field(default="image", metadata={"help": "Column of its images."})
+    max_unlabeled_samples: int | None = field(default=None, metadata={"help": "Use its first so many rows."})
+
+
+@dataclass
 class SegmentationDataArguments(DenseDataArguments):
     """Which data; the fields are the arguments of `load_segmentation_data`."""
 
@@ -92,6 +98,26 @@ class DepthDataArguments(DenseDataArguments):
     depth_column: str = field(default="depth", metadata={"help": "Column of the depth maps."})
     depth_scale: float = field(
         default=0.001, metadata={"help": "Metres per stored unit; 0.001 for millimetres."}
+    )
+
+
+@dataclass
+class DetectionDataArguments(DataArguments):
+    """Which data; the fields are the arguments of `load_detection_data`."""
+
+    objects_column: str = field(default="objects", metadata={"help": "Column of boxes and their classes."})
+    bbox_format: Literal["xywh", "xyxy"] = field(
+        default="xywh", metadata={"help": "How a box is written, in pixels; 'xywh' is COCO's."}
+    )
+    id2label_path: str | None = field(default=None, metadata={"help": "JSON file of class names."})
+    unknown_categories: Literal["error", "drop"] = field(
+        default="error", metadata={"help": "What to do with boxes whose category is no class."}
+    )
+    min_visibility: float = field(
+        default=0.3, metadata={"help": "Share of its area that a box must keep in a training crop."}
+    )
+    keep_aspect_ratio: bool = field(
+        default=False, metadata={"help": "Fit evaluation images into image_size and pad them, unstretched."}
     )
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from hf_structkd.data import BadImageError, decode_depth, decode_image, decode_label
+from hf_structkd.data.decoding import read_image_size
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
 GRAY = RGB[..., 0]
@@ -85,6 +86,30 @@ def test_the_cameras_orientation_is_applied() -> None:
     assert upright == pytest.approx(np.rot90(RGB, -1) / 255, abs=1e-7)
 
 
+@pytest.mark.parametrize("orientation", [None, 1, 2, 3, 4, 5, 6, 7, 8])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP"])
+def test_the_size_in_the_header_is_that_of_the_decoded_image(kind: str, orientation: int | None) -> None:
+    """Boxes of a picture that is turned when it is decoded would be clipped to one that is not."""
+    exif = PIL.Image.Exif()
+    if orientation is not None:
+        exif[0x0112] = orientation
+    value = encoded(PIL.Image.fromarray(RGB), kind, exif=exif)
+    assert read_image_size(value, where="here") == decoded(value).shape[:2]
+
+
+def test_the_size_is_read_wherever_the_image_is(tmp_path) -> None:
+    path = str(tmp_path / "image.png")
+    PIL.Image.fromarray(RGB).save(path)
+    for value in (path, {"path": path, "bytes": None}, RGB, RGB.tolist(), PIL.Image.fromarray(RGB)):
+        assert read_image_size(value, where="here") == (6, 8)
+
+
+def test_the_size_needs_the_header_alone() -> None:
+    """A pass over a large dataset must not decode it."""
+    value = encoded(PIL.Image.fromarray(RGB))
+    assert read_image_size({**value, "bytes": value["bytes"][:60]}, where="here") == (6, 8)
+
+
 @pytest.mark.parametrize(
     "value",
     [
@@ -95,7 +120,9 @@ def test_the_cameras_orientation_is_applied() -> None:
         None,
     ],
 )
-@pytest.mark.parametrize("decode", [decode_image, decode_label, partial(decode_depth, depth_scale=1.0)])
+@pytest.mark.parametrize(
+    "decode", [decode_image, decode_label, partial(decode_depth, depth_scale=1.0), read_image_size]
+)
 def test_files_that_cannot_be_decoded_name_the_row(decode, value) -> None:
     with pytest.raises(BadImageError, match=r"The image in row 3 cannot be decoded \(.*skip_bad_images=True"):
         decode(value, where="row 3")

@@ -137,6 +137,19 @@ def test_names_come_from_the_label_feature_however_nested() -> None:
         assert read_id2label(dataset, column) == {0: "sky", 1: "road"}
 
 
+def test_names_come_from_the_field_that_is_named() -> None:
+    """Objects have several fields, and only one of them holds classes."""
+    named = datasets.List(datasets.ClassLabel(names=["sky", "road"]))
+    fields = {"kind": named, "area": datasets.List(datasets.Value("int64"))}
+    one = {"kind": [0], "area": [3]}
+    for feature, value in ((fields, one), (datasets.List({**fields, "kind": named.feature}), None)):
+        features = datasets.Features({"objects": feature})
+        dataset = datasets.Dataset.from_dict({"objects": [value]}, features=features)
+        assert read_id2label(dataset, "objects", label_field="kind") == {0: "sky", 1: "road"}
+        assert read_id2label(dataset, "objects", label_field="area") is None
+        assert read_id2label(dataset, "objects", label_field="name") is None
+
+
 def test_names_come_from_the_folder_if_the_feature_has_none(tmp_path: Path) -> None:
     dataset = small_dataset()
     assert read_id2label(dataset, "label") is None

@@ -185,6 +185,17 @@ def test_switching_colours_off_leaves_the_geometry() -> None:
     assert not torch.equal(with_colours[0], without[0])
 
 
+def test_a_draw_is_carried_out_as_by_a_call() -> None:
+    """What follows a draw, as boxes do, must follow the image."""
+    image, label = coordinates(20, 30)
+    augment = DenseAugmentation((16, 16))
+    for seed in range(20):
+        called = augment(image, label, generator(seed))
+        drawn = augment.draw((20, 30), generator(seed))
+        parts = augment.image(image, drawn), augment.label(label, drawn), augment.mask(drawn)
+        assert all(torch.equal(a, b) for a, b in zip(called, parts, strict=True))
+
+
 def test_the_input_is_left_as_it_was() -> None:
     image, label = torch.rand(3, 20, 20), torch.randint(0, 5, (20, 20))
     copies = image.clone(), label.clone()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
+from ._datasets import StoredRows, StreamedRows
 from ._rows import Normalization
 from .dense import DenseDataset, DenseIterableDataset
-from .loading import check_columns, load_dataset_splits, load_unlabeled_split
+from .loading import check_columns, load_dataset_splits, load_unlabeled_split, read_id2label
 from .mixing import MixedDataset, MixedIterableDataset
 from .scenes import load_scenes
 from .targets import TargetMap
@@ -21,14 +23,15 @@ _Number = TypeVar("_Number", int, float)
 
 
 class DenseData(NamedTuple):
-    """Training and validation data; for segmentation also their classes and the label that does not count.
+    """Training and validation data, their classes where there are, and the label that does not count.
 
     `labeled` is the labelled part of `train`, and `train` itself where every image has labels.
     """
 
-    train: DenseDataset | DenseIterableDataset | MixedDataset | MixedIterableDataset
-    validation: DenseDataset | DenseIterableDataset
-    labeled: DenseDataset | DenseIterableDataset
+    # What a row holds is the task's own.
+    train: StoredRows[Any] | StreamedRows[Any] | MixedDataset[Any] | MixedIterableDataset[Any]
+    validation: StoredRows[Any] | StreamedRows[Any]
+    labeled: StoredRows[Any] | StreamedRows[Any]
     id2label: dict[int, str] | None = None
     ignore_index: int | None = None
 
@@ -53,12 +56,6 @@ class Recipe:
     train_split: str
     validation_split: str
     image_column: str
-    unlabeled_dataset_name: str | None
-    unlabeled_config_name: str | None
-    unlabeled_revision: str | None
-    unlabeled_split: str
-    unlabeled_image_column: str
-    max_unlabeled_samples: int | None
     scale: Sequence[float]
     base_size: Sequence[int]
     flip_probability: float
@@ -69,6 +66,12 @@ class Recipe:
     max_train_samples: int | None
     max_eval_samples: int | None
     seed: int
+    unlabeled_dataset_name: str | None = None
+    unlabeled_config_name: str | None = None
+    unlabeled_revision: str | None = None
+    unlabeled_split: str = "train"
+    unlabeled_image_column: str = "image"
+    max_unlabeled_samples: int | None = None
 
     def __post_init__(self) -> None:
         _pair("image_size", self.image_size)
@@ -125,43 +128,93 @@ class Recipe:
         )
         return _first(rows, self.max_unlabeled_samples)
 
-    def wrap(self, splits: Splits, target: TargetMap) -> DenseData:
-        """The rows as model inputs: training rows augmented, validation images only resized."""
-        augmentation = self._augmentation(target)
-        mixed = splits.unlabeled is not None
-        train = labeled = self._wrapped(
-            splits.train, target, augmentation=augmentation, labeled=True if mixed else None
+    def class_names(
+        self,
+        rows: Any,
+        label_column: str,
+        scenes: Sequence[str],
+        *,
+        label_field: str | None = None,
+        id2label_path: str | None,
+        default: Mapping[int, str] | None,
+    ) -> dict[int, str]:
+        """Class id to name: those of the scenes, of the dataset, or the default.
+
+        Raises:
+            ValueError: if nothing names the classes.
+        """
+        if self.dataset_name is None:
+            return dict(enumerate(scenes))
+        names = read_id2label(
+            rows,
+            label_column,
+            label_field=label_field,
+            name_or_path=self.dataset_name,
+            id2label_path=id2label_path,
+            revision=self.dataset_revision,
         )
+        if names is None and default is not None:
+            names = dict(default)
+        if names is None:
+            raise ValueError(
+                f"nothing names the classes of {self.dataset_name!r}; pass `id2label_path`, a JSON file."
+            )
+        return names
+
+    def wrap(self, splits: Splits, target: TargetMap) -> DenseData:
+        """The rows as inputs of dense models; see `assemble`."""
+        make = DenseIterableDataset if self.streaming else DenseDataset
+        return self.assemble(splits, partial(make, target=target), nothing=target.nothing)
+
+    def assemble(
+        self, splits: Splits, make: Callable[..., Any], *, nothing: float = 255, **evaluation: Any
+    ) -> DenseData:
+        """The rows as model inputs: training rows augmented, validation images only resized.
+
+        Args:
+            splits: the rows as loaded.
+            make: what makes a dataset of rows: a class, with all arguments of the task itself.
+            nothing: value of padded pixels in a target map.
+            **evaluation: further arguments for the validation rows.
+        """
+        augmentation = self._augmentation(nothing)
+        mixed = splits.unlabeled is not None
+        train = labeled = self._made(make, splits.train, augmentation, labeled=True if mixed else None)
         if mixed:
             check_columns(splits.unlabeled, unlabeled_image_column=self.unlabeled_image_column)
             mix: Any = MixedIterableDataset if self.streaming else MixedDataset
-            train = mix(
-                labeled, self._wrapped(splits.unlabeled, target, augmentation=augmentation, labeled=False)
-            )
-        validation = self._wrapped(splits.validation, target, size=augmentation.size)
+            train = mix(labeled, self._made(make, splits.unlabeled, augmentation, labeled=False))
+        validation = self._made(make, splits.validation, size=augmentation.size, **evaluation)
         return DenseData(train, validation, labeled)
 
-    def _augmentation(self, target: TargetMap) -> DenseAugmentation:
+    def _augmentation(self, nothing: float) -> DenseAugmentation:
         return DenseAugmentation(
             _pair("image_size", self.image_size),
             scale=_pair("scale", self.scale),
             base_size=_pair("base_size", self.base_size) if self.base_size else None,
             flip_probability=self.flip_probability,
             color_jitter=self.color_jitter,
-            nothing=target.nothing,
+            nothing=nothing,
         )
 
-    def _wrapped(self, rows: Any, target: TargetMap, *, labeled: bool | None = None, **settings: Any) -> Any:
+    def _made(
+        self,
+        make: Callable[..., Any],
+        rows: Any,
+        augmentation: DenseAugmentation | None = None,
+        *,
+        labeled: bool | None = None,
+        **settings: Any,
+    ) -> Any:
         """One part; what is augmented is for training, and a stream of it is shuffled."""
-        if self.streaming and "augmentation" in settings:
+        if self.streaming and augmentation is not None:
             rows = rows.shuffle(seed=self.seed, buffer_size=self.shuffle_buffer_size)
-        wrap: Any = DenseIterableDataset if self.streaming else DenseDataset
-        return wrap(
+        return make(
             rows,
-            target,
             image_column=self.unlabeled_image_column if labeled is False else self.image_column,
             labeled=labeled,
             normalization=self.normalization,
+            augmentation=augmentation,
             seed=self.seed,
             skip_bad_images=self.skip_bad_images,
             **settings,

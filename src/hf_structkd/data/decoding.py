@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import io
+import os
+from collections.abc import Mapping
 from typing import Any
 
 import datasets
 import numpy as np
+import PIL.ExifTags
 import PIL.Image
 import torch
 from torch import Tensor
 
 _SIXTEEN_BIT = 65535
+_SIDEWAYS = (5, 6, 7, 8)  # orientation tags that swap height and width
 
 
 class BadImageError(ValueError):
@@ -42,6 +47,34 @@ def decode_image(value: Any, *, where: str) -> Tensor:
         image = image.convert("RGBA")  # through RGBA: a palette with transparency warns on its way to RGB
     array = np.array(image if image.mode == "RGB" else image.convert("RGB"))
     return torch.from_numpy(array).permute(2, 0, 1).contiguous().float().div_(255)
+
+
+def read_image_size(value: Any, *, where: str) -> tuple[int, int]:
+    """Height and width of what `decode_image` returns, from the file's header alone where there is a file.
+
+    Args:
+        value: as in `decode_image`.
+        where: how to call the row in an error.
+
+    Returns:
+        Height and width in pixels.
+
+    Raises:
+        BadImageError: if the header cannot be read. The rest of a file is not looked at.
+        ValueError: as `decode_image`, if the row holds no file.
+    """
+    file = _local_file(value)
+    if file is None:
+        height, width = decode_image(value, where=where).shape[-2:]
+        return height, width
+    try:
+        with PIL.Image.open(file) as image:
+            width, height = image.size
+            # Where `info` has no "exif", as in TIFF, the size is that of the turned image already.
+            tag = image.getexif().get(PIL.ExifTags.Base.Orientation) if "exif" in image.info else None
+    except Exception as error:  # Pillow's readers raise many types on damaged bytes
+        raise _bad_image(error, where=where) from error
+    return (width, height) if tag in _SIDEWAYS else (height, width)
 
 
 def decode_label(value: Any, *, where: str) -> Tensor:
@@ -115,11 +148,27 @@ def _open(value: Any, *, where: str) -> PIL.Image.Image:
         decoded: PIL.Image.Image = datasets.Image().decode_example(value)
         decoded.load()
     except Exception as error:  # Pillow's readers raise many types on damaged bytes
-        raise BadImageError(
-            f"The image in {where} cannot be decoded ({type(error).__name__}: {error}); repair or remove the "
-            "file, or pass skip_bad_images=True to leave such rows out and count them."
-        ) from error
+        raise _bad_image(error, where=where) from error
     return decoded
+
+
+def _local_file(value: Any) -> io.BytesIO | str | None:
+    """The encoded file, if the row holds one and it need not be fetched."""
+    if isinstance(value, str):
+        value = {"path": value, "bytes": None}
+    if not isinstance(value, Mapping):
+        return None
+    if value["bytes"] is not None:
+        return io.BytesIO(value["bytes"])
+    path: str | None = value["path"]
+    return path if path is not None and os.path.isfile(path) else None
+
+
+def _bad_image(error: Exception, *, where: str) -> BadImageError:
+    return BadImageError(
+        f"The image in {where} cannot be decoded ({type(error).__name__}: {error}); repair or remove the "
+        "file, or pass skip_bad_images=True to leave such rows out and count them."
+    )
 
 
 def _bytes_of(array: np.ndarray[Any, Any], *, where: str) -> np.ndarray[Any, Any]:

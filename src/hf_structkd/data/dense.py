@@ -2,22 +2,93 @@
 
 from __future__ import annotations
 
-import itertools
-import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
-from hf_structkd.data._rows import MAX_WORKERS, DenseRows, Row, position
-from hf_structkd.data.decoding import BadImageError
+from hf_structkd.data._datasets import RowDataset, StoredRows, StreamedRows
+from hf_structkd.data._rows import Normalization, Row, RowReader
+from hf_structkd.data.targets import TargetMap
+from hf_structkd.data.transforms import DenseAugmentation, resize_image
 
-logger = logging.getLogger(__name__)
+
+@dataclass(frozen=True, kw_only=True)
+class DenseReader(RowReader[Row]):
+    """How an image and its target map become tensors."""
+
+    target: TargetMap
+
+    def __post_init__(self) -> None:
+        """Checks the settings."""
+        super().__post_init__()
+        if self.augmentation is not None and self.augmentation.nothing != self.target.nothing:
+            raise ValueError(
+                f"The augmentation's `nothing` must be the target's {self.target.nothing}, got "
+                f"{self.augmentation.nothing}; otherwise padded pixels would be trained on."
+            )
+
+    @property
+    def target_columns(self) -> dict[str, str]:
+        """The column of the maps."""
+        return {f"{self.target.kind}_column": self.target.column}
+
+    def finish(self, row: Mapping[str, Any], image: Tensor, generator: torch.Generator, *, where: str) -> Row:
+        """The row with its map as labels."""
+        target, mask = self._target(row, image, where=where), None
+        if self.augmentation is not None:
+            image, target, mask = self.augmentation(image, target, generator, zoomed=self.target.zoomed)
+            mask = mask if self.augmentation.can_pad else None
+        elif self.size is not None:
+            image = resize_image(image, self.size)
+        return self.inputs(image, mask) | {"labels": target.to(self.target.dtype)}
+
+    def _target(self, row: Mapping[str, Any], image: Tensor, *, where: str) -> Tensor:
+        """The checked map (H, W) of an image; of an unlabelled one, a map of nothing."""
+        size, column = image.shape[-2:], self.target.column
+        if self.labeled is False:
+            return torch.full(size, self.target.nothing, dtype=self.target.dtype)
+        target = self.target.decode(row[column], where=f"{where}, column {column!r}")
+        if size != target.shape:
+            raise ValueError(
+                f"Image and {self.target.kind} must have the same size, got {tuple(size)} and "
+                f"{tuple(target.shape)} (height, width) in {where}; correct or remove this row."
+            )
+        return target
 
 
-class DenseDataset(DenseRows, Dataset[Row]):
+class _DenseRows(RowDataset[Row]):
+    """The arguments of both classes below."""
+
+    def __init__(
+        self,
+        dataset: Any,
+        target: TargetMap,
+        *,
+        image_column: str = "image",
+        labeled: bool | None = None,
+        normalization: Normalization | None = None,
+        augmentation: DenseAugmentation | None = None,
+        size: tuple[int, int] | None = None,
+        seed: int = 0,
+        skip_bad_images: bool = False,
+    ) -> None:
+        """Checks the columns and settings; see the public classes for the arguments."""
+        reader = DenseReader(
+            target=target,
+            image_column=image_column,
+            labeled=labeled,
+            normalization=normalization,
+            augmentation=augmentation,
+            size=size,
+            seed=seed,
+        )
+        super().__init__(dataset, reader, skip_bad_images=skip_bad_images)
+
+
+class DenseDataset(_DenseRows, StoredRows[Row]):
     """A stored `datasets.Dataset` of images and target maps as model inputs.
 
     A row is ``pixel_values`` (3, H, W) float32 and ``labels``: class ids (int64) or metres (float32), as the
@@ -53,32 +124,8 @@ class DenseDataset(DenseRows, Dataset[Row]):
         BadImageError: from ``dataset[i]``, if a file cannot be decoded (when skipping, if none can).
     """
 
-    def __len__(self) -> int:
-        """Number of rows, bad ones included."""
-        return len(self._rows)
 
-    def __getitem__(self, index: int) -> Row:
-        """One row; see the class."""
-        count = len(self)
-        index = position(index, count)
-        for row in itertools.chain(range(index, count), range(index)):
-            if self._skips[row]:
-                continue
-            try:
-                image, target = self._reader.read(self._rows[row], index=row)
-            except BadImageError as error:
-                if not self.skip_bad_images:
-                    raise
-                self._skips[row] = 1
-                logger.warning("Row %d is replaced by the next good one: %s", row, error)
-                continue
-            identity = str(index).encode()
-            return self._reader.prepare(image, target, epoch=int(self._epoch), identity=identity)
-        columns = " and ".join(f"`{argument}`={name!r}" for argument, name in self._reader.columns.items())
-        raise BadImageError(f"At least one of the {count} rows must be decodable, got none; check {columns}.")
-
-
-class DenseIterableDataset(DenseRows, IterableDataset[Row]):
+class DenseIterableDataset(_DenseRows, StreamedRows[Row]):
     """A streamed `datasets.IterableDataset` of images and target maps as model inputs.
 
     Rows are those of `DenseDataset`. A streamed row has no index, so its augmentation depends on
@@ -102,34 +149,6 @@ class DenseIterableDataset(DenseRows, IterableDataset[Row]):
         BadImageError: while iterating, if a file cannot be decoded and is not to be skipped.
     """
 
-    def set_epoch(self, epoch: int) -> None:
-        """Sets the epoch that the augmentation and the stream's shuffling depend on."""
-        super().set_epoch(epoch)
-        self._rows.set_epoch(epoch)
-
-    def __iter__(self) -> Iterator[Row]:
-        """The rows this worker has to deliver."""
-        worker = get_worker_info()
-        slot = 0 if worker is None else worker.id % MAX_WORKERS
-        for index, row in enumerate(self._rows):
-            try:
-                image, target = self._reader.read(row, index=index)
-            except BadImageError as error:
-                if not self.skip_bad_images:
-                    raise
-                self._skips[slot] += 1
-                logger.warning("Row %d of the stream is left out: %s", index, error)
-                continue
-            identity = _content(row[self._reader.image_column])
-            yield self._reader.prepare(image, target, epoch=int(self._epoch), identity=identity)
-
-
-def _content(value: Any) -> bytes:
-    """What tells one streamed image from another, wherever in the stream it comes."""
-    if isinstance(value, Mapping):
-        return bytes(value["bytes"]) if value["bytes"] is not None else str(value["path"]).encode()
-    return bytes(value.tobytes()) if hasattr(value, "tobytes") else repr(value).encode()
-
 
 def collate_dense(rows: Sequence[Row]) -> dict[str, Tensor | list[Tensor]]:
     """Stacks rows into a batch.
@@ -144,16 +163,25 @@ def collate_dense(rows: Sequence[Row]) -> dict[str, Tensor | list[Tensor]]:
     Raises:
         ValueError: if the images differ in size.
     """
+    batch: dict[str, Tensor | list[Tensor]] = {
+        **stack_inputs([{key: row[key] for key in row if key != "labels"} for row in rows])
+    }
+    labels = [row["labels"] for row in rows]
+    same = len({label.shape for label in labels}) == 1
+    batch["labels"] = torch.stack(labels) if same else labels
+    return batch
+
+
+def stack_inputs(rows: Sequence[Row]) -> Row:
+    """Stacks what all rows hold, key by key.
+
+    Raises:
+        ValueError: if the images differ in size.
+    """
     sizes = {tuple(row["pixel_values"].shape[-2:]) for row in rows}
     if len(sizes) != 1:
         raise ValueError(
             f"The images of a batch must have one size, got {sorted(sizes)}; give the dataset a `size` or an "
             "augmentation, or use a batch size of 1."
         )
-    batch: dict[str, Tensor | list[Tensor]] = {
-        key: torch.stack([row[key] for row in rows]) for key in rows[0] if key != "labels"
-    }
-    labels = [row["labels"] for row in rows]
-    same = len({label.shape for label in labels}) == 1
-    batch["labels"] = torch.stack(labels) if same else labels
-    return batch
+    return {key: torch.stack([row[key] for row in rows]) for key in rows[0]}

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from ._recipes import SCENE_SIZE, DenseData, Recipe
 from ._rows import Normalization
-from .loading import check_columns, read_id2label
+from .loading import check_columns
 from .scenes import CLASS_NAMES
 from .targets import ClassMap
 
@@ -113,33 +112,10 @@ def load_segmentation_data(
     )
     splits = recipe.load_splits()
     check_columns(splits.train, image_column=image_column, label_column=label_column)
-    id2label = _class_names(splits.train, recipe, label_column, id2label_path, default_id2label)
+    id2label = recipe.class_names(
+        splits.train, label_column, CLASS_NAMES, id2label_path=id2label_path, default=default_id2label
+    )
     target = ClassMap(
         num_labels=len(id2label), column=label_column, ignore_index=ignore_index, reduce_labels=reduce_labels
     )
     return recipe.wrap(splits, target)._replace(id2label=id2label, ignore_index=ignore_index)
-
-
-def _class_names(
-    rows: Any,
-    recipe: Recipe,
-    label_column: str,
-    id2label_path: str | None,
-    default: Mapping[int, str] | None,
-) -> dict[int, str]:
-    if recipe.dataset_name is None:
-        return dict(enumerate(CLASS_NAMES))
-    names = read_id2label(
-        rows,
-        label_column,
-        name_or_path=recipe.dataset_name,
-        id2label_path=id2label_path,
-        revision=recipe.dataset_revision,
-    )
-    if names is None and default is not None:
-        names = dict(default)
-    if names is None:
-        raise ValueError(
-            f"nothing names the classes of {recipe.dataset_name!r}; pass `id2label_path`, a JSON file."
-        )
-    return names

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +162,7 @@ def read_id2label(
     dataset: Any,
     label_column: str,
     *,
+    label_field: str | None = None,
     name_or_path: str | None = None,
     id2label_path: str | Path | None = None,
     revision: str | None = None,
@@ -174,6 +176,7 @@ def read_id2label(
     Args:
         dataset: a `datasets.Dataset` or `datasets.IterableDataset`.
         label_column: its label column.
+        label_field: the field of the column that holds the class ids, if it has several, as objects have.
         name_or_path: what the dataset was loaded from.
         id2label_path: a JSON file, ``{"0": "sky", ...}`` or ``["sky", ...]``.
         revision: branch, tag or commit on the Hub.
@@ -190,7 +193,8 @@ def read_id2label(
         return _read_names(Path(id2label_path))
     feature = (dataset.features or {}).get(label_column)
     while feature is not None and not isinstance(feature, datasets.ClassLabel):
-        feature = getattr(feature, "feature", None)
+        has_fields = isinstance(feature, Mapping)
+        feature = feature.get(label_field) if has_fields else getattr(feature, "feature", None)
     if feature is not None:
         return dict(enumerate(feature.names))
     if name_or_path is None:

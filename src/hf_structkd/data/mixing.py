@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from contextlib import closing
+from typing import Generic
 
 from torch.utils.data import Dataset, IterableDataset
 
-from ._rows import DenseRows, Row, position
-from .dense import DenseDataset, DenseIterableDataset
+from ._datasets import RowDataset, StoredRows, StreamedRows, position
+from ._rows import RowT
 
 
-class MixedDataset(Dataset[Row]):
+class MixedDataset(Dataset[RowT], Generic[RowT]):
     """The rows of a labelled dataset, then those of an unlabelled one.
 
     Every row has ``labeled``; apart from it, a labelled row is what it would be without the unlabelled ones.
@@ -24,7 +25,7 @@ class MixedDataset(Dataset[Row]):
         ValueError: if ``labeled`` or the augmentation of a part is another.
     """
 
-    def __init__(self, labeled: DenseDataset, unlabeled: DenseDataset) -> None:
+    def __init__(self, labeled: StoredRows[RowT], unlabeled: StoredRows[RowT]) -> None:
         """Checks and keeps the parts."""
         _check_parts(labeled, unlabeled)
         self.labeled = labeled
@@ -34,7 +35,7 @@ class MixedDataset(Dataset[Row]):
         """Number of rows of both parts."""
         return len(self.labeled) + len(self.unlabeled)
 
-    def __getitem__(self, index: int) -> Row:
+    def __getitem__(self, index: int) -> RowT:
         """One row; the labelled ones come first."""
         index = position(index, len(self))
         first = len(self.labeled)
@@ -51,7 +52,7 @@ class MixedDataset(Dataset[Row]):
         return self.labeled.skipped + self.unlabeled.skipped
 
 
-class MixedIterableDataset(IterableDataset[Row]):
+class MixedIterableDataset(IterableDataset[RowT], Generic[RowT]):
     """The rows of a labelled and of an unlabelled stream in turns, as long as there are labelled ones.
 
     The labelled stream decides how long an epoch is. A shorter unlabelled stream starts again, with the same
@@ -66,13 +67,13 @@ class MixedIterableDataset(IterableDataset[Row]):
         ValueError: if ``labeled`` or the augmentation of a part is another.
     """
 
-    def __init__(self, labeled: DenseIterableDataset, unlabeled: DenseIterableDataset) -> None:
+    def __init__(self, labeled: StreamedRows[RowT], unlabeled: StreamedRows[RowT]) -> None:
         """Checks and keeps the parts."""
         _check_parts(labeled, unlabeled)
         self.labeled = labeled
         self.unlabeled = unlabeled
 
-    def __iter__(self) -> Iterator[Row]:
+    def __iter__(self) -> Iterator[RowT]:
         """The rows this worker has to deliver."""
         with closing(_again_and_again(self.unlabeled)) as unlabeled:
             for row in self.labeled:
@@ -92,7 +93,7 @@ class MixedIterableDataset(IterableDataset[Row]):
         return self.labeled.skipped + self.unlabeled.skipped
 
 
-def _again_and_again(stream: DenseIterableDataset) -> Generator[Row]:
+def _again_and_again(stream: StreamedRows[RowT]) -> Generator[RowT]:
     """The stream's rows without end, or none if it has none."""
     found = True
     while found:
@@ -102,7 +103,7 @@ def _again_and_again(stream: DenseIterableDataset) -> Generator[Row]:
             yield row
 
 
-def _check_parts(labeled: DenseRows, unlabeled: DenseRows) -> None:
+def _check_parts(labeled: RowDataset[RowT], unlabeled: RowDataset[RowT]) -> None:
     if labeled.labeled is not True or unlabeled.labeled is not False:
         raise ValueError(
             "The parts of a mix must be made with `labeled`=True and `labeled`=False, got "

@@ -1,9 +1,10 @@
-"""Random crops, flips and colours for an image and its target map, decided by one given generator."""
+"""Random crops, flips and colours for an image and what belongs to it, decided by one given generator."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -85,6 +86,38 @@ def jitter_color(
     turned = torch.stack([luma, cos * u - sin * v, sin * u + cos * v])
     jittered: Tensor = yuv_to_rgb(turned)
     return jittered.clamp_(0, 1)
+
+
+class Window(NamedTuple):
+    """What one draw of an augmentation does to an image and to all that belongs to it.
+
+    Args:
+        source: rows and columns cut from the source.
+        content: height and width that the cut takes in the result.
+        corner: row and column of the result where it is placed; what is left is padding.
+        size: height and width of the result.
+        flipped: whether the cut is turned left to right, before it is placed.
+        zoom: the drawn scale.
+        colors: arguments of `jitter_color`.
+    """
+
+    source: tuple[slice, slice]
+    content: tuple[int, int]
+    corner: tuple[int, int]
+    size: tuple[int, int]
+    flipped: bool
+    zoom: float
+    colors: Mapping[str, float]
+
+    def place(self, content: Tensor, fill: Tensor | float) -> Tensor:
+        """The cut (..., *content) on a canvas (..., *size) that shows ``fill`` where it is padded."""
+        if self.content == self.size:
+            return content
+        (top, left), (height, width) = self.corner, self.content
+        canvas = content.new_empty(*content.shape[:-2], *self.size)
+        canvas[:] = fill
+        canvas[..., top : top + height, left : left + width] = content
+        return canvas
 
 
 class DenseAugmentation:
@@ -191,20 +224,43 @@ class DenseAugmentation:
                 f"`image` and `label` must have the same size, got {tuple(image.shape[-2:])} and "
                 f"{tuple(label.shape)}; resize the label (nearest) to the image first."
             )
+        window = self.draw(image.shape[-2:], generator)
+        return self.image(image, window), self.label(label, window, zoomed=zoomed), self.mask(window)
+
+    def draw(self, image_size: Sequence[int], generator: torch.Generator) -> Window:
+        """All random decisions for an image of ``image_size``, height and width.
+
+        `image`, `label` and `mask` carry them out; boxes follow with `boxes.through_window`.
+        """
         draws = torch.rand(8, generator=generator, dtype=torch.float64).tolist()
         zoom = self.scale[0] + draws[0] * (self.scale[1] - self.scale[0])
-        source, content, corner = self._boxes(tuple(image.shape[-2:]), zoom, draws[1:3])
-        image = resize_image(image[:, source[0], source[1]], content)
-        label = resize_label(label[source], content)
-        if draws[3] < self.flip_probability:
-            image, label = hflip(image), label.flip(-1)
-        if zoomed is not None:
-            label = zoomed(label, zoom)
-        image = jitter_color(image, **self._colors(draws[4:]))
-        return self._pad(image, label if label.is_floating_point() else label.long(), corner)
+        source, content, corner = self._cut(image_size, zoom, draws[1:3])
+        flipped = draws[3] < self.flip_probability
+        return Window(source, content, corner, self.size, flipped, zoom, self._colors(draws[4:]))
 
-    def _boxes(
-        self, image_size: tuple[int, ...], zoom: float, draws: list[float]
+    def image(self, image: Tensor, window: Window) -> Tensor:
+        """The image (3, H0, W0) as seen through the window, (3, H, W)."""
+        image = resize_image(image[:, window.source[0], window.source[1]], window.content)
+        image = jitter_color(hflip(image) if window.flipped else image, **window.colors)
+        return window.place(image, self._fill)
+
+    def label(
+        self, label: Tensor, window: Window, *, zoomed: Callable[[Tensor, float], Tensor] | None = None
+    ) -> Tensor:
+        """The map (H0, W0) as seen through the window, (H, W); ``zoomed`` as when called."""
+        label = resize_label(label[window.source], window.content)
+        label = label.flip(-1) if window.flipped else label
+        if zoomed is not None:
+            label = zoomed(label, window.zoom)
+        label = label if label.is_floating_point() else label.long()
+        return window.place(label, self.nothing)
+
+    def mask(self, window: Window) -> Tensor:
+        """True where the window (H, W) shows the image, False where it is padded."""
+        return window.place(torch.ones(window.content, dtype=torch.bool), False)
+
+    def _cut(
+        self, image_size: Sequence[int], zoom: float, draws: list[float]
     ) -> tuple[tuple[slice, slice], tuple[int, int], tuple[int, int]]:
         """What to cut from the source, the size it takes in the result, and where it is placed there."""
         cover = max(base / side for base, side in zip(self.base_size, image_size, strict=True))
@@ -224,20 +280,6 @@ class DenseAugmentation:
         shifts = [(2 * draw - 1) * strength for draw, strength in zip(draws, self.color_jitter, strict=True)]
         names = ("brightness", "contrast", "saturation")
         return {**{name: 1 + shift for name, shift in zip(names, shifts[:3], strict=True)}, "hue": shifts[3]}
-
-    def _pad(self, image: Tensor, label: Tensor, corner: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
-        """Places image and label on a canvas of ``size``, and says where they are."""
-        if tuple(label.shape) == self.size:
-            return image, label, torch.ones(self.size, dtype=torch.bool)
-        (top, left), (height, width) = corner, label.shape
-        place = (slice(top, top + height), slice(left, left + width))
-        canvas = self._fill.to(image.dtype).expand(3, *self.size).clone()
-        canvas[:, place[0], place[1]] = image
-        labels = torch.full(self.size, self.nothing, dtype=label.dtype)
-        labels[place] = label
-        mask = torch.zeros(self.size, dtype=torch.bool)
-        mask[place] = True
-        return canvas, labels, mask
 
 
 def check_size(name: str, size: tuple[int, int]) -> tuple[int, int]:

@@ -1,0 +1,265 @@
+"""Boxes around objects: read from a dataset's row, cleaned by named rules, seen through a window."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, get_args
+
+import torch
+from torch import Tensor
+
+from ..losses.boxes import boxes_from_corners
+from .transforms import Window
+
+BoxFormat = Literal["xywh", "xyxy"]
+UnknownCategories = Literal["error", "drop"]
+
+BOX_RULES = {
+    "unknown_category": "dropped (unknown category)",
+    "not_finite": "dropped (not finite)",
+    "no_area": "dropped (no area)",
+    "outside": "dropped (outside the image)",
+    "clipped": "clipped to the image",
+}
+"""What is done about boxes that cannot be taken as they are, by the name of the rule. The first that fits a
+box is the one that counts."""
+
+# Files hold two decimals or float32: what sticks out by less is rounding.
+_ROUNDING = 0.01
+_CROWD_FIELDS = ("iscrowd", "is_crowd")
+
+
+class Objects(NamedTuple):
+    """The objects of one image.
+
+    Args:
+        boxes: (N, 4) float64, corners x1, y1, x2, y2 in pixels.
+        class_labels: (N,) int64.
+        crowd: (N,) bool, True where a box holds several objects that nobody told apart.
+    """
+
+    boxes: Tensor
+    class_labels: Tensor
+    crowd: Tensor
+
+    def where(self, kept: Tensor) -> Objects:
+        """Those for which ``kept`` (N,) is True."""
+        return Objects(*(field[kept] for field in self))
+
+    def labels(self, size: Sequence[int]) -> dict[str, Tensor]:
+        """What models take, with the boxes relative to a canvas of ``size``, height and width in pixels."""
+        return {"class_labels": self.class_labels, "boxes": normalized_boxes(self.boxes, size)}
+
+
+class Cleaned(NamedTuple):
+    """Objects that can be used, and what was done about the others.
+
+    Args:
+        objects: the objects.
+        counts: (len(BOX_RULES),) int64, boxes under each rule.
+        unknown: the categories that were dropped as unknown, one entry a box.
+    """
+
+    objects: Objects
+    counts: Tensor
+    unknown: list[Any]
+
+
+def no_objects() -> Objects:
+    """N = 0."""
+    return Objects(
+        torch.zeros(0, 4, dtype=torch.float64),
+        torch.zeros(0, dtype=torch.int64),
+        torch.zeros(0, dtype=torch.bool),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectBoxes:
+    """A box and a class for each object, in a column as on the Hub.
+
+    The column holds ``bbox`` and ``category``, and ``iscrowd`` or ``is_crowd`` where crowds are marked: lists
+    of one length, or one list of objects with these fields. A row without objects may hold None.
+
+    Args:
+        id2label: class id, 0 to K - 1, to name.
+        column: column of the objects.
+        bbox_format: ``xywh``, the left upper corner and the size as in COCO, or ``xyxy``, two corners as in
+            Pascal VOC; in pixels of the image either way.
+        unknown_categories: what a category that is neither an id nor a name of ``id2label`` does: ``error``,
+            or ``drop`` its box.
+        min_visibility: the share of its area in [0, 1] that a box must keep in a training crop, or it is
+            dropped: less of an object cannot be told from another's. Boxes with a side below one pixel are
+            dropped whatever their share.
+
+    Raises:
+        ValueError: on an argument outside its range, and from `decode`, naming the row: on a field that is
+            missing or of another length, boxes that are not four numbers, and an unknown category.
+    """
+
+    id2label: Mapping[int, str]
+    column: str = "objects"
+    bbox_format: BoxFormat = "xywh"
+    unknown_categories: UnknownCategories = "error"
+    min_visibility: float = 0.3
+
+    def __post_init__(self) -> None:
+        """Checks the settings."""
+        for name, choices in (("bbox_format", BoxFormat), ("unknown_categories", UnknownCategories)):
+            if getattr(self, name) not in get_args(choices):
+                raise ValueError(
+                    f"`{name}` must be one of {', '.join(get_args(choices))}, got {getattr(self, name)!r}."
+                )
+        if not 0 <= self.min_visibility <= 1:
+            raise ValueError(
+                f"`min_visibility` must lie in [0, 1], got {self.min_visibility}; it is the share of a box "
+                "that a training crop must show."
+            )
+
+    def decode(self, value: Any, *, size: Sequence[int], where: str) -> Cleaned:
+        """The objects of an image of ``size``, height and width; ``where`` is what an error calls the row."""
+        fields = _fields(value, where=where)
+        boxes = _boxes(fields["bbox"], where=where)
+        if self.bbox_format == "xywh":
+            boxes = torch.cat([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], dim=1)
+        class_labels = self._class_labels(fields["category"], where=where)
+        lengths = {"bbox": len(boxes), "category": len(class_labels)}
+        crowd = torch.zeros(len(boxes), dtype=torch.bool)
+        for name in set(_CROWD_FIELDS) & set(fields):
+            crowd = torch.tensor([bool(value) for value in fields[name] or ()], dtype=torch.bool)
+            lengths[name] = len(crowd)
+        if len(set(lengths.values())) != 1:
+            raise ValueError(f"The fields of {where} must be of one length, got {lengths}; correct this row.")
+        unknown = class_labels < 0
+        boxes, geometric = clean_boxes(boxes, size)
+        found = {"unknown_category": unknown, **{rule: at & ~unknown for rule, at in geometric.items()}}
+        dropped = torch.stack([found[rule] for rule in BOX_RULES if rule != "clipped"]).any(dim=0)
+        return Cleaned(
+            objects=Objects(boxes, class_labels, crowd).where(~dropped),
+            counts=torch.stack([found[rule].sum() for rule in BOX_RULES]),
+            unknown=[fields["category"][index] for index in unknown.nonzero().flatten().tolist()],
+        )
+
+    def _class_labels(self, categories: Sequence[Any] | None, *, where: str) -> Tensor:
+        """Class ids (N,) int64, -1 where a category is unknown and to be dropped."""
+        ids: dict[Any, int] = {name: index for index, name in self.id2label.items()}
+        ids |= {index: index for index in self.id2label}
+        labels = [ids.get(category, -1) for category in categories or ()]
+        if -1 in labels and self.unknown_categories == "error":
+            raise ValueError(
+                f"The categories in {where} must be ids in [0, {len(self.id2label)}) or class names, got "
+                f"{(categories or ())[labels.index(-1)]!r}; correct the class names (`id2label_path`), or "
+                "pass unknown_categories='drop' to leave such boxes out and count them."
+            )
+        return torch.tensor(labels, dtype=torch.int64)
+
+
+def _fields(value: Any, *, where: str) -> Mapping[str, Any]:
+    """The objects as lists by field, from any of the forms in which datasets deliver them."""
+    if value is None or (not isinstance(value, Mapping) and len(value) == 0):
+        return {"bbox": [], "category": []}
+    fields: Mapping[str, Any] = (
+        value if isinstance(value, Mapping) else {name: [one[name] for one in value] for name in value[0]}
+    )
+    for name in ("bbox", "category"):
+        if name not in fields:
+            raise ValueError(
+                f"The objects in {where} must have the field {name!r}, got: {', '.join(fields)}; rename "
+                "it, or pass the column that has it as `objects_column`."
+            )
+    return fields
+
+
+def _boxes(values: Sequence[Sequence[float]] | None, *, where: str) -> Tensor:
+    """Four numbers for each box, (N, 4) float64; a missing number is NaN."""
+    rows = [[float("nan") if number is None else number for number in box] for box in values or ()]
+    if any(len(row) != 4 for row in rows):
+        raise ValueError(
+            f"A box in {where} must be four numbers, got {next(row for row in rows if len(row) != 4)}; "
+            "correct this row."
+        )
+    return torch.tensor(rows, dtype=torch.float64).view(-1, 4)
+
+
+def clean_boxes(boxes: Tensor, size: Sequence[int]) -> tuple[Tensor, dict[str, Tensor]]:
+    """Boxes clipped to an image, and which are not as they should be.
+
+    Args:
+        boxes: corners x1, y1, x2, y2 in pixels.
+        size: height and width of the image, pixels.
+
+    Shape:
+        boxes (N, 4) float.
+
+    Returns:
+        The boxes (N, 4), those that are not finite as zeros, and for each geometric rule of `BOX_RULES` the
+        boxes (N,) it applies to, at most one rule a box: ``not_finite``; ``no_area``, a side of 0 or less;
+        ``outside``, no area inside the image; ``clipped``, partly outside by more than rounding.
+    """
+    finite = boxes.isfinite().all(dim=1)
+    boxes = torch.where(finite[:, None], boxes, 0.0)
+    clipped = _clipped(boxes, size)
+    area, inside = _has_area(boxes), _has_area(clipped)
+    moved = ((clipped - boxes).abs() > _ROUNDING).any(dim=1)
+    return clipped, {
+        "not_finite": ~finite,
+        "no_area": finite & ~area,
+        "outside": area & ~inside,
+        "clipped": inside & moved,
+    }
+
+
+def through_window(boxes: Tensor, window: Window, *, min_visibility: float) -> tuple[Tensor, Tensor]:
+    """Boxes of an image where they are in its augmented copy.
+
+    Args:
+        boxes: corners x1, y1, x2, y2 in pixels of the source, with an area.
+        window: the augmentation's draw, see `DenseAugmentation.draw`.
+        min_visibility: see `ObjectBoxes`.
+
+    Shape:
+        boxes (N, 4) float.
+
+    Returns:
+        The boxes (N, 4) in pixels of the result, clipped to the part of it that shows the image; and which of
+        them to keep, (N,) bool.
+    """
+    rows, columns = window.source
+    (height, width), (top, left) = window.content, window.corner
+    x = (boxes[:, 0::2] - columns.start) * (width / (columns.stop - columns.start))
+    y = (boxes[:, 1::2] - rows.start) * (height / (rows.stop - rows.start))
+    if window.flipped:
+        x = (width - x).flip(-1)
+    moved = torch.stack([x, y], dim=-1).flatten(1)
+    shown = _clipped(moved, window.content)
+    sides = shown[:, 2:] - shown[:, :2]
+    share = sides.prod(dim=1) / (moved[:, 2:] - moved[:, :2]).prod(dim=1)
+    kept = (share >= min_visibility) & (sides >= 1).all(dim=1)
+    return shown + shown.new_tensor([left, top, left, top]), kept
+
+
+def normalized_boxes(boxes: Tensor, size: Sequence[int]) -> Tensor:
+    """Boxes relative to their canvas, as models of transformers take them.
+
+    Args:
+        boxes: corners x1, y1, x2, y2 in pixels, within the canvas.
+        size: height and width of the canvas, pixels.
+
+    Shape:
+        boxes (N, 4) float; result (N, 4) float32, cx, cy, w, h in [0, 1].
+    """
+    return boxes_from_corners(boxes / _limits(boxes, size)).float()
+
+
+def _clipped(boxes: Tensor, size: Sequence[int]) -> Tensor:
+    return boxes.clamp(min=0).minimum(_limits(boxes, size))
+
+
+def _limits(boxes: Tensor, size: Sequence[int]) -> Tensor:
+    height, width = size
+    return boxes.new_tensor([width, height, width, height])
+
+
+def _has_area(boxes: Tensor) -> Tensor:
+    return (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
