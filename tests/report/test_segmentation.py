@@ -10,6 +10,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+from transformers import SegformerConfig
 
 from hf_structkd import StructKDTrainer, StructKDTrainingArguments
 from hf_structkd.data import DenseData, load_segmentation_data
@@ -24,7 +25,8 @@ SIZE = (64, 64)
 
 @pytest.fixture(scope="module")
 def scenes() -> DenseData:
-    normalization = ImageNormalization.from_image_processor(SegmentationTask.image_processor(SIZE))
+    processor = SegmentationTask.image_processor(SIZE, SegformerConfig())
+    normalization = ImageNormalization.from_image_processor(processor)
     return load_segmentation_data(
         None, image_size=SIZE, max_train_samples=4, max_eval_samples=2, normalization=normalization
     )
@@ -46,7 +48,7 @@ def trained(
         disable_tqdm=True,
         dataloader_pin_memory=False,
     )
-    processor = SegmentationTask.image_processor(SIZE)
+    processor = SegmentationTask.image_processor(SIZE, SegformerConfig())
     trainer = StructKDTrainer(
         tiny_segmentation_model("segformer", id2label=data.id2label),
         None if alone else tiny_segmentation_model("mobilevit", id2label=data.id2label, seed=1),

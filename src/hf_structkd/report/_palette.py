@@ -17,6 +17,8 @@ _FIRST_COLOURS = (
     (204, 121, 167),
     (240, 228, 66),
 )
+RUN_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+"""Of the runs in a figure, in turn: without yellow, too faint for a line, and black, kept for references."""
 _MAX_COLOURS = 256
 _LIGHTNESS_RANGE = (0.42, 0.93)
 

@@ -57,7 +57,7 @@ def image_grid(
     return figure
 
 
-def check_predictions(predictions: Sequence[Mapping[str, ArrayLike]]) -> None:
+def check_predictions(predictions: Sequence[Mapping[str, object]]) -> None:
     """Raise `ValueError` unless every row holds the same models' predictions, at least one, in one order."""
     if not predictions:
         raise ValueError("`rows` must hold at least one picture, got none; pass a list of them.")
@@ -66,7 +66,7 @@ def check_predictions(predictions: Sequence[Mapping[str, ArrayLike]]) -> None:
         if not row:
             raise ValueError(
                 f"`rows[{index}].predictions` must hold at least one prediction, got none; "
-                "pass {name of the model: its map}."
+                "pass {name of the model: its prediction}."
             )
         if list(row) != names:
             raise ValueError(

@@ -18,11 +18,10 @@ from matplotlib.lines import Line2D
 
 from hf_structkd.report._figure import PAGE_WIDTH, new_figure, save_png
 from hf_structkd.report._histories import Histories, Panel, build_panels, check_histories
+from hf_structkd.report._palette import RUN_COLOURS
 
 _LineStyle: TypeAlias = Literal["-", "--", "-.", ":"]
 
-# Okabe and Ito's colours without yellow (too faint for a line) and black (kept for references).
-_LINE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _LINE_STYLES: tuple[_LineStyle, ...] = ("-", "--", "-.", ":")
 _REFERENCE_STYLES = ((0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)))
 _PANEL_HEIGHT = 2.5
@@ -100,7 +99,7 @@ def _build_figure(
 
 def _run_styles() -> Iterator[tuple[str, _LineStyle]]:
     """Colour and dashes of each run in turn: a reader who sees no colour still tells them apart."""
-    return zip(cycle(_LINE_COLOURS), cycle(_LINE_STYLES), strict=False)
+    return zip(cycle(RUN_COLOURS), cycle(_LINE_STYLES), strict=False)
 
 
 def _draw_panel(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import ArrayLike, NDArray
 
-from hf_structkd.report._figure import PAGE_WIDTH, save_png
+from hf_structkd.report._figure import save_png
+from hf_structkd.report._legend import draw_legend, legend_height
 from hf_structkd.report._palette import class_palette
 from hf_structkd.report._pictures import (
     check_predictions,
@@ -24,11 +24,7 @@ from hf_structkd.report._pictures import (
 )
 
 _IGNORED = ((0, 0, 0), (150, 150, 150))
-_LEGEND_COLUMNS = 6
-# Inches: a line of the legend, an entry in it, each letter of the entry.
-_LEGEND_LINE = 0.19
-_LEGEND_ENTRY = 0.7
-_LETTER = 0.075
+_TITLE = "mean IoU: on this picture, over the classes in its label or the prediction"
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,8 +110,6 @@ def _build_figure(
     ]
     if not all(picture.valid.all() for picture in pictures):
         legend.append(stripes_patch(_IGNORED, "ignored, not scored"))
-    longest = max(len(str(patch.get_label())) for patch in legend)
-    columns = max(1, min(_LEGEND_COLUMNS, int(PAGE_WIDTH / (_LEGEND_ENTRY + _LETTER * longest))))
     figure = image_grid(
         [
             [
@@ -129,19 +123,9 @@ def _build_figure(
         captions=[
             ["", "", *(_caption(picture, p) for p in picture.predictions.values())] for picture in pictures
         ],
-        extra_height=_LEGEND_LINE * (math.ceil(len(legend) / columns) + 2),
+        extra_height=legend_height(legend, _TITLE),
     )
-    box = figure.legend(
-        handles=legend,
-        title="mean IoU: on this picture, over the classes in its label or the prediction",
-        title_fontsize=9,
-        loc="outside lower center",
-        ncols=columns,
-        frameon=False,
-        fontsize=9,
-    )
-    for text in box.get_texts():
-        text.set_parse_math(False)
+    draw_legend(figure, legend, _TITLE)
     return figure
 
 

@@ -1,0 +1,180 @@
+"""How boxes and their labels are drawn on a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import cycle
+from typing import Literal, NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+from matplotlib.patheffects import AbstractPathEffect, Normal, Stroke
+from matplotlib.transforms import Bbox
+from numpy.typing import NDArray
+
+from hf_structkd.report._palette import class_palette
+
+# As many colours as lie far apart, and dashes of which the first classes have different ones: a reader who
+# sees no colour tells those apart. The two counts share no factor, so that no pair of them comes back soon.
+_COLOURS = 25
+_DASHES: tuple[tuple[float, ...], ...] = (
+    (),
+    (4, 2),
+    (1.6, 1.2),
+    (6, 1.5, 1.5, 1.5),
+    (9, 2),
+    (5, 1.2, 1.4, 1.2, 1.4, 1.2),
+)
+# Points.
+_LINE_WIDTH = 1.3
+_HALO_WIDTH = 2.3
+_LABEL_SIZE = 6.5
+_LABEL_PADDING = 0.8
+_POINTS_PER_INCH = 72
+# Letters of a class name in a label; the legend has them all.
+_LONGEST_NAME = 16
+# Relative luminance (WCAG 2) above which black contrasts more than white does.
+_BRIGHT = 0.179
+
+
+class DrawnBox(NamedTuple):
+    """A box inside a picture: (left, top, right, bottom) in its pixels, class id, score if predicted."""
+
+    corners: tuple[float, float, float, float]
+    label: int
+    score: float | None
+
+
+@dataclass(frozen=True)
+class BoxStyle:
+    """How the boxes and labels of one class look."""
+
+    name: str
+    colour: tuple[float, float, float]
+    dashes: tuple[float, ...]
+
+    @property
+    def linestyle(self) -> Literal["solid"] | tuple[float, tuple[float, ...]]:
+        """What matplotlib calls the dashes."""
+        return (0, self.dashes) if self.dashes else "solid"
+
+    @property
+    def text_colour(self) -> str:
+        """Black or white, whichever is better read on the colour."""
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in self.colour]
+        luminance = float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
+        return "black" if luminance > _BRIGHT else "white"
+
+    def wordings(self, score: float | None) -> list[str]:
+        """What a label may say, the preferred wording first."""
+        name = self.name
+        if len(name) > _LONGEST_NAME:
+            name = f"{name[: _LONGEST_NAME - 1].rstrip()}…"
+        return [name] if score is None else [f"{name} {score:.2f}", f"{score:.2f}"]
+
+    def legend_line(self) -> Line2D:
+        """The legend's entry."""
+        return Line2D(
+            [],
+            [],
+            color=self.colour,
+            linestyle=self.linestyle,
+            linewidth=_LINE_WIDTH,
+            path_effects=_halo(),
+            label=self.name,
+        )
+
+
+def box_styles(labels: Collection[int], class_names: Sequence[str]) -> dict[int, BoxStyle]:
+    """The looks of the class ids of one figure, in their order: the first ones are best told apart."""
+    looks = zip(cycle((class_palette(_COLOURS) / 255).tolist()), cycle(_DASHES), strict=False)
+    return {
+        label: BoxStyle(class_names[label], tuple(colour), dashes)
+        for label, (colour, dashes) in zip(sorted(labels), looks, strict=False)
+    }
+
+
+def draw_boxes(axes: Axes, boxes: Sequence[DrawnBox], styles: Mapping[int, BoxStyle]) -> None:
+    """Draw boxes and labels on a laid out picture; the first lies on top and chooses its place first."""
+    for box in reversed(boxes):
+        left, top, right, bottom = (value - 0.5 for value in box.corners)  # pixel 0 is drawn around 0
+        style = styles[box.label]
+        outline = Rectangle(
+            (left, top),
+            right - left,
+            bottom - top,
+            fill=False,
+            edgecolor=style.colour,
+            linestyle=style.linestyle,
+            linewidth=_LINE_WIDTH,
+            path_effects=_halo(),
+            clip_on=False,
+            in_layout=False,
+        )
+        axes.add_patch(outline)
+    taken = np.empty((0, 4))
+    for box in boxes:
+        place = _draw_label(axes, box, styles[box.label], taken)
+        if place is not None:
+            taken = np.vstack([taken, place])
+
+
+def _halo() -> list[AbstractPathEffect]:
+    """A black line under the coloured one, through its gaps too: seen on any picture."""
+    solid = {"dash_offset": 0, "dash_list": None}
+    return [Stroke(linewidth=_HALO_WIDTH, foreground="black", dashes=solid), Normal()]
+
+
+def _draw_label(
+    axes: Axes, box: DrawnBox, style: BoxStyle, taken: NDArray[np.float64]
+) -> NDArray[np.float64] | None:
+    """Write the label where it hides none of the (M, 4) taken places; its own place, None for no label.
+
+    A place is left, lower, right, upper end in pixels of the figure.
+    """
+    label = axes.text(
+        0,
+        0,
+        "",
+        fontsize=_LABEL_SIZE,
+        color=style.text_colour,
+        parse_math=False,
+        horizontalalignment="left",
+        verticalalignment="bottom",
+        bbox={"facecolor": style.colour, "edgecolor": "none", "pad": _LABEL_PADDING},
+        in_layout=False,
+    )
+    point = axes.figure.dpi / _POINTS_PER_INCH
+    (left, top), (right, bottom) = axes.transData.transform(np.reshape(box.corners, (2, 2)) - 0.5)
+    for wording in style.wordings(box.score):
+        label.set_text(wording)
+        size = label.get_window_extent().padded(_LABEL_PADDING * point).size
+        edge = _HALO_WIDTH / 2 * point
+        ends = Bbox.from_extents(left, bottom, right, top)
+        place = _free_place(size, ends, edge, axes.get_window_extent(), taken)
+        if place is not None:
+            x, y = axes.transData.inverted().transform(place[:2] + _LABEL_PADDING * point)
+            label.set_position((float(x), float(y)))
+            return place
+    label.remove()
+    return None
+
+
+def _free_place(
+    size: tuple[float, float], box: Bbox, edge: float, frame: Bbox, taken: NDArray[np.float64]
+) -> NDArray[np.float64] | None:
+    """The first place above, in or below the box that lies in the frame and on no taken one."""
+    width, height = size
+    if width > frame.width:
+        return None
+    bottoms = (box.y1 + edge, box.y1 - height, box.y0 - edge - height, box.y0)
+    lefts = np.clip((box.x0, box.x1 - width, (box.x0 + box.x1 - width) / 2), frame.x0, frame.x1 - width)
+    places = np.array([(left, low, left + width, low + height) for low in bottoms for left in lefts])
+    inside = (places[:, 1] >= frame.y0) & (places[:, 3] <= frame.y1)
+    lower, upper = places[:, None, :2], places[:, None, 2:]
+    apart = np.any((lower >= taken[:, 2:]) | (upper <= taken[:, :2]), axis=2)  # (places, taken)
+    free = np.flatnonzero(inside & apart.all(axis=1))
+    return places[free[0]] if free.size else None

@@ -1,0 +1,215 @@
+"""Predicted boxes side by side with the ground truth, as one PNG."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike, NDArray
+
+from hf_structkd.report._boxes import DrawnBox, box_styles, draw_boxes
+from hf_structkd.report._figure import save_png
+from hf_structkd.report._legend import draw_legend, legend_height
+from hf_structkd.report._pictures import check_predictions, checked_image, image_grid
+
+
+@dataclass(frozen=True, eq=False)
+class Boxes:
+    """The objects of one picture, true or predicted.
+
+    Attributes:
+        corners: (N, 4) left, top, right, bottom in the picture's pixels; (0, 0) is its upper left corner and
+            (W, H) its lower right one. Boxes are cut at the picture's edges.
+        labels: (N,) class ids.
+        scores: (N,) from 0 to 1 for a prediction, None for the ground truth.
+    """
+
+    corners: ArrayLike
+    labels: ArrayLike
+    scores: ArrayLike | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class BoxRow:
+    """One picture and what each model found in it.
+
+    Attributes:
+        image: (H, W, 3), floats in [0, 1] or uint8; undo the normalisation of `pixel_values` first.
+        truth: its annotated objects, without scores.
+        predictions: name of the model -> its objects with scores, in the order of the columns.
+    """
+
+    image: ArrayLike
+    truth: Boxes
+    predictions: Mapping[str, Boxes]
+
+
+def plot_detection_predictions(
+    rows: Sequence[BoxRow],
+    path: str | Path,
+    *,
+    class_names: Sequence[str],
+    score_threshold: float = 0.5,
+) -> Path:
+    """Draw one row a picture: its true boxes, then those that every model predicts.
+
+    A class has a colour and a pattern of dashes, which differ for the first six classes of the figure. Each
+    box is labelled with its class, and with its score where it is predicted. Labels never overlap: the surest
+    detection chooses its place first, and a label that finds none is cut to its score, or left out. Below
+    each picture stands how many boxes are drawn, and where there are none the highest score.
+
+    Args:
+        rows: the pictures; all must hold the same predictions in the same order.
+        path: where to write; must end in `.png`. Missing folders are made, an existing file is replaced.
+        class_names: name of each class id; the legend shows those that are drawn.
+        score_threshold: the lowest score of a detection that is drawn, 0 to 1; stated in the figure.
+
+    Returns:
+        `path`.
+
+    Raises:
+        ValueError: if there are no rows or no predictions, rows differ in their predictions, shapes differ,
+            an image or a score leaves its range, a drawn box has no finite, ordered corners, a class id has
+            no name, a prediction lacks scores or the truth has some, or `path` is no `.png`.
+        TypeError: if labels are no integers.
+
+    Example:
+        >>> found = Boxes(corners=[[4, 8, 60, 70]], labels=[0], scores=[0.87])  # doctest: +SKIP
+        >>> row = BoxRow(image, truth, {"distilled": found})  # doctest: +SKIP
+        >>> plot_detection_predictions([row], "predictions.png", class_names=["apple"])  # doctest: +SKIP
+    """
+    figure = _build_figure(rows, class_names=class_names, score_threshold=score_threshold)
+    return save_png(figure, path)
+
+
+class _Panel(NamedTuple):
+    """What is drawn on one picture, the surest first, and the line below it."""
+
+    boxes: list[DrawnBox]
+    caption: str
+
+
+def _build_figure(rows: Sequence[BoxRow], *, class_names: Sequence[str], score_threshold: float) -> Figure:
+    if not 0 <= score_threshold <= 1:
+        raise ValueError(
+            f"`score_threshold` must lie between 0 and 1, got {score_threshold}; 0 draws every detection."
+        )
+    check_predictions([row.predictions for row in rows])
+    images = [checked_image(row.image, f"rows[{i}].image") for i, row in enumerate(rows)]
+    panels = [
+        _checked_panels(row, f"rows[{i}]", image.shape[:2], len(class_names), score_threshold)
+        for i, (row, image) in enumerate(zip(rows, images, strict=True))
+    ]
+    drawn = [panel for line in panels for panel in line]
+    styles = box_styles({box.label for panel in drawn for box in panel.boxes}, class_names)
+    handles = [style.legend_line() for style in styles.values()]
+    note = (
+        f"Drawn are detections with a score of at least {score_threshold:g}.\n"
+        "Where labels would overlap, the less sure one is cut to its score or left out."
+    )
+    figure = image_grid(
+        [[image] * len(line) for image, line in zip(images, panels, strict=True)],
+        column_titles=["ground truth", *rows[0].predictions],
+        captions=[[panel.caption for panel in line] for line in panels],
+        extra_height=legend_height(handles, note),
+    )
+    draw_legend(figure, handles, note)
+    # Where a label finds room depends on the size of its picture on the page.
+    figure.draw_without_rendering()
+    for axes, panel in zip(figure.axes, drawn, strict=True):
+        # A photograph made smaller by leaving out pixels has jagged edges.
+        axes.images[0].set_interpolation("auto")
+        draw_boxes(axes, panel.boxes, styles)
+    return figure
+
+
+def _checked_panels(
+    row: BoxRow, where: str, size: tuple[int, ...], n_classes: int, threshold: float
+) -> list[_Panel]:
+    if row.truth.scores is not None:
+        raise ValueError(
+            f"`{where}.truth.scores` must be None, got scores; pass predictions as `predictions`."
+        )
+    truth = _checked_boxes(row.truth, f"{where}.truth", size, n_classes, threshold)
+    panels = [_Panel(truth, _counted(len(truth), "object"))]
+    for name, found in row.predictions.items():
+        at = f"{where}.predictions[{name!r}]"
+        if found.scores is None:
+            raise ValueError(f"`{at}.scores` must hold a score for each box, got None; pass the model's.")
+        boxes = _checked_boxes(found, at, size, n_classes, threshold)
+        panels.append(_Panel(boxes, _caption(len(boxes), np.asarray(found.scores), threshold)))
+    return panels
+
+
+def _checked_boxes(
+    boxes: Boxes, where: str, size: tuple[int, ...], n_classes: int, threshold: float
+) -> list[DrawnBox]:
+    """The boxes that are drawn, the surest first, cut at the picture's edges."""
+    corners, labels = np.asarray(boxes.corners, dtype=np.float64), np.asarray(boxes.labels)
+    if corners.ndim != 2 or corners.shape[1] != 4:
+        raise ValueError(
+            f"`{where}.corners` must have shape (N, 4), got {corners.shape}; "
+            "where there is no box, pass an empty array of shape (0, 4)."
+        )
+    _check_labels(labels, f"{where}.labels", len(corners), n_classes)
+    drawn = np.arange(len(corners))
+    scores: list[float] | list[None] = [None] * len(corners)
+    if boxes.scores is not None:
+        values = _checked_scores(boxes.scores, f"{where}.scores", len(corners))
+        order = np.argsort(-values, kind="stable")
+        drawn, scores = order[values[order] >= threshold], values.tolist()
+    for i in drawn:
+        left, top, right, bottom = corners[i]
+        if not (np.isfinite(corners[i]).all() and left <= right and top <= bottom):
+            raise ValueError(
+                f"`{where}.corners` must hold finite left <= right and top <= bottom, got "
+                f"{corners[i].tolist()} for box {i}; convert from x, y, width, height first."
+            )
+    height, width = size
+    inside = corners.clip(0, (width, height, width, height))
+    return [DrawnBox(tuple(inside[i].tolist()), int(labels[i]), scores[i]) for i in drawn]
+
+
+def _check_labels(labels: NDArray[np.generic], where: str, n: int, n_classes: int) -> None:
+    if labels.shape != (n,):
+        raise ValueError(f"`{where}` must have shape ({n},), got {labels.shape}; give every box one.")
+    if n == 0:
+        return
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise TypeError(f"`{where}` must hold integer class ids, got {labels.dtype}; convert them.")
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= n_classes:
+        raise ValueError(
+            f"`{where}` must hold class ids from 0 to {n_classes - 1}, got {low} to {high}; "
+            "check `class_names`."
+        )
+
+
+def _checked_scores(scores: ArrayLike, where: str, n: int) -> NDArray[np.float64]:
+    values = np.asarray(scores, dtype=np.float64)
+    if values.shape != (n,):
+        raise ValueError(f"`{where}` must have shape ({n},), got {values.shape}; give every box one.")
+    if not ((values >= 0) & (values <= 1)).all():
+        raise ValueError(
+            f"`{where}` must lie in [0, 1], got values from {values.min():.3g} to {values.max():.3g}; "
+            "apply the model's softmax or sigmoid first."
+        )
+    return values
+
+
+def _caption(drawn: int, scores: NDArray[np.float64], threshold: float) -> str:
+    if drawn:
+        return f"{_counted(drawn, 'detection')} ≥ {threshold:g}"
+    if scores.size == 0:
+        return "no detections"
+    # Rounded down: rounded to the nearest it could read as the threshold that it missed.
+    return f"none ≥ {threshold:g}, highest {math.floor(100 * scores.max()) / 100:.2f}"
+
+
+def _counted(n: int, noun: str) -> str:
+    return f"{n or 'no'} {noun}{'' if n == 1 else 's'}"
