@@ -1,11 +1,11 @@
 """Write torchvision's ImageNet MobileNetV2 as a backbone folder in Transformers format.
 
-    python scripts/convert_mobilenet_v2.py --weights mobilenet_v2-b0353104.pth --output_dir mobilenet-v2-imagenet
+    python scripts/convert_mobilenet_v2.py --weights mobilenet_v2-b0353104.pth --output_dir mobilenet-v2
 
 `--weights` is the state dict that `torchvision.models.mobilenet_v2` loads (1000 classes, width 1.0).
 `hf_structkd.backbones.MobileNetV2Backbone.from_pretrained` reads the folder. With `--model CONFIG`, a folder
-whose `config.json` describes a model on this backbone, the output is such a model to be trained: the converted
-backbone, and a head that every training draws anew from its own seed.
+whose `config.json` describes a model on this backbone, the output is such a model to be trained: the
+converted backbone, and a head that every training draws anew from its own seed.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel, TrainerCallback
 
 from hf_structkd import StructKDTrainer, StructKDTrainingArguments
 
+from .tiny_detectors import tiny_detector
 from .tiny_models import tiny_depth_model, tiny_segmentation_model
 
 NUM_LABELS = 5
@@ -44,7 +45,7 @@ class TaskCase:
         rows: Makes so many rows, every pixel of them labelled.
         metric: A key of what `evaluate()` returns.
         highest: The largest value it can have.
-        last_layer: The student's layer behind the feature map, which the pair-wise term does not reach.
+        behind_feature: The student's layers behind the feature map, which the pair-wise term does not reach.
         own_loss: What a plain Trainer is to take as the loss, where the model's own does not run in it.
     """
 
@@ -54,7 +55,7 @@ class TaskCase:
     rows: Callable[[int], Rows]
     metric: str
     highest: float
-    last_layer: str
+    behind_feature: tuple[str, ...]
     own_loss: Callable[..., torch.Tensor] | None = None
 
 
@@ -76,7 +77,7 @@ SEGMENTATION = TaskCase(
     rows=_segmentation_rows,
     metric="eval_mean_iou",
     highest=1.0,
-    last_layer="classifier",
+    behind_feature=("classifier",),
 )
 
 
@@ -104,11 +105,40 @@ DEPTH = TaskCase(
     rows=_depth_rows,
     metric="eval_abs_rel",
     highest=math.inf,
-    last_layer="head.head.2",
+    behind_feature=("head.head.2",),
     own_loss=_silog,
 )
 
-CASES = (SEGMENTATION, DEPTH)
+
+def _detection_rows(count: int) -> Rows:
+    """Images of two bright rectangles each: DETR's losses divide by the boxes of a batch, not of an image."""
+    generator = torch.Generator().manual_seed(7)
+    rows = []
+    for _ in range(count):
+        image = 0.3 * torch.randn(3, 64, 64, generator=generator)
+        sides = 0.2 + 0.3 * torch.rand(2, 2, generator=generator)
+        boxes = torch.cat([sides / 2 + (1 - sides) * torch.rand(2, 2, generator=generator), sides], dim=1)
+        classes = torch.randint(NUM_LABELS, (2,), generator=generator)
+        for (x, y, width, height), label in zip((boxes * 64).tolist(), classes.tolist(), strict=True):
+            top, left = round(y - height / 2), round(x - width / 2)
+            image[:, top : round(y + height / 2), left : round(x + width / 2)] += 1 + label / NUM_LABELS
+        labels = {"class_labels": classes, "boxes": boxes, "canvas_size": torch.tensor([64.0, 64.0])}
+        rows.append({"pixel_values": image, "labels": labels})
+    return Rows(rows)
+
+
+DETECTION = TaskCase(
+    name="detection",
+    # Heads of both kinds, and not as many queries.
+    student=lambda seed: tiny_detector("yolos", num_labels=NUM_LABELS, seed=seed),
+    teacher=lambda seed: tiny_detector("rt_detr", num_labels=NUM_LABELS, num_queries=12, seed=seed),
+    rows=_detection_rows,
+    metric="eval_map",
+    highest=1.0,
+    behind_feature=("class_labels_classifier", "bbox_predictor"),
+)
+
+CASES = (SEGMENTATION, DEPTH, DETECTION)
 
 
 class StopAt(TrainerCallback):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import datasets
 import pytest
+from transformers import SegformerConfig
 
 from hf_structkd import StructKDTrainingArguments
 from hf_structkd.data.scenes import CLASS_NAMES, load_scenes
@@ -30,7 +31,7 @@ def test_the_snippet_is_short_and_runs_as_pasted(tmp_path: Path) -> None:
     names = dict(enumerate(CLASS_NAMES))
     for folder, arch in (("student", "segformer"), ("teacher", "mobilenet_v2")):
         tiny_segmentation_model(arch, id2label=names).save_pretrained(tmp_path / folder)
-        SegmentationTask.image_processor((64, 64)).save_pretrained(tmp_path / folder)
+        SegmentationTask.image_processor((64, 64), SegformerConfig()).save_pretrained(tmp_path / folder)
     scenes = load_scenes(num_train=8, num_validation=2, height=64, width=64)
     scenes.select_columns(["image", "label"]).save_to_disk(str(tmp_path / "dataset"))
     assert isinstance(scenes, datasets.DatasetDict)

@@ -13,6 +13,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from hf_structkd import StructKDTrainer
 from hf_structkd.data import load_segmentation_data
+from hf_structkd.models import task_of
 from hf_structkd.normalization import ImageNormalization
 from hf_structkd.terms import TERMS
 
@@ -103,6 +104,7 @@ def test_without_distillation_it_is_the_plain_trainer(case: TaskCase, tmp_path: 
         case.student(0),
         TrainingArguments(**settings, remove_unused_columns=False),
         train_dataset=case.rows(8),
+        data_collator=task_of(case.student(0)).collate,
         compute_loss_func=case.own_loss,
     )
     plain.train()
@@ -145,7 +147,7 @@ def test_every_term_alone_trains_the_student(case: TaskCase, term: str, tmp_path
     make_trainer(case, arguments(tmp_path, max_steps=1, **ONLY[term]), student=student).train()
     # Keys' biases cancel in the softmax of attention: their true gradient is 0. The pair-wise term ends
     # before the last layer.
-    exempt = ("key.bias", *((case.last_layer,) if term == "pairwise" else ()))
+    exempt = ("key.bias", *(case.behind_feature if term == "pairwise" else ()))
     still = [
         name
         for name, p in student.named_parameters()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hf_structkd.workflows import WORKFLOWS, Workflow, distil, train_teacher
+from hf_structkd.workflows import DEPTH, SEGMENTATION, WORKFLOWS, Workflow, distil, train_teacher
 from hf_structkd.workflows.distil import Experiment
 
 CPU = ("--use_cpu", "--report_to", "none")
@@ -36,14 +36,16 @@ def test_the_scenes_defaults_hold_without_a_dataset_only(workflow: Workflow) -> 
     assert own.data.image_size == [512, 512]
 
 
-@over_workflows
+@pytest.mark.parametrize(
+    ("workflow", "name"),
+    [(SEGMENTATION, "segformer-scenes-student"), (DEPTH, "glpn-scenes-student")],
+    ids=["segmentation", "depth"],
+)
 def test_the_baseline_of_unlabelled_images_takes_as_many_steps_on_labelled_ones(
-    workflow: Workflow, tmp_path: Path
+    workflow: Workflow, name: str, tmp_path: Path
 ) -> None:
     """Fewer steps would make the student alone worse for another reason than the missing teacher."""
-    config = {"segmentation": "segformer-scenes-student", "depth": "glpn-scenes-student"}
     folder = Path(__file__).parents[1] / "examples" / "configs"
-    name = next(config[task] for task, known in WORKFLOWS.items() if known is workflow)
     flags = (*CPU, *TINY, "--student_model_name_or_path", str(folder / name), "--output_dir", str(tmp_path))
     batch = ("--num_train_epochs", "4", "--per_device_train_batch_size", "2")
     mixed = (*flags, *batch, "--unlabeled_dataset_name", "scenes", "--max_unlabeled_samples", "4")

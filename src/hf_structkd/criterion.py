@@ -51,9 +51,23 @@ class Criterion:
         if teacher is not None and "pixel" in self.terms:
             values["pixel"] = self.task.pixel_loss(student, teacher, batch, temperature=self.temperature)
         if teacher is not None and "pairwise" in self.terms:
-            pairs = self.task.feature_pairs(student, teacher, batch)
+            pairs = self.feature_pairs(student, teacher, batch)
             values["pairwise"] = torch.stack([self._pairwise(pair) for pair in pairs]).mean()
         return values
+
+    def feature_pairs(self, student: Forward, teacher: Forward, batch: Batch) -> list[FeaturePair]:
+        """The task's pairs that have two nodes or more.
+
+        The coarsest levels of a pyramid may have one, with which nothing can be compared. Where every pair
+        is so small they come back all, and the loss says what is wrong.
+        """
+        pairs = self.task.feature_pairs(student, teacher, batch)
+        return [pair for pair in pairs if self._node_count(pair) > 1] or pairs
+
+    def _node_count(self, pair: FeaturePair) -> int:
+        height, width = pair.student.shape[-2:]
+        rows, columns = self.node_size(height, width)
+        return math.ceil(height / rows) * math.ceil(width / columns)
 
     def _pairwise(self, pair: FeaturePair) -> Tensor:
         return pairwise_distillation_loss(

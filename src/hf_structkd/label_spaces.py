@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -50,6 +51,10 @@ class LabelMatch:
     @property
     def _teacher_is_identity(self) -> bool:
         return self.teacher_ids == tuple((index,) for index in range(self.num_teacher_labels))
+
+    def settings(self) -> list[Any]:
+        """The ids of `student_ids` and `teacher_ids` as JSON values."""
+        return [list(self.student_ids), [list(ids) for ids in self.teacher_ids]]
 
     def student_logits(self, logits: Tensor) -> Tensor:
         """Pick the shared classes from the student's logits.

@@ -156,7 +156,10 @@ def student_image_processor(
         revision: Branch, tag or commit on the Hub.
         **hub: Passed to `from_pretrained`.
     """
-    processor = load_image_processor(name_or_path, revision=revision, **hub) or task.image_processor(size)
+    processor = load_image_processor(name_or_path, revision=revision, **hub)
+    if processor is None:
+        config = AutoConfig.from_pretrained(name_or_path, revision=revision, **hub)
+        processor = task.image_processor(size, config)
     processor.size = {"height": size[0], "width": size[1]}
     processor.do_resize = True
     # Not every processor has these options; where one has, it would change the size again.

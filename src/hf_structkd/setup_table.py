@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from .criterion import Criterion
 from .losses import node_grid_size
-from .tasks import Batch, Capture, Forward, Task
-from .teacher import FrozenTeacher, run_model
+from .tasks import Batch, Capture, Forward, Task, run_model
+from .teacher import FrozenTeacher
 
 Side = tuple[nn.Module, Forward, Capture | None]
 
@@ -97,7 +97,7 @@ def setup_table(
 
 def _nodes(criterion: Criterion, task: Task, student: Forward, teacher: Forward, one: Batch) -> str:
     texts = []
-    for pair in task.feature_pairs(student, teacher, one):
+    for pair in criterion.feature_pairs(student, teacher, one):
         height, width = pair.student.shape[-2:]
         rows, columns = node_grid_size(height, width, criterion.node_size(height, width))
         reach = "all" if criterion.connection_range is None else str(criterion.connection_range)
@@ -117,7 +117,7 @@ def _extra_bytes(
     total = sum(p.numel() * p.element_size() for p in teacher[0].parameters())
     total += images * _bytes(task.prediction(teacher[1].output))
     if "pairwise" in criterion.terms:
-        for pair in task.feature_pairs(student, teacher[1], one):
+        for pair in criterion.feature_pairs(student, teacher[1], one):
             # The aligned maps, their nodes in float64 and the gradient of the student's.
             total += images * (4 * _bytes(pair.student) + 3 * _bytes(pair.teacher))
     if critic is not None:

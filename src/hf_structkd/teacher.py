@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ from transformers.utils import logging
 
 from .alignment import resize_ids, resize_map
 from .normalization import ImageNormalization, convert_normalization
-from .tasks import Batch, Capture, Forward, Task
+from .tasks import Batch, Capture, Forward, Task, run_model
 
 logger = logging.get_logger(__name__)
 
@@ -139,12 +138,3 @@ def matching_normalizations(
         )
     either = next(iter(known.values()), None) or ImageNormalization()
     return known.get("processing_class", either), known.get("teacher_processing_class", either)
-
-
-def run_model(model: torch.nn.Module, inputs: Mapping[str, Any], capture: Capture | None) -> Forward:
-    """Run a model and keep its feature maps where they are wanted."""
-    if capture is None:
-        return Forward(model(**inputs))
-    with capture.recording():
-        output = model(**inputs)
-    return Forward(output, capture.pop_maps())

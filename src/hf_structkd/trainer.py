@@ -30,7 +30,7 @@ from .models import (
 )
 from .setup_table import describe_pair
 from .tasks import Capture, ScoreMaps, Task
-from .teacher import FrozenTeacher, run_model
+from .teacher import FrozenTeacher
 from .term_log import TermLog
 from .training_args import StructKDTrainingArguments
 
@@ -96,6 +96,7 @@ class StructKDTrainer(StreamingEvaluationTrainer):
         if teacher_model is not None and self.terms - {"task"}:
             teacher = load_teacher(teacher_model, task)
             refuse_shared_parameters(model, teacher)
+        task.check_models(model, teacher)
         self.task = task(
             config_of(model),
             None if teacher is None else config_of(teacher),
@@ -144,12 +145,12 @@ class StructKDTrainer(StreamingEvaluationTrainer):
         if not self._pair_is_ready or inputs["pixel_values"].device.type == "cpu":
             self.task.check_batch(inputs)  # on an accelerator once only: it waits for the device
         if not model.training:
-            output = run_model(model, self.task.student_inputs(inputs), None).output
+            output = self.task.student_forward(model, inputs, None).output
             loss = self.task.task_loss(output, inputs)
             return (loss, output) if return_outputs else loss
         if not self._pair_is_ready:
             self._prepare_pair(model, inputs)
-        student = run_model(model, self.task.student_inputs(inputs), self._student_capture)
+        student = self.task.student_forward(model, inputs, self._student_capture)
         teacher = self.teacher(inputs) if self.teacher is not None else None
         terms = self.criterion(student, teacher, inputs)
         if "holistic" in self.terms and self.adversary is None:
@@ -318,6 +319,8 @@ class StructKDTrainer(StreamingEvaluationTrainer):
             inputs = self._prepare_inputs(batch)
             output = self.task.as_student(self.teacher(inputs).output, inputs)
             statistics = self.task.evaluation_statistics(output, inputs)
+            # As Trainer pads what its own evaluation gathers: images have differently many boxes.
+            statistics = self.accelerator.pad_across_processes(statistics, dim=1, pad_index=-100)
             metric.add_statistics(self.accelerator.gather_for_metrics(statistics))
         return metric.scores()
 

@@ -457,13 +457,13 @@ def test_a_configuration_that_says_nothing_gets_an_ignored_label() -> None:
 def test_an_unknown_model_class_is_refused() -> None:
     with pytest.raises(
         ValueError,
-        match=r"image-segmentation, depth-estimation, got BertModel; .* AutoModelForSemanticSegmentation\.",
+        match=r"image-segmentation, depth-estimation, object-detection, got BertModel; .* AutoModelForSemanticSegmentation\.",
     ):
         find_task("BertModel")
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_a_tasks_own_processor_resizes_to_height_and_width(task: Any) -> None:
-    processor = task.image_processor((48, 64))
+    processor = task.image_processor((48, 64), SegformerConfig())
     images = torch.zeros(3, 20, 30, dtype=torch.uint8).numpy()
     assert processor(images=images, return_tensors="pt")["pixel_values"].shape == (1, 3, 48, 64)

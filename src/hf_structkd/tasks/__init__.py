@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from .base import Batch, Capture, FeaturePair, Forward, ScoreMaps, StreamingMetric, Task
+from .base import Batch, Capture, FeaturePair, Forward, ScoreMaps, StreamingMetric, Task, run_model
 from .depth import DepthTask
+from .detection import DetectionTask
 from .segmentation import SegmentationTask
 
-TASKS: tuple[type[Task], ...] = (SegmentationTask, DepthTask)
+TASKS: tuple[type[Task], ...] = (SegmentationTask, DepthTask, DetectionTask)
 
 __all__ = [
     "TASKS",
     "Batch",
     "Capture",
     "DepthTask",
+    "DetectionTask",
     "FeaturePair",
     "Forward",
     "ScoreMaps",
@@ -20,6 +22,7 @@ __all__ = [
     "StreamingMetric",
     "Task",
     "find_task",
+    "run_model",
 ]
 
 

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from torch import Tensor, nn
-from transformers import PretrainedConfig
+from transformers import PretrainedConfig, PreTrainedModel
 
 from ..features import FeatureCapture
 
@@ -16,7 +16,7 @@ Batch = Mapping[str, Any]
 
 
 class Forward(NamedTuple):
-    """One forward pass: the model's output and the captured feature maps (B, C, h, w), none if not asked for."""
+    """One forward pass: the model's output and the captured feature maps (B, C, h, w), if any."""
 
     output: Any
     features: tuple[Tensor, ...] = ()
@@ -37,6 +37,15 @@ class Capture(Protocol):
 
     def remove(self) -> None:
         """Take the hooks off the model."""
+
+
+def run_model(model: nn.Module, inputs: Mapping[str, Any], capture: Capture | None) -> Forward:
+    """Run a model and keep its feature maps where they are wanted."""
+    if capture is None:
+        return Forward(model(**inputs))
+    with capture.recording():
+        output = model(**inputs)
+    return Forward(output, capture.pop_maps())
 
 
 class FeaturePair(NamedTuple):
@@ -98,13 +107,21 @@ class Task(ABC):
 
     @staticmethod
     @abstractmethod
+    def check_models(student: PreTrainedModel, teacher: PreTrainedModel | None) -> None:
+        """Raise `ValueError` where a model of the task cannot be trained or cannot teach."""
+
+    @staticmethod
+    @abstractmethod
     def collate(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """Turn dataset rows into a batch."""
 
     @staticmethod
     @abstractmethod
-    def image_processor(size: tuple[int, int]) -> Any:
-        """An image processor for a student that has none: images of `size`, ImageNet's normalisation."""
+    def image_processor(size: tuple[int, int], config: PretrainedConfig) -> Any:
+        """An image processor for a student that has none: images of `size`, ImageNet's normalisation.
+
+        Its post-processing must fit the model that `config` describes.
+        """
 
     @staticmethod
     @abstractmethod
@@ -121,9 +138,9 @@ class Task(ABC):
         """What of a batch both models are shown."""
         return {"pixel_values": batch["pixel_values"]}
 
-    def student_inputs(self, batch: Batch) -> dict[str, Any]:
-        """What of a batch the student is shown; more than `model_inputs` where its own loss reads labels."""
-        return self.model_inputs(batch)
+    def student_forward(self, model: nn.Module, batch: Batch, capture: Capture | None) -> Forward:
+        """Run the student; it is shown more than `model_inputs` where its own loss reads labels."""
+        return run_model(model, self.model_inputs(batch), capture)
 
     @abstractmethod
     def prediction(self, output: Any) -> Tensor:

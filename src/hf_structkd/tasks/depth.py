@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, get_args
 import torch
 import transformers
 from torch import Tensor, nn
-from transformers import AutoModelForDepthEstimation, PretrainedConfig
+from transformers import AutoModelForDepthEstimation, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import DepthEstimatorOutput
 from transformers.models.auto.modeling_auto import MODEL_FOR_DEPTH_ESTIMATION_MAPPING_NAMES
 from transformers.utils import is_torchvision_available
@@ -101,7 +101,11 @@ class DepthTask(Task):
         self.metric()  # checks the range
 
     @staticmethod
-    def image_processor(size: tuple[int, int]) -> Any:
+    def check_models(student: PreTrainedModel, teacher: PreTrainedModel | None) -> None:
+        """Every model of this task can be both."""
+
+    @staticmethod
+    def image_processor(size: tuple[int, int], config: PretrainedConfig) -> Any:
         """DPT's processor, whose post-processing fits every model of this task, with ImageNet's colours."""
         name = "DPTImageProcessor" + ("" if is_torchvision_available() else "Pil")
         return getattr(transformers, name)(

@@ -9,7 +9,7 @@ import torch
 import transformers
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import AutoModelForSemanticSegmentation, PretrainedConfig
+from transformers import AutoModelForSemanticSegmentation, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import SemanticSegmenterOutput
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES
 from transformers.utils import is_torchvision_available
@@ -68,7 +68,11 @@ class SegmentationTask(Task):
             self.score_map_channels = len(self.labels.names)
 
     @staticmethod
-    def image_processor(size: tuple[int, int]) -> Any:
+    def check_models(student: PreTrainedModel, teacher: PreTrainedModel | None) -> None:
+        """Every model of this task can be both."""
+
+    @staticmethod
+    def image_processor(size: tuple[int, int], config: PretrainedConfig) -> Any:
         """SegFormer's processor, whose post-processing fits every model of this task."""
         # The two backends are two classes; asking for the missing one by name makes transformers warn.
         name = "SegformerImageProcessor" + ("" if is_torchvision_available() else "Pil")
@@ -169,10 +173,7 @@ class SegmentationTask(Task):
 
     def settings(self) -> dict[str, Any]:
         """The shared classes: the student's id, and the teacher's ids that it is taught by."""
-        if self.labels is None:
-            return {"shared_classes": None}
-        teacher_ids = [list(ids) for ids in self.labels.teacher_ids]
-        return {"shared_classes": [list(self.labels.student_ids), teacher_ids]}
+        return {"shared_classes": None if self.labels is None else self.labels.settings()}
 
     def metric(self) -> SegmentationScores:
         """Mean IoU, mean accuracy, overall accuracy and every class's IoU."""

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from .base import Workflow
 from .depth import DEPTH, DepthTaskArguments
+from .detection import DETECTION
 from .distil import distil, train_teacher
-from .segmentation import SEGMENTATION, SegmentationTaskArguments
+from .label_map import LabelMapArguments
+from .segmentation import SEGMENTATION
 
-WORKFLOWS = {"segmentation": SEGMENTATION, "depth": DEPTH}
+WORKFLOWS = {"segmentation": SEGMENTATION, "depth": DEPTH, "detection": DETECTION}
 """Every task's workflow, by the name a command line gives it."""
 
 __all__ = [
     "DEPTH",
+    "DETECTION",
     "SEGMENTATION",
     "WORKFLOWS",
     "DepthTaskArguments",
-    "SegmentationTaskArguments",
+    "LabelMapArguments",
     "Workflow",
     "distil",
     "train_teacher",

@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict
 
 from transformers import PretrainedConfig
 
 from ..data import DenseData, Normalization, load_segmentation_data
-from ..label_spaces import load_label_map
 from ..report import write_segmentation_report
 from ..script_args import SegmentationDataArguments
 from ..tasks import SegmentationTask
 from .base import Workflow
-
-
-@dataclass
-class SegmentationTaskArguments:
-    """Options of the task."""
-
-    teacher_label_map: str | None = field(
-        default=None, metadata={"help": "JSON object or file: teacher class name to student class name."}
-    )
-
-    def task_options(self) -> dict[str, Any]:
-        """Keyword arguments of `SegmentationTask`."""
-        given = self.teacher_label_map
-        return {"teacher_label_map": None if given is None else load_label_map(given)}
+from .label_map import LabelMapArguments
 
 
 def _load(
@@ -46,7 +31,7 @@ def _load(
 SEGMENTATION = Workflow(
     task=SegmentationTask,
     data_arguments=SegmentationDataArguments,
-    task_arguments=SegmentationTaskArguments,
+    task_arguments=LabelMapArguments,
     load_data=_load,
     write_report=write_segmentation_report,
 )

@@ -1,0 +1,273 @@
+"""Object detection by queries: DETR and its family, any teacher with any student."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import torch
+import transformers
+from torch import Tensor, nn
+from transformers import AutoModelForObjectDetection, PretrainedConfig, PreTrainedModel
+from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING_NAMES
+from transformers.models.auto.modeling_auto import MODEL_FOR_OBJECT_DETECTION_MAPPING_NAMES
+from transformers.utils import is_torchvision_available
+
+from ..alignment import at_least
+from ..critic import SMALLEST_MAP
+from ..data import collate_detection
+from ..detectors import DetectionQueries, check_can_learn, check_can_teach, detection_head, final_queries
+from ..label_spaces import LabelMatch, match_label_spaces
+from ..losses import (
+    DetectionHead,
+    foreground_probabilities,
+    query_distillation_loss,
+    render_detections,
+)
+from ..metrics import MeanAveragePrecision, detection_statistics
+from ..pyramid import PyramidCapture, pair_levels
+from ._dense import on_image, padding_mask
+from .base import Batch, Capture, FeaturePair, Forward, ScoreMaps, Task, run_model
+
+# The critic sees rendered boxes at an eighth of the image's sides, the finest level of most pyramids.
+_CRITIC_STRIDE = 8
+_NEVER = -1e4
+
+
+class DetectionTask(Task):
+    """Object detection by a set of queries, each with class logits and a box.
+
+    The batch holds `pixel_values` (B, 3, H, W), `labels`, a list of B dicts with `class_labels` (N,) int64
+    and `boxes` (N, 4) as cx, cy, w, h in shares of the image's sides (in evaluation also `canvas_size` (2,),
+    the height and width of `pixel_values` in pixels of the original image), and, where images were padded,
+    `pixel_mask` (B, H, W) bool, True on the image.
+
+    The paper's detector was FCOS, and its detection code was never released: what the pixel-wise and the
+    holistic term are here is ours. The pixel-wise term is query distillation
+    (`losses.query_distillation_loss`), the holistic term's map a rendering of all boxes
+    (`losses.render_detections`). The supervised loss is the student's own, from Transformers.
+
+    Args:
+        student: The student's configuration; `id2label` names its classes.
+        teacher: The teacher's configuration, or None when nothing is distilled.
+        teacher_label_map: Teacher class name to student class name, where the names differ.
+
+    Raises:
+        ValueError: If the student shares no class with the teacher.
+    """
+
+    name = "object-detection"
+    auto_model = AutoModelForObjectDetection
+    model_classes = frozenset(MODEL_FOR_OBJECT_DETECTION_MAPPING_NAMES.values())
+    default_weights: ClassVar[Mapping[str, float]] = {"pixel": 1.0, "pairwise": 10.0, "holistic": 0.1}
+    collate = staticmethod(collate_detection)
+
+    def __init__(
+        self,
+        student: PretrainedConfig,
+        teacher: PretrainedConfig | None = None,
+        *,
+        teacher_label_map: Mapping[str, str] | None = None,
+    ) -> None:
+        """Match the two label spaces."""
+        self.id2label = {index: str(student.id2label[index]) for index in sorted(student.id2label)}
+        self._student, self._teacher = student, teacher
+        self.labels: LabelMatch | None = None
+        if teacher is not None:
+            self.labels = match_label_spaces(
+                student.id2label, teacher.id2label, label_map=dict(teacher_label_map or {})
+            )
+            self.score_map_channels = len(self.labels.names)
+
+    @staticmethod
+    def check_models(student: PreTrainedModel, teacher: PreTrainedModel | None) -> None:
+        """Refuse a student that has no loss and a teacher that names no classes."""
+        check_can_learn(student)
+        if teacher is not None:
+            check_can_teach(teacher)
+
+    @staticmethod
+    def image_processor(size: tuple[int, int], config: PretrainedConfig) -> Any:
+        """The architecture's own processor, whose post-processing fits its head, with ImageNet's colours."""
+        backend = "torchvision" if is_torchvision_available() else "pil"
+        # Those without one of their own have sigmoid heads, which Deformable DETR's post-processing reads.
+        names = IMAGE_PROCESSOR_MAPPING_NAMES.get(config.model_type, {})
+        name = names.get(backend) or IMAGE_PROCESSOR_MAPPING_NAMES["deformable_detr"][backend]
+        return getattr(transformers, name)(
+            size={"height": size[0], "width": size[1]},
+            do_pad=False,
+            do_normalize=True,
+            image_mean=[0.485, 0.456, 0.406],
+            image_std=[0.229, 0.224, 0.225],
+        )
+
+    @staticmethod
+    def find_features(model: nn.Module, pixel_values: Tensor) -> PyramidCapture:
+        """Every level of the pyramid that the decoder reads."""
+        return PyramidCapture.of_detector(model, pixel_values)
+
+    def model_inputs(self, batch: Batch) -> dict[str, Any]:
+        """Images and, where there is one, the mask of what is no padding."""
+        inputs = {"pixel_values": batch["pixel_values"]}
+        if "pixel_mask" in batch:
+            inputs["pixel_mask"] = batch["pixel_mask"].long()
+        return inputs
+
+    def student_forward(self, model: nn.Module, batch: Batch, capture: Capture | None) -> Forward:
+        """Run the student with the boxes to find: its own loss reads them.
+
+        Matching refuses what is not finite with an error of its own, in the middle of the forward. The loss
+        is NaN instead: the trainer then stops, saves what was good and names the term.
+        """
+        labels = [_to_find(one) for one in batch["labels"]]
+        try:
+            return run_model(model, {**self.model_inputs(batch), "labels": labels}, capture)
+        except ValueError:
+            forward = run_model(model, self.model_inputs(batch), capture)
+            if _is_finite(final_queries(forward.output, self._student)):
+                raise
+            forward.output.loss = self.prediction(forward.output).sum() * math.nan
+            return forward
+
+    def prediction(self, output: Any) -> Tensor:
+        """The logits (B, Q, K), or K + 1 with "no object"."""
+        logits: Tensor = output.logits
+        return logits
+
+    def check_batch(self, batch: Batch) -> None:
+        """Raise `ValueError` for labels that are no boxes, or a class that the student does not have."""
+        if "labels" not in batch:
+            raise ValueError(f"a batch needs `labels`, got {sorted(batch)}; name the objects column.")
+        if "labeled" in batch and not bool(batch["labeled"].all()):
+            raise ValueError(
+                "every image of a detection batch must be labelled, got `labeled` False: the student would "
+                "learn that the image is empty; leave such images out."
+            )
+        for image, labels in enumerate(batch["labels"]):
+            _check_labels(labels, len(self.id2label), f"image {image} of the batch")
+
+    def task_loss(self, output: Any, batch: Batch) -> Tensor:
+        """The set loss that the student's own forward computed of the labels."""
+        loss: Tensor = output.loss
+        return loss
+
+    def pixel_loss(self, student: Forward, teacher: Forward, batch: Batch, *, temperature: float) -> Tensor:
+        """Query distillation over the shared classes."""
+        own, own_head = self._shared_student(student.output)
+        theirs, their_head = self._shared_teacher(teacher.output)
+        if not _is_finite(own):
+            return own.logits.sum() * math.nan  # which cannot be matched, see `student_forward`
+        return query_distillation_loss(
+            own.logits,
+            own.boxes,
+            theirs.logits,
+            theirs.boxes,
+            student_head=own_head,
+            teacher_head=their_head,
+            temperature=temperature,
+        )
+
+    def feature_pairs(self, student: Forward, teacher: Forward, batch: Batch) -> list[FeaturePair]:
+        """One pair for every level of the smaller pyramid; padding does not count."""
+        pairs = pair_levels(student.features, teacher.features)
+        sizes = [(own.shape[-2], own.shape[-1]) for own, _ in pairs]
+        masks = [padding_mask(batch, size) for size in sizes]
+        return [FeaturePair(*pair, mask) for pair, mask in zip(pairs, masks, strict=True)]
+
+    def score_maps(self, student: Forward, teacher: Forward, batch: Batch) -> ScoreMaps:
+        """For each shared class, how likely some box covers a cell; both are 0 on padding."""
+        images = batch["pixel_values"]
+        height, width = (-(-side // _CRITIC_STRIDE) for side in images.shape[-2:])
+        size = at_least((height, width), SMALLEST_MAP)
+        inside = padding_mask(batch, size)
+        sides = self._shared_teacher(teacher.output), self._shared_student(student.output)
+        real, fake = (on_image(_rendered(queries, head, size), inside) for queries, head in sides)
+        return ScoreMaps(real=real, fake=fake, images=images)
+
+    def evaluation_statistics(self, output: Any, batch: Batch) -> Tensor:
+        """Rows (B, R, 7) of true and detected boxes, in pixels of the original images."""
+        queries = output if isinstance(output, DetectionQueries) else final_queries(output, self._student)
+        head = detection_head(self._student, queries.logits)
+        return detection_statistics(queries.logits, queries.boxes, batch["labels"], head=head)
+
+    def as_student(self, teacher_output: Any, batch: Batch) -> DetectionQueries:
+        """The teacher's queries over the student's classes; a class it does not know never wins."""
+        assert self.labels is not None
+        queries, head = self._shared_teacher(teacher_output)
+        count = len(self.id2label)
+        logits = queries.logits.new_full(
+            (*queries.logits.shape[:2], count + (head == "softmax")), _NEVER, dtype=torch.float32
+        )
+        places = [*self.labels.student_ids, *([count] if head == "softmax" else [])]
+        logits[..., places] = queries.logits.float()
+        return DetectionQueries(logits, queries.boxes)
+
+    def settings(self) -> dict[str, Any]:
+        """The shared classes: the student's id, and the teacher's ids that it is taught by."""
+        return {"shared_classes": None if self.labels is None else self.labels.settings()}
+
+    def metric(self) -> MeanAveragePrecision:
+        """COCO's mean average precision and recall, and every class's average precision."""
+        return MeanAveragePrecision(self.id2label)
+
+    def _shared_student(self, output: Any) -> tuple[DetectionQueries, DetectionHead]:
+        assert self.labels is not None  # a teacher's pass exists only where a teacher was given
+        return _shared(final_queries(output, self._student), self._student, self.labels.student_logits)
+
+    def _shared_teacher(self, output: Any) -> tuple[DetectionQueries, DetectionHead]:
+        assert self.labels is not None
+        assert self._teacher is not None
+        # Of merged classes the odds are added, under a softmax as under a sigmoid.
+        return _shared(final_queries(output, self._teacher), self._teacher, self.labels.teacher_logits)
+
+
+def _shared(
+    queries: DetectionQueries, config: PretrainedConfig, pick: Callable[[Tensor], Tensor]
+) -> tuple[DetectionQueries, DetectionHead]:
+    """The queries with the logits that `pick` takes of the classes; "no object" stays the last."""
+    head = detection_head(config, queries.logits)
+    classes = queries.logits[..., : config.num_labels].transpose(1, 2)
+    nothing = queries.logits[..., config.num_labels :]
+    logits = torch.cat([pick(classes).transpose(1, 2), nothing], dim=-1)
+    return DetectionQueries(logits, queries.boxes), head
+
+
+def _to_find(labels: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What the student's own loss reads; nobody drew the single objects of a crowd."""
+    kept = ~labels["crowd"] if "crowd" in labels else slice(None)
+    return {key: labels[key][kept] for key in ("class_labels", "boxes")}
+
+
+def _is_finite(queries: DetectionQueries) -> bool:
+    return all(bool(values.isfinite().all()) for values in queries)
+
+
+def _rendered(queries: DetectionQueries, head: DetectionHead, size: tuple[int, int]) -> Tensor:
+    return render_detections(foreground_probabilities(queries.logits.float(), head), queries.boxes, size)
+
+
+def _check_labels(labels: Any, num_labels: int, where: str) -> None:
+    if not isinstance(labels, Mapping) or not {"class_labels", "boxes"} <= labels.keys():
+        given = sorted(labels) if isinstance(labels, Mapping) else type(labels).__name__
+        raise ValueError(
+            f"`labels` must be dicts with `class_labels` and `boxes`, got {given} in {where}; load the data "
+            "with `load_detection_data`."
+        )
+    classes, boxes = labels["class_labels"], labels["boxes"]
+    if boxes.shape != (len(classes), 4):
+        raise ValueError(
+            f"`boxes` must have shape ({len(classes)}, 4), one for each of `class_labels`, got "
+            f"{tuple(boxes.shape)} in {where}; use an empty (0, 4) where there is none."
+        )
+    wrong = (classes < 0) | (classes >= num_labels)
+    if wrong.any():
+        raise ValueError(
+            f"`class_labels` must lie in [0, {num_labels}), got {int(classes[wrong][0])} in {where}; correct "
+            "the data or the student's `id2label`."
+        )
+    if not ((boxes >= 0) & (boxes <= 1)).all():  # NaN is in neither
+        raise ValueError(
+            f"`boxes` must be cx, cy, w, h in [0, 1], shares of the image's sides, got "
+            f"{boxes[((boxes < 0) | (boxes > 1) | boxes.isnan()).any(dim=1)][0].tolist()} in {where}."
+        )
