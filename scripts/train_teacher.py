@@ -2,7 +2,8 @@
 
     python scripts/train_teacher.py
 
-trains the segmentation teacher of the demonstration on the embedded scenes, and `--task depth` the depth one.
+trains the segmentation teacher of the demonstration on the embedded scenes, `--task depth` and
+`--task detection` the other two.
 With your own data:
 
     accelerate launch scripts/train_teacher.py --task segmentation --dataset_name DATASET \
@@ -51,6 +52,15 @@ SCENES: dict[str, dict[str, Any]] = {
         "max_train_samples": 2000,
         "num_train_epochs": 4,
         "max_depth": 10.0,
+    },
+    "detection": {
+        **SHARED,
+        "student_model_name_or_path": str(CONFIGS / "rtdetr-scenes-teacher"),
+        "output_dir": "outputs/scenes-det-teacher",
+        "max_train_samples": 2000,
+        "num_train_epochs": 12,
+        "learning_rate": 5e-4,
+        "max_grad_norm": 0.1,
     },
 }
 

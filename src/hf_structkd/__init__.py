@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.metadata import version
 
 from .critic import Critic
-from .data import load_depth_data, load_segmentation_data
+from .data import load_depth_data, load_detection_data, load_segmentation_data
 from .losses import (
     PairwiseDistillationLoss,
     PixelDistillationLoss,
@@ -14,9 +14,11 @@ from .losses import (
     gradient_penalty,
     pairwise_distillation_loss,
     pixel_distillation_loss,
+    query_distillation_loss,
+    render_detections,
 )
-from .metrics import DepthErrors, MeanIoU
-from .tasks import DepthTask, SegmentationTask
+from .metrics import DepthErrors, MeanAveragePrecision, MeanIoU
+from .tasks import DepthTask, DetectionTask, SegmentationTask
 from .trainer import StructKDTrainer
 from .training_args import StructKDTrainingArguments
 
@@ -26,6 +28,8 @@ __all__ = [
     "Critic",
     "DepthErrors",
     "DepthTask",
+    "DetectionTask",
+    "MeanAveragePrecision",
     "MeanIoU",
     "PairwiseDistillationLoss",
     "PixelDistillationLoss",
@@ -37,7 +41,10 @@ __all__ = [
     "critic_loss",
     "gradient_penalty",
     "load_depth_data",
+    "load_detection_data",
     "load_segmentation_data",
     "pairwise_distillation_loss",
     "pixel_distillation_loss",
+    "query_distillation_loss",
+    "render_detections",
 ]

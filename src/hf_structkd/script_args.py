@@ -54,6 +54,10 @@ class DataArguments:
     base_size: list[int] = field(
         default_factory=list, metadata={"help": "Size an image covers at scale 1; unset is image_size."}
     )
+    stretch: bool = field(
+        default=False,
+        metadata={"help": "Give training images the aspect of base_size; for models of one square size."},
+    )
     flip_probability: float = field(default=0.5, metadata={"help": "Probability of a left-right flip."})
     color_jitter: list[float] = field(
         default_factory=lambda: [0.3, 0.3, 0.3, 0.05],

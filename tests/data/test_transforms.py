@@ -133,6 +133,24 @@ def test_scale_one_covers_the_size_whatever_the_source() -> None:
         assert any(span >= side * 0.9 for span, side in zip(spans, source, strict=True))
 
 
+def test_a_stretched_image_is_seen_whole_as_evaluation_sees_it() -> None:
+    """Else a model of one square size trains on one aspect and is scored on another."""
+    image, label = torch.rand(3, 24, 32), torch.randint(0, 5, (24, 32))
+    augment = DenseAugmentation((16, 16), **PLAIN, stretch=True)
+    new_image, new_label, mask = augment(image, label, generator())
+    assert torch.equal(new_image, resize_image(image, (16, 16)))
+    assert torch.equal(new_label, resize_label(label, (16, 16)))
+    assert mask.all()
+
+
+def test_a_stretched_image_is_scaled_alike_along_both_sides() -> None:
+    image, label = coordinates(12, 24)
+    augment = DenseAugmentation((12, 12), **{**PLAIN, "scale": (2.0, 2.0)}, stretch=True)
+    _, new_label, _ = augment(image, label, generator(1))
+    rows, columns = new_label // 24, new_label % 24
+    assert (int(rows.max() - rows.min()), int(columns.max() - columns.min())) == (5, 11)
+
+
 def test_scales_are_spread_over_the_whole_range() -> None:
     image, label = coordinates(64, 64)
     augment = DenseAugmentation((16, 16), **{**PLAIN, "scale": (1.0, 4.0)})

@@ -58,6 +58,7 @@ class Recipe:
     image_column: str
     scale: Sequence[float]
     base_size: Sequence[int]
+    stretch: bool
     flip_probability: float
     color_jitter: Sequence[float]
     streaming: bool
@@ -192,6 +193,7 @@ class Recipe:
             _pair("image_size", self.image_size),
             scale=_pair("scale", self.scale),
             base_size=_pair("base_size", self.base_size) if self.base_size else None,
+            stretch=self.stretch,
             flip_probability=self.flip_probability,
             color_jitter=self.color_jitter,
             nothing=nothing,

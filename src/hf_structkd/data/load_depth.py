@@ -29,6 +29,7 @@ def load_depth_data(
     max_unlabeled_samples: int | None = None,
     scale: Sequence[float] = (0.5, 2.0),
     base_size: Sequence[int] = (),
+    stretch: bool = False,
     flip_probability: float = 0.5,
     color_jitter: Sequence[float] = (0.3, 0.3, 0.3, 0.05),
     streaming: bool = False,
@@ -65,6 +66,7 @@ def load_depth_data(
         max_unlabeled_samples: Use the first so many unlabelled rows; for the scenes, render so many (1000).
         scale: Smallest and largest random scale of a training crop, relative to `base_size`.
         base_size: Size that an image covers at scale 1; empty is `image_size`.
+        stretch: Give training images the aspect of `base_size`, as evaluation images have it.
         flip_probability: Probability of a left-right flip.
         color_jitter: Strength of brightness, contrast, saturation and hue.
         streaming: Read rows as they are needed.
@@ -97,6 +99,7 @@ def load_depth_data(
         max_unlabeled_samples=max_unlabeled_samples,
         scale=scale,
         base_size=base_size,
+        stretch=stretch,
         flip_probability=flip_probability,
         color_jitter=color_jitter,
         streaming=streaming,

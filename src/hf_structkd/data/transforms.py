@@ -126,7 +126,8 @@ class DenseAugmentation:
     Geometry: the image is first resized, in thought and keeping its aspect, to just cover ``base_size``; the
     random scale multiplies that. A box of ``size`` is then cut out at random. With the default
     ``base_size=size`` a scale of 1 shows as much of the image as fits; with ``base_size`` at the images' own
-    size it crops at native resolution. Where the scaled image is smaller than ``size`` it is placed at random
+    size it crops at native resolution. Stretched, it is resized to exactly ``base_size`` instead, whatever its
+    aspect, as evaluation images are: for models of one, square size. Where the scaled image is smaller than ``size`` it is placed at random
     and the rest is padded. Only the pixels inside the box are ever resized: its corners are rounded to
     whole pixels of the source, so the true scale may differ from the drawn one by up to a pixel in the box.
 
@@ -142,6 +143,7 @@ class DenseAugmentation:
         size: height and width of the result, pixels.
         scale: smallest and largest random scale, drawn uniformly.
         base_size: what the image covers at scale 1, pixels; ``None`` takes ``size``.
+        stretch: whether the image takes the aspect of ``base_size``.
         flip_probability: probability of a left-right flip.
         color_jitter: strength of brightness, contrast, saturation (factors in [1 - c, 1 + c]) and hue (up
             to c turns either way); zeros switch it off.
@@ -158,6 +160,7 @@ class DenseAugmentation:
         *,
         scale: tuple[float, float] = (0.5, 2.0),
         base_size: tuple[int, int] | None = None,
+        stretch: bool = False,
         flip_probability: float = 0.5,
         color_jitter: Sequence[float] = (0.3, 0.3, 0.3, 0.05),
         nothing: float = 255,
@@ -183,6 +186,7 @@ class DenseAugmentation:
                 f"[0, 0.5]), got {tuple(color_jitter)}; (0, 0, 0, 0) switches it off."
             )
         self.scale = scale
+        self.stretch = stretch
         self.flip_probability = flip_probability
         self.color_jitter = tuple(color_jitter)
         self.nothing = nothing
@@ -263,10 +267,12 @@ class DenseAugmentation:
         self, image_size: Sequence[int], zoom: float, draws: list[float]
     ) -> tuple[tuple[slice, slice], tuple[int, int], tuple[int, int]]:
         """What to cut from the source, the size it takes in the result, and where it is placed there."""
-        cover = max(base / side for base, side in zip(self.base_size, image_size, strict=True))
-        ratio = cover * zoom
+        covers = [base / side for base, side in zip(self.base_size, image_size, strict=True)]
+        if not self.stretch:
+            covers = [max(covers)] * 2
         slices, content, corner = [], [], []
-        for side, wanted, draw in zip(image_size, self.size, draws, strict=True):
+        for side, wanted, cover, draw in zip(image_size, self.size, covers, draws, strict=True):
+            ratio = cover * zoom
             filled = min(wanted, max(1, round(side * ratio)))
             taken = side if filled < wanted else min(side, max(1, round(wanted / ratio)))
             start = int(draw * (side - taken + 1))
