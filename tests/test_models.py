@@ -23,7 +23,7 @@ from hf_structkd.models import (
     student_image_processor,
     task_of,
 )
-from hf_structkd.tasks import SegmentationTask
+from hf_structkd.tasks import DetectionTask, SegmentationTask
 from hf_structkd.tasks.segmentation import ignore_index_of
 from tests.tiny_models import tiny_segmentation_model
 
@@ -268,3 +268,11 @@ def test_a_students_processor_resizes_as_the_training_did(
         assert loaded(images=picture, return_tensors="pt")["pixel_values"].shape == (1, 3, 48, 80)
         assert list(loaded.image_mean or [0.1, 0.2, 0.3]) == [0.1, 0.2, 0.3]
     assert type(again) is processor_class(name)
+
+
+def test_a_detectors_processor_keeps_the_aspect_that_evaluation_kept(tmp_path: Path) -> None:
+    """Else a detector is scored on undistorted images, and its pipeline shows it stretched ones."""
+    processor_class("Detr")(do_pad=False).save_pretrained(tmp_path)
+    processor = student_image_processor(tmp_path, DetectionTask, (48, 80), keep_aspect_ratio=True)
+    picture = PIL.Image.fromarray(np.zeros((50, 100, 3), dtype=np.uint8))
+    assert processor(images=picture, return_tensors="pt")["pixel_values"].shape == (1, 3, 40, 80)

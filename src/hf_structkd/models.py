@@ -144,6 +144,7 @@ def student_image_processor(
     task: type[Task],
     size: tuple[int, int],
     *,
+    keep_aspect_ratio: bool = False,
     revision: str | None = None,
     **hub: Any,
 ) -> Any:
@@ -153,6 +154,7 @@ def student_image_processor(
         name_or_path: Of the student; where it has no processor, the task's own is taken.
         task: What it solves.
         size: Height and width of the training images.
+        keep_aspect_ratio: Whether evaluation fitted images into `size` instead of stretching them.
         revision: Branch, tag or commit on the Hub.
         **hub: Passed to `from_pretrained`.
     """
@@ -160,7 +162,8 @@ def student_image_processor(
     if processor is None:
         config = AutoConfig.from_pretrained(name_or_path, revision=revision, **hub)
         processor = task.image_processor(size, config)
-    processor.size = {"height": size[0], "width": size[1]}
+    names = ("max_height", "max_width") if keep_aspect_ratio else ("height", "width")
+    processor.size = dict(zip(names, size, strict=True))
     processor.do_resize = True
     # Not every processor has these options; where one has, it would change the size again.
     for option in ("do_center_crop", "keep_aspect_ratio"):

@@ -69,6 +69,11 @@ class DataArguments:
     max_train_samples: int | None = field(default=None, metadata={"help": "Use the first so many rows."})
     max_eval_samples: int | None = field(default=None, metadata={"help": "Use the first so many rows."})
 
+    @property
+    def fits_images(self) -> bool:
+        """Whether evaluation images keep their aspect ratio instead of being stretched to `image_size`."""
+        return False
+
 
 @dataclass
 class DenseDataArguments(DataArguments):
@@ -123,6 +128,11 @@ class DetectionDataArguments(DataArguments):
     keep_aspect_ratio: bool = field(
         default=False, metadata={"help": "Fit evaluation images into image_size and pad them, unstretched."}
     )
+
+    @property
+    def fits_images(self) -> bool:
+        """As `keep_aspect_ratio` says."""
+        return self.keep_aspect_ratio
 
 
 def parse_arguments(

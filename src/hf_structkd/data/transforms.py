@@ -126,10 +126,11 @@ class DenseAugmentation:
     Geometry: the image is first resized, in thought and keeping its aspect, to just cover ``base_size``; the
     random scale multiplies that. A box of ``size`` is then cut out at random. With the default
     ``base_size=size`` a scale of 1 shows as much of the image as fits; with ``base_size`` at the images' own
-    size it crops at native resolution. Stretched, it is resized to exactly ``base_size`` instead, whatever its
-    aspect, as evaluation images are: for models of one, square size. Where the scaled image is smaller than ``size`` it is placed at random
-    and the rest is padded. Only the pixels inside the box are ever resized: its corners are rounded to
-    whole pixels of the source, so the true scale may differ from the drawn one by up to a pixel in the box.
+    size it crops at native resolution. Stretched, it is resized to exactly ``base_size`` instead, as
+    evaluation images are: for models of one, square size. Where the scaled image is smaller than ``size`` it
+    is placed at random and the rest is padded. Only the pixels inside the box are ever resized: its corners
+    are rounded to whole pixels of the source, so the true scale may differ from the drawn one by up to a
+    pixel in the box.
 
     Depth: an object that appears s times larger is s times nearer, so a depth map is divided by the drawn
     scale (Eigen et al., 2014); at scale 1 it is as measured. That is the target's `zoomed`, see `__call__`.

@@ -91,7 +91,11 @@ class Experiment:
         models, data = arguments.models, arguments.data
         size = (data.image_size[0], data.image_size[1])
         processor = student_image_processor(
-            _student_name(arguments), workflow.task, size, revision=models.student_revision
+            _student_name(arguments),
+            workflow.task,
+            size,
+            keep_aspect_ratio=data.fits_images,
+            revision=models.student_revision,
         )
         name = models.teacher_model_name_or_path
         teacher = (
