@@ -221,7 +221,7 @@ def test_the_task_is_read_off_a_model_a_folder_or_a_path(trained: Path) -> None:
 def test_an_unknown_task_is_refused_by_the_class(tmp_path: Path) -> None:
     classifier().save_pretrained(tmp_path)
     for model in (classifier(), tmp_path):
-        with pytest.raises(ValueError, match=r"`model` .* depth-estimation, got SegformerForImageClass"):
+        with pytest.raises(ValueError, match=r"`model` .* object-detection, got SegformerForImageClass"):
             task_of(model)
 
 
