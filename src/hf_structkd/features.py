@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
+from ._capture import HookedCapture
 from ._classifier import find_classifier, read_logits
-from ._probe import first_argument, first_dropout_before, remove_hooks, unwrap
+from ._probe import first_argument, first_dropout_before, unwrap
 from ._regressor import find_regressor
 from ._tokens import tokens_to_map
 
 __all__ = ["FeatureCapture", "find_classifier", "find_regressor", "tokens_to_map", "unwrap"]
 
 
-class FeatureCapture:
+class FeatureCapture(HookedCapture):
     """Keeps one feature map of a model's forward, with its autograd graph.
 
     Built by `before_classifier`, `before_regressor` or `of_module`. The hooks go on the unwrapped model and
@@ -46,10 +45,9 @@ class FeatureCapture:
         description: str,
     ) -> None:
         """Register the hooks; prefer the class methods, which choose the arguments."""
-        self.description = description
+        super().__init__(description)
         self._channels_last = channels_last
         self._overwritten_by_module = side == "input" and bool(getattr(module, "inplace", False))
-        self._recording = False
         self._tensor: Tensor | None = None
         self._version: int | None = None
         self._image_size = (0, 0)
@@ -59,7 +57,7 @@ class FeatureCapture:
             else module.register_forward_hook(self._keep_output)
         )
         size = unwrap(model).register_forward_pre_hook(self._keep_image_size, with_kwargs=True)
-        self._handles: list[RemovableHandle] = [keep, size]
+        self._handles += [keep, size]
 
     @classmethod
     def before_classifier(
@@ -138,18 +136,8 @@ class FeatureCapture:
         channels_last = isinstance(module, nn.Linear) or type(module) is nn.LayerNorm
         return cls(model, module, side="output", channels_last=channels_last, description=f"output of {name}")
 
-    @contextmanager
-    def recording(self) -> Iterator[FeatureCapture]:
-        """Capture what the forwards inside the `with` block compute, and forget what was captured before."""
+    def _forget(self) -> None:
         self._tensor = None
-        self._recording = True
-        try:
-            yield self
-        except BaseException:
-            self._tensor = None
-            raise
-        finally:
-            self._recording = False
 
     @property
     def feature(self) -> Tensor:
@@ -181,11 +169,6 @@ class FeatureCapture:
     def pop_maps(self) -> tuple[Tensor, ...]:
         """The one map of `pop`, as captures of several maps give theirs."""
         return (self.pop(),)
-
-    def remove(self) -> None:
-        """Take the hooks off the model."""
-        remove_hooks(self._handles)
-        self._tensor = None
 
     def _keep(self, tensor: Tensor) -> None:
         self._tensor = tensor.clone() if self._overwritten_by_module else tensor

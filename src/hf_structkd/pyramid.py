@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
-from ._probe import probing, remove_hooks, unwrap
+from ._capture import HookedCapture
+from ._probe import probing, unwrap
 from .alignment import align_to_coarser
 
 Size = tuple[int, int]
@@ -48,7 +47,7 @@ _SOURCES = (
 )
 
 
-class PyramidCapture:
+class PyramidCapture(HookedCapture):
     """Keeps every level of a detector's feature pyramid of one forward, with their autograd graph.
 
     The levels are those that the decoder reads. The hooks go on the unwrapped model and do nothing outside
@@ -75,15 +74,12 @@ class PyramidCapture:
         description: str,
     ) -> None:
         """Register the hooks; prefer `of_detector`, which chooses the arguments."""
-        self.description = description
+        super().__init__(description)
         self._prefix = prefix
         self._suffix = suffix
-        self._recording = False
         self._sizes: list[Size] = []
         self._maps: tuple[Tensor, ...] = ()
-        self._handles: list[RemovableHandle] = [
-            features.register_forward_hook(self._keep_features, with_kwargs=True)
-        ]
+        self._handles.append(features.register_forward_hook(self._keep_features, with_kwargs=True))
         if grid is not None:
             self._handles.append(grid.register_forward_hook(self._keep_size))
 
@@ -117,18 +113,8 @@ class PyramidCapture:
         capture.description += f", {levels} level{'s' if levels > 1 else ''}"
         return capture
 
-    @contextmanager
-    def recording(self) -> Iterator[PyramidCapture]:
-        """Capture what the forwards inside the `with` block compute, and forget what was captured before."""
+    def _forget(self) -> None:
         self._maps = ()
-        self._recording = True
-        try:
-            yield self
-        except BaseException:
-            self._maps = ()
-            raise
-        finally:
-            self._recording = False
 
     def pop_maps(self) -> tuple[Tensor, ...]:
         """Return the levels (B, C, h, w), the finest first, and let go of them and their graph.
@@ -143,11 +129,6 @@ class PyramidCapture:
                 "the maps once."
             )
         return maps
-
-    def remove(self) -> None:
-        """Take the hooks off the model."""
-        remove_hooks(self._handles)
-        self._maps = ()
 
     def _keep_size(self, module: nn.Module, args: Any, output: Tensor) -> None:
         if self._recording:
