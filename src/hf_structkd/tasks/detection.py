@@ -18,7 +18,6 @@ from ..alignment import at_least
 from ..critic import SMALLEST_MAP
 from ..data import collate_detection
 from ..detectors import DetectionQueries, check_can_learn, check_can_teach, detection_head, final_queries
-from ..label_spaces import LabelMatch, match_label_spaces
 from ..losses import (
     DetectionHead,
     foreground_probabilities,
@@ -27,15 +26,16 @@ from ..losses import (
 )
 from ..metrics import MeanAveragePrecision, detection_statistics
 from ..pyramid import PyramidCapture, pair_levels
+from ._classes import ClassTask
 from ._dense import on_image, padding_mask
-from .base import Batch, Capture, FeaturePair, Forward, ScoreMaps, Task, run_model
+from .base import Batch, Capture, FeaturePair, Forward, ScoreMaps, run_model
 
 # The critic sees rendered boxes at an eighth of the image's sides, the finest level of most pyramids.
 _CRITIC_STRIDE = 8
 _NEVER = -1e4
 
 
-class DetectionTask(Task):
+class DetectionTask(ClassTask):
     """Object detection by a set of queries, each with class logits and a box.
 
     The batch holds `pixel_values` (B, 3, H, W), `labels`, a list of B dicts with `class_labels` (N,) int64
@@ -71,14 +71,8 @@ class DetectionTask(Task):
         teacher_label_map: Mapping[str, str] | None = None,
     ) -> None:
         """Match the two label spaces."""
-        self.id2label = {index: str(student.id2label[index]) for index in sorted(student.id2label)}
+        super().__init__(student, teacher, teacher_label_map=teacher_label_map)
         self._student, self._teacher = student, teacher
-        self.labels: LabelMatch | None = None
-        if teacher is not None:
-            self.labels = match_label_spaces(
-                student.id2label, teacher.id2label, label_map=dict(teacher_label_map or {})
-            )
-            self.score_map_channels = len(self.labels.names)
 
     @staticmethod
     def check_models(student: PreTrainedModel, teacher: PreTrainedModel | None) -> None:
@@ -202,10 +196,6 @@ class DetectionTask(Task):
         places = [*self.labels.student_ids, *([count] if head == "softmax" else [])]
         logits[..., places] = queries.logits.float()
         return DetectionQueries(logits, queries.boxes)
-
-    def settings(self) -> dict[str, Any]:
-        """The shared classes: the student's id, and the teacher's ids that it is taught by."""
-        return {"shared_classes": None if self.labels is None else self.labels.settings()}
 
     def metric(self) -> MeanAveragePrecision:
         """COCO's mean average precision and recall, and every class's average precision."""

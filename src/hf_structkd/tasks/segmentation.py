@@ -18,16 +18,16 @@ from ..alignment import align_to_coarser, at_least, resize_ids, resize_map
 from ..critic import SMALLEST_MAP
 from ..data import collate_dense
 from ..features import FeatureCapture
-from ..label_spaces import LabelMatch, match_label_spaces
 from ..losses import pixel_distillation_loss
 from ..metrics import MeanIoU, confusion_matrices
+from ._classes import ClassTask
 from ._dense import by_label_size, captured_pair, on_image, padding_mask
-from .base import Batch, FeaturePair, Forward, ScoreMaps, Task
+from .base import Batch, FeaturePair, Forward, ScoreMaps
 
 _NEVER = -1e4
 
 
-class SegmentationTask(Task):
+class SegmentationTask(ClassTask):
     """Semantic segmentation.
 
     The batch holds `pixel_values` (B, 3, H, W), `labels` (B, H, W) int64 (in evaluation also a list of maps
@@ -58,14 +58,8 @@ class SegmentationTask(Task):
         """Match the two label spaces."""
         if student.num_labels < 2:
             raise ValueError(f"the student's `num_labels` must be at least 2, got {student.num_labels}.")
-        self.id2label = {index: str(student.id2label[index]) for index in sorted(student.id2label)}
+        super().__init__(student, teacher, teacher_label_map=teacher_label_map)
         self.ignore_index = ignore_index_of(student)
-        self.labels: LabelMatch | None = None
-        if teacher is not None:
-            self.labels = match_label_spaces(
-                student.id2label, teacher.id2label, label_map=dict(teacher_label_map or {})
-            )
-            self.score_map_channels = len(self.labels.names)
 
     @staticmethod
     def check_models(student: PreTrainedModel, teacher: PreTrainedModel | None) -> None:
@@ -170,10 +164,6 @@ class SegmentationTask(Task):
         logits = shared.new_full((count, len(self.id2label), height, width), _NEVER)
         logits[:, list(self.labels.student_ids)] = shared
         return SemanticSegmenterOutput(logits=logits)
-
-    def settings(self) -> dict[str, Any]:
-        """The shared classes: the student's id, and the teacher's ids that it is taught by."""
-        return {"shared_classes": None if self.labels is None else self.labels.settings()}
 
     def metric(self) -> SegmentationScores:
         """Mean IoU, mean accuracy, overall accuracy and every class's IoU."""

@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
-from transformers import PretrainedConfig
-
-from ..data import DenseData, Normalization, load_detection_data
+from ..data import load_detection_data
 from ..report import write_detection_report
 from ..script_args import DetectionDataArguments
 from ..tasks import DetectionTask
 from .base import Workflow
-from .label_map import LabelMapArguments
-
-
-def _load(
-    options: DetectionDataArguments,
-    normalization: Normalization,
-    teacher: PretrainedConfig | None,
-    seed: int,
-) -> DenseData:
-    return load_detection_data(
-        **asdict(options),
-        normalization=normalization,
-        default_id2label=None if teacher is None else teacher.id2label,
-        seed=seed,
-    )
-
+from .label_map import LabelMapArguments, with_teachers_classes
 
 DETECTION = Workflow(
     task=DetectionTask,
     data_arguments=DetectionDataArguments,
     task_arguments=LabelMapArguments,
-    load_data=_load,
+    load_data=with_teachers_classes(load_detection_data),
     write_report=write_detection_report,
 )
