@@ -239,6 +239,18 @@ def test_a_teacher_without_a_scale_teaches_none(kind: str) -> None:
     assert task.pixel_loss(forward(student), other, {}, temperature=1.0) > 1e-2
 
 
+@pytest.mark.parametrize(("own", "theirs"), [("relative", "inverse"), ("inverse", "relative")])
+def test_two_kinds_without_a_shift_are_not_compared(own: str, theirs: str) -> None:
+    """1 / (depth + an unknown shift) is no depth: the student would learn a bent world."""
+    task = make(depth_kind=own, teacher_depth_kind=theirs, loss="ssi")
+    pair = forward(depths(1, 8, 8)), forward(depths(1, 8, 8))
+    message = f"`teacher_depth_kind` {theirs} cannot be compared with a student of {own} depth"
+    with pytest.raises(ValueError, match=message):
+        task.pixel_loss(*pair, {}, temperature=1.0)
+    with pytest.raises(ValueError, match=message):
+        task.score_maps(*pair, images(1, 32, 32))
+
+
 @pytest.mark.parametrize("garbage", [1e6, math.nan, math.inf])
 @pytest.mark.parametrize("teacher_kind", KINDS)
 def test_pixel_loss_leaves_padding_out(teacher_kind: str, garbage: float) -> None:

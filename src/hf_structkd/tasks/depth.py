@@ -191,7 +191,16 @@ class DepthTask(Task):
         return self.depth_kind != "metric" or self.teacher_depth_kind != "metric"
 
     def _shared_maps(self, student: Forward, teacher: Forward) -> tuple[Tensor, Tensor]:
-        """Both maps in one kind, at the coarser of the two grids; of two kinds the metric map is inverted."""
+        """Both maps in one kind, at the coarser of the two grids; of two kinds the metric map is inverted.
+
+        Raises `ValueError` for a relative and an inverse map, neither of which can be turned into the other.
+        """
+        if {self.depth_kind, self.teacher_depth_kind} == {"relative", "inverse"}:
+            raise ValueError(
+                f"`teacher_depth_kind` {self.teacher_depth_kind} cannot be compared with a student of "
+                f"{self.depth_kind} depth, whose shift is unknown too; set `pixel_weight` and "
+                "`holistic_weight` to 0, which leaves the pair-wise term, or train a metric student."
+            )
         maps = self.prediction(student.output).float(), self.prediction(teacher.output).float()
         pair = align_to_coarser(maps[0].unsqueeze(1), maps[1].unsqueeze(1))
         student_map, teacher_map = pair[0].squeeze(1), pair[1].squeeze(1)
