@@ -17,7 +17,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers import AutoModelForSemanticSegmentation, pipeline
+from transformers import (
+    AutoImageProcessor,
+    AutoModelForObjectDetection,
+    AutoModelForSemanticSegmentation,
+    pipeline,
+)
 
 from hf_structkd.data.scenes import load_scenes
 
@@ -210,6 +215,46 @@ def test_a_depth_student_is_distilled_compared_saved_and_read_by_a_pipeline(tmp_
             assert picture.width > 400
     answer = pipeline("depth-estimation", model=str(tmp_path / "out"))(Image.new("RGB", (100, 80)))
     assert answer["depth"].size == (100, 80)
+
+
+def test_a_detection_student_is_distilled_compared_saved_and_read_by_a_pipeline(tmp_path: Path) -> None:
+    """The demonstration, made small: a teacher that is there already is not trained once more."""
+    small = ("--max_train_samples", "4", "--max_eval_samples", "2", "--max_steps", "2")
+    run = (*small, "--eval_strategy", "no", "--per_device_train_batch_size", "2")
+    run = (*run, "--use_cpu", "--disable_tqdm", "true", "--report_to", "none")
+    script, example = ROOT / "scripts" / "train_teacher.py", ROOT / "examples" / "run_det_distill.py"
+    launch(sys.executable, str(script), "--task", "detection", *run, cwd=tmp_path)
+    teacher = tmp_path / "outputs" / "scenes-det-teacher"
+    weights = (teacher / "model.safetensors").stat().st_mtime_ns
+    printed = launch(sys.executable, str(example), *run, "--output_dir", "out", cwd=tmp_path).stdout
+    assert (teacher / "model.safetensors").stat().st_mtime_ns == weights
+    table = [line for line in printed.splitlines() if line.startswith("| ")]
+    assert [line.split("|")[1].strip() for line in table[2:]] == ["teacher", "alone", "distilled"]
+    results = json.loads((tmp_path / "out" / "all_results.json").read_text())
+    assert all(0 <= results[f"eval_{name}"] <= 1 for name in ("map", "map_50", "map_75"))
+    for figure in ("curves.png", "predictions.png", "classes.png"):
+        with Image.open(tmp_path / "out" / "figures" / figure) as picture:
+            assert picture.width > 400
+    check_detection_pipeline(tmp_path / "out")
+
+
+def check_detection_pipeline(folder: Path) -> None:
+    """Its boxes must be those of the model, in pixels of the image it was given."""
+    scene = load_scenes(num_train=1, num_validation=1, height=80, width=100)["train"][0]["image"]
+    found = pipeline("object-detection", model=str(folder))(scene, threshold=0.0)
+    processor = AutoImageProcessor.from_pretrained(folder)
+    with torch.no_grad():
+        model = AutoModelForObjectDetection.from_pretrained(folder)
+        output = model(**processor(images=scene, return_tensors="pt"))
+    scores, labels = output.logits[0].sigmoid().max(dim=-1)
+    best = int(scores.argmax())
+    x, y, width, height = (output.pred_boxes[0, best] * torch.tensor([100, 80, 100, 80])).tolist()
+    corners = [x - width / 2, y - height / 2, x + width / 2, y + height / 2]
+    assert found[0]["label"] == model.config.id2label[int(labels[best])]
+    assert found[0]["score"] == pytest.approx(scores[best].item(), rel=1e-4)
+    assert [found[0]["box"][name] for name in ("xmin", "ymin", "xmax", "ymax")] == pytest.approx(
+        corners, abs=1
+    )
 
 
 def test_the_losses_work_in_a_loop_of_ones_own(folder: Path) -> None:

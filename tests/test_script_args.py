@@ -9,16 +9,24 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pytest
+import torch
+from PIL import Image
+from transformers import PretrainedConfig
 
 from hf_structkd import StructKDTrainingArguments
-from hf_structkd.data import load_depth_data, load_segmentation_data
+from hf_structkd.data import load_depth_data, load_detection_data, load_segmentation_data
+from hf_structkd.normalization import ImageNormalization
 from hf_structkd.script_args import (
     DepthDataArguments,
+    DetectionDataArguments,
     ModelArguments,
     SegmentationDataArguments,
     parse_arguments,
 )
+from hf_structkd.workflows import DETECTION, SEGMENTATION, Workflow
+from hf_structkd.workflows.label_map import with_teachers_classes
 
 TYPES = (ModelArguments, SegmentationDataArguments, StructKDTrainingArguments)
 CPU = ("--use_cpu", "--report_to", "none")
@@ -226,7 +234,12 @@ def test_a_file_with_a_syntax_error_is_named(tmp_path: Path, name: str, text: st
 # ---- the fields ----
 
 
-LOADERS = [(SegmentationDataArguments, load_segmentation_data), (DepthDataArguments, load_depth_data)]
+LOADERS = [
+    (SegmentationDataArguments, load_segmentation_data),
+    (DepthDataArguments, load_depth_data),
+    (DetectionDataArguments, load_detection_data),
+]
+DATA_ARGUMENTS = [kind for kind, _ in LOADERS]
 
 
 @pytest.mark.parametrize(("kind", "load"), LOADERS)
@@ -248,12 +261,12 @@ def test_data_arguments_have_the_loaders_defaults(kind: type, load: Callable[...
         assert value == (list(default) if isinstance(default, tuple) else default), name
 
 
-@pytest.mark.parametrize("kind", [ModelArguments, SegmentationDataArguments, DepthDataArguments])
+@pytest.mark.parametrize("kind", [ModelArguments, *DATA_ARGUMENTS])
 def test_every_field_has_a_help_text(kind: type) -> None:
     assert all(f.metadata["help"].endswith(".") for f in fields(kind))
 
 
-@pytest.mark.parametrize("kind", [SegmentationDataArguments, DepthDataArguments])
+@pytest.mark.parametrize("kind", DATA_ARGUMENTS)
 def test_help_renders(kind: type, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         parse_arguments(ModelArguments, kind, StructKDTrainingArguments, argv=["--help"])
@@ -270,3 +283,83 @@ def test_depth_arguments_are_parsed() -> None:
     assert data.depth_scale == 1.0
     assert data.unlabeled_dataset_name == "scenes"
     assert data.max_unlabeled_samples == 7
+
+
+def test_detection_arguments_are_parsed() -> None:
+    argv = ["--objects_column", "things", "--bbox_format", "xyxy", "--min_visibility", "0.5"]
+    argv += ["--unknown_categories", "drop", "--keep_aspect_ratio"]
+    (data,) = parse_arguments(DetectionDataArguments, argv=argv)
+    assert (data.objects_column, data.bbox_format) == ("things", "xyxy")
+    assert (data.min_visibility, data.unknown_categories) == (0.5, "drop")
+    assert data.keep_aspect_ratio is True
+
+
+@pytest.mark.parametrize(("flag", "wrong"), [("--bbox_format", "cxcywh"), ("--unknown_categories", "keep")])
+def test_a_choice_that_there_is_not_is_refused(
+    flag: str, wrong: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        parse_arguments(DetectionDataArguments, argv=[flag, wrong])
+    assert f"argument {flag}" in capsys.readouterr().err
+
+
+# Of flags that take one of a few.
+CHOSEN = {"bbox_format": "xyxy", "unknown_categories": "drop"}
+
+
+def changed(name: str, value: Any) -> Any:
+    """Another value than the default, of the same type."""
+    if name in CHOSEN:
+        return CHOSEN[name]
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int | float):
+        return value + 1
+    if isinstance(value, list):
+        return [9, *value[1:]] if value else [8, 9]
+    return 7 if value is None and name.startswith("max_") else f"another_{name}"
+
+
+def as_flags(settings: dict[str, Any]) -> list[str]:
+    """As a command line gives them."""
+    flags: list[str] = []
+    for name, value in settings.items():
+        flags += [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
+    return flags
+
+
+@pytest.mark.parametrize("workflow", [SEGMENTATION, DETECTION], ids=["segmentation", "detection"])
+def test_every_flag_of_the_data_reaches_the_loader(workflow: Workflow) -> None:
+    """A flag that is parsed and dropped changes nothing, and nobody is told."""
+    given: dict[str, Any] = {}
+
+    def load(**settings: Any) -> Any:
+        given.update(settings)
+
+    settings = {name: changed(name, value) for name, value in asdict(workflow.data_arguments()).items()}
+    arguments = workflow.parse([*as_flags(settings), *CPU], scenes={})
+    normalization, teacher = ImageNormalization(), PretrainedConfig(id2label={0: "cat", 1: "dog"})
+    with_teachers_classes(load)(arguments.data, normalization, teacher, 11)
+    assert {name: given.pop(name) for name in settings} == settings
+    expected = {"normalization": normalization, "default_id2label": {0: "cat", 1: "dog"}, "seed": 11}
+    assert given == expected
+    with_teachers_classes(load)(arguments.data, normalization, None, 11)
+    assert given["default_id2label"] is None
+
+
+def test_detection_reads_boxes_as_its_flags_say(tmp_path: Path) -> None:
+    """Corners in a column of another name, a class that the teacher lacks, an image that keeps its aspect."""
+    things = {"bbox": [[2.0, 3.0, 8.0, 9.0], [0.0, 0.0, 4.0, 4.0]], "category": [1, 5]}
+    rows = datasets.Dataset.from_list([{"image": Image.new("RGB", (16, 12)), "things": things}])
+    datasets.DatasetDict({"train": rows, "validation": rows}).save_to_disk(tmp_path / "data")
+    flags = ["--objects_column", "things", "--bbox_format", "xyxy", "--unknown_categories", "drop"]
+    flags += ["--keep_aspect_ratio", "true", "--image_size", "32", "32"]
+    arguments = DETECTION.parse(["--dataset_name", str(tmp_path / "data"), *flags, *CPU], scenes={})
+    teacher = PretrainedConfig(id2label={0: "cat", 1: "dog"})
+    data = DETECTION.load_data(arguments.data, ImageNormalization(), teacher, 0)
+    assert data.id2label == {0: "cat", 1: "dog"}
+    row = next(iter(data.validation))
+    assert row["pixel_values"].shape == (3, 24, 32)
+    assert row["labels"]["class_labels"].tolist() == [1]
+    in_pixels = row["labels"]["boxes"] * torch.tensor([16, 12, 16, 12])
+    assert in_pixels.tolist() == [pytest.approx([5, 6, 6, 6])]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -25,6 +25,7 @@ from ..losses import (
     render_detections,
 )
 from ..metrics import MeanAveragePrecision, detection_statistics
+from ..metrics._detections import DETECTION, PADDING
 from ..pyramid import PyramidCapture, pair_levels
 from ._classes import ClassTask
 from ._dense import on_image, padding_mask
@@ -32,6 +33,7 @@ from .base import Batch, Capture, FeaturePair, Forward, ScoreMaps, run_model
 
 # The critic sees rendered boxes at an eighth of the image's sides, the finest level of most pyramids.
 _CRITIC_STRIDE = 8
+# A logit whose probability is exactly 0 in float32.
 _NEVER = -1e4
 
 
@@ -112,14 +114,15 @@ class DetectionTask(ClassTask):
         """Run the student with the boxes to find: its own loss reads them.
 
         Matching refuses what is not finite with an error of its own, in the middle of the forward. The loss
-        is NaN instead: the trainer then stops, saves what was good and names the term.
+        is NaN instead: the trainer then stops, saves what was good and names the term. Without labels the
+        forward does not read every weight (of denoising queries, of further groups), so these count too.
         """
         labels = [_to_find(one) for one in batch["labels"]]
         try:
             return run_model(model, {**self.model_inputs(batch), "labels": labels}, capture)
         except ValueError:
             forward = run_model(model, self.model_inputs(batch), capture)
-            if _is_finite(final_queries(forward.output, self._student)):
+            if _are_finite(final_queries(forward.output, self._student)) and _are_finite(model.parameters()):
                 raise
             forward.output.loss = self.prediction(forward.output).sum() * math.nan
             return forward
@@ -150,7 +153,7 @@ class DetectionTask(ClassTask):
         """Query distillation over the shared classes."""
         own, own_head = self._shared_student(student.output)
         theirs, their_head = self._shared_teacher(teacher.output)
-        if not _is_finite(own):
+        if not _are_finite(own):
             return own.logits.sum() * math.nan  # which cannot be matched, see `student_forward`
         return query_distillation_loss(
             own.logits,
@@ -180,13 +183,19 @@ class DetectionTask(ClassTask):
         return ScoreMaps(real=real, fake=fake, images=images)
 
     def evaluation_statistics(self, output: Any, batch: Batch) -> Tensor:
-        """Rows (B, R, 7) of true and detected boxes, in pixels of the original images."""
+        """Rows (B, R, 7) of true and detected boxes, in pixels of the original images.
+
+        As in Transformers' post-processing, what has a score of 0 is not found: a class that a teacher does
+        not know, see `as_student`.
+        """
         queries = output if isinstance(output, DetectionQueries) else final_queries(output, self._student)
         head = detection_head(self._student, queries.logits)
-        return detection_statistics(queries.logits, queries.boxes, batch["labels"], head=head)
+        rows = detection_statistics(queries.logits, queries.boxes, batch["labels"], head=head)
+        impossible = (rows[..., 0] == DETECTION) & (rows[..., 2] == 0)
+        return rows.masked_fill(impossible.unsqueeze(-1), PADDING)
 
     def as_student(self, teacher_output: Any, batch: Batch) -> DetectionQueries:
-        """The teacher's queries over the student's classes; a class it does not know never wins."""
+        """The teacher's queries over the student's classes; a class it does not know scores 0."""
         assert self.labels is not None
         queries, head = self._shared_teacher(teacher_output)
         count = len(self.id2label)
@@ -229,8 +238,8 @@ def _to_find(labels: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {key: labels[key][kept] for key in ("class_labels", "boxes")}
 
 
-def _is_finite(queries: DetectionQueries) -> bool:
-    return all(bool(values.isfinite().all()) for values in queries)
+def _are_finite(tensors: Iterable[Tensor]) -> bool:
+    return all(bool(values.isfinite().all()) for values in tensors)
 
 
 def _rendered(queries: DetectionQueries, head: DetectionHead, size: tuple[int, int]) -> Tensor:
