@@ -1,6 +1,7 @@
 """Figures and tables that show what a distillation run did."""
 
 from hf_structkd.report._palette import class_palette
+from hf_structkd.report.card import CardFacts, RunNotes, card_facts, model_card
 from hf_structkd.report.class_bars import plot_class_bars
 from hf_structkd.report.comparison import (
     ComparisonRow,
@@ -21,14 +22,18 @@ from hf_structkd.report.segmentation import write_segmentation_report
 __all__ = [
     "BoxRow",
     "Boxes",
+    "CardFacts",
     "ComparisonRow",
     "DepthPredictionRow",
     "Exhibit",
     "PredictionRow",
+    "RunNotes",
+    "card_facts",
     "class_palette",
     "comparison_table",
     "count_parameters",
     "milliseconds_per_image",
+    "model_card",
     "plot_class_bars",
     "plot_curves",
     "plot_depth_predictions",
