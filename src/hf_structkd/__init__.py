@@ -18,6 +18,7 @@ from .losses import (
     render_detections,
 )
 from .metrics import DepthErrors, MeanAveragePrecision, MeanIoU
+from .pushing import PushError
 from .tasks import DepthTask, DetectionTask, SegmentationTask
 from .trainer import StructKDTrainer
 from .training_args import StructKDTrainingArguments
@@ -33,6 +34,7 @@ __all__ = [
     "MeanIoU",
     "PairwiseDistillationLoss",
     "PixelDistillationLoss",
+    "PushError",
     "SegmentationTask",
     "StructKDTrainer",
     "StructKDTrainingArguments",

@@ -10,6 +10,7 @@ from transformers import AutoConfig, AutoImageProcessor, PretrainedConfig, PreTr
 from transformers.utils import logging
 
 from . import backbones as backbones  # registers them: a folder may hold a model that stands on one
+from .hub import explained
 from .tasks import Task, find_task
 from .tasks.segmentation import set_ignore_index
 
@@ -26,7 +27,8 @@ def task_of(model: PreTrainedModel | str | Path, *, revision: str | None = None)
     """
     if isinstance(model, PreTrainedModel):
         return find_task(type(model).__name__)
-    architectures = AutoConfig.from_pretrained(model, revision=revision).architectures
+    with explained("`model`", model, revision=revision):
+        architectures = AutoConfig.from_pretrained(model, revision=revision).architectures
     if not architectures:
         raise ValueError(f"`model` {model} has a configuration that names no architecture; pass `task`.")
     return find_task(architectures[0])
@@ -55,16 +57,31 @@ def load_student(
 
     Returns:
         The model, in train mode.
+
+    Raises:
+        ValueError: If the Hub has no such model or revision, or does not let the user read it.
+        ConnectionError: If the Hub cannot be reached, or fails.
     """
-    config = AutoConfig.from_pretrained(name_or_path, revision=revision, **_label_settings(id2label), **hub)
+    with explained("the student", name_or_path, revision=revision):
+        return _load_student(name_or_path, task, id2label, ignore_index, revision=revision, **hub)
+
+
+def _load_student(
+    name_or_path: str | Path,
+    task: type[Task],
+    id2label: Mapping[int, str] | None,
+    ignore_index: int | None,
+    **hub: Any,
+) -> PreTrainedModel:
+    config = AutoConfig.from_pretrained(name_or_path, **_label_settings(id2label), **hub)
     if ignore_index is not None:
         set_ignore_index(config, ignore_index)
-    if _holds_only_a_configuration(name_or_path):
+    if holds_only_a_configuration(name_or_path):
         logger.info("%s holds no weights: the student starts from scratch.", name_or_path)
         model = task.auto_model.from_config(config)
     else:
         model = task.auto_model.from_pretrained(
-            name_or_path, config=config, revision=revision, ignore_mismatched_sizes=True, **hub
+            name_or_path, config=config, ignore_mismatched_sizes=True, **hub
         )
     return _as_model(model).train()
 
@@ -82,17 +99,20 @@ def load_teacher(
 
     Raises:
         ValueError: If it solves another task, or weights are missing: the auto class would fill either up
-            with random numbers and the student would learn from noise.
+            with random numbers and the student would learn from noise. Also if the Hub has no such model or
+            revision, or does not let the user read it.
+        ConnectionError: If the Hub cannot be reached, or fails.
     """
     if isinstance(model, PreTrainedModel):
         _check_teacher_task([type(model).__name__], task, type(model).__name__)
         return model
     name_or_path = model
-    config = AutoConfig.from_pretrained(name_or_path, revision=revision, **hub)
-    _check_teacher_task(config.architectures or [], task, name_or_path)
-    loaded, info = task.auto_model.from_pretrained(
-        name_or_path, revision=revision, output_loading_info=True, **hub
-    )
+    with explained("`teacher_model`", name_or_path, revision=revision):
+        config = AutoConfig.from_pretrained(name_or_path, revision=revision, **hub)
+        _check_teacher_task(config.architectures or [], task, name_or_path)
+        loaded, info = task.auto_model.from_pretrained(
+            name_or_path, revision=revision, output_loading_info=True, **hub
+        )
     if info["missing_keys"]:
         raise ValueError(
             f"`teacher_model` {name_or_path} has no weights for {sorted(info['missing_keys'])[:3]} and "
@@ -160,7 +180,8 @@ def student_image_processor(
     """
     processor = load_image_processor(name_or_path, revision=revision, **hub)
     if processor is None:
-        config = AutoConfig.from_pretrained(name_or_path, revision=revision, **hub)
+        with explained("the student", name_or_path, revision=revision):
+            config = AutoConfig.from_pretrained(name_or_path, revision=revision, **hub)
         processor = task.image_processor(size, config)
     names = ("max_height", "max_width") if keep_aspect_ratio else ("height", "width")
     processor.size = dict(zip(names, size, strict=True))
@@ -188,7 +209,8 @@ def _label_settings(id2label: Mapping[int, str] | None) -> dict[str, Any]:
     return {"id2label": dict(id2label), "label2id": {name: i for i, name in id2label.items()}}
 
 
-def _holds_only_a_configuration(name_or_path: str | Path) -> bool:
+def holds_only_a_configuration(name_or_path: str | Path) -> bool:
+    """Whether it is a folder with a `config.json` and no weights: a student that starts from scratch."""
     folder = Path(name_or_path)
     return (folder / "config.json").is_file() and not any(any(folder.glob(p)) for p in _WEIGHT_PATTERNS)
 

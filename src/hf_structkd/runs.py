@@ -38,7 +38,7 @@ def train_and_evaluate(trainer: StructKDTrainer) -> dict[str, float]:
         logger.warning("%s holds no checkpoint to resume: training starts anew.", trainer.args.output_dir)
         resume = None
     result = trainer.train(resume_from_checkpoint=resume)
-    trainer.save_model()
+    trainer.save_model(_internal_call=True)  # without a push: that comes last, when all else is on disk
     trainer.save_state()
     trainer.log_metrics("train", result.metrics)
     trainer.save_metrics("train", result.metrics)

@@ -15,6 +15,7 @@ from transformers.utils import logging
 from .adversary import Adversary
 from .build import build_adversary, build_criterion, build_teacher
 from .callbacks import EpochCallback
+from .carding import CardTrainer
 from .checkpoints import last_checkpoint, refuse_other_settings, save_settings
 from .evaluation import StreamingEvaluationTrainer
 from .features import unwrap
@@ -28,6 +29,7 @@ from .models import (
     restore_weights,
     task_of,
 )
+from .pushing import SafePushTrainer
 from .setup_table import describe_pair
 from .tasks import Capture, ScoreMaps, Task
 from .teacher import FrozenTeacher
@@ -37,7 +39,7 @@ from .training_args import StructKDTrainingArguments
 logger = logging.get_logger(__name__)
 
 
-class StructKDTrainer(StreamingEvaluationTrainer):
+class StructKDTrainer(CardTrainer, SafePushTrainer, StreamingEvaluationTrainer):
     """Train a student on its task and on what a frozen teacher knows.
 
     Args:

@@ -16,7 +16,7 @@ from .losses.pairwise import check_connection_range
 from .terms import TERMS
 
 
-@dataclass
+@dataclass(repr=False)  # Trainer's own hides the token
 class StructKDTrainingArguments(TrainingArguments):
     """`transformers.TrainingArguments` plus the settings of structured knowledge distillation.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-from huggingface_hub import hf_hub_download
+from huggingface_hub import HfApi, hf_hub_download
 from huggingface_hub.errors import (
     EntryNotFoundError,
     HFValidationError,
@@ -17,6 +17,8 @@ from huggingface_hub.errors import (
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
 )
+
+from hf_structkd.hub import explained
 
 logger = logging.getLogger(__name__)
 
@@ -52,10 +54,13 @@ def load_dataset_splits(
         `datasets.IterableDataset` values, whatever the splits are called in the dataset.
 
     Raises:
-        ValueError: if a split does not exist; the message lists those that do.
+        ValueError: if a split does not exist; the message lists those that do. Also if the Hub has no such
+            dataset or revision, or does not let the user read it.
+        ConnectionError: if the Hub cannot be reached, or fails.
     """
     loaded = _load(
         name_or_path,
+        argument="dataset_name",
         config_name=config_name,
         revision=revision,
         streaming=streaming,
@@ -91,15 +96,24 @@ def load_unlabeled_split(
         A `datasets.Dataset` or, when streaming, a `datasets.IterableDataset`.
 
     Raises:
-        ValueError: if the split does not exist; the message lists those that do.
+        ValueError: if the split does not exist; the message lists those that do. Also if the Hub has no such
+            dataset or revision, or does not let the user read it.
+        ConnectionError: if the Hub cannot be reached, or fails.
     """
-    loaded = _load(name_or_path, config_name=config_name, revision=revision, streaming=streaming)
+    loaded = _load(
+        name_or_path,
+        argument="unlabeled_dataset_name",
+        config_name=config_name,
+        revision=revision,
+        streaming=streaming,
+    )
     return _chosen(loaded, split, argument="unlabeled_split", name_or_path=name_or_path)
 
 
 def _load(
     name_or_path: str,
     *,
+    argument: str,
     config_name: str | None,
     revision: str | None,
     streaming: bool,
@@ -108,14 +122,20 @@ def _load(
 ) -> Any:
     """All splits by name."""
     if not _is_saved_to_disk(Path(name_or_path)):
-        return datasets.load_dataset(
-            name_or_path,
-            config_name,
-            revision=revision,
-            streaming=streaming,
-            token=token,
-            cache_dir=cache_dir,
-        )
+        with explained(f"`{argument}`", name_or_path, revision=revision, kind="dataset"):
+            try:
+                return datasets.load_dataset(
+                    name_or_path,
+                    config_name,
+                    revision=revision,
+                    streaming=streaming,
+                    token=token,
+                    cache_dir=cache_dir,
+                )
+            except datasets.exceptions.DatasetNotFoundError:
+                # Missing, private or gated is told in prose only; the Hub answers by the kind of error.
+                HfApi().auth_check(name_or_path, repo_type="dataset", token=token)
+                raise
     loaded = datasets.load_from_disk(name_or_path)
     if isinstance(loaded, datasets.Dataset):
         loaded = {"train": loaded}

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from transformers import PreTrainedModel, set_seed
 
 from ..data import DenseData
+from ..hub import check_push, open_repository
 from ..models import config_of, load_image_processor, load_student, load_teacher, student_image_processor
 from ..normalization import ImageNormalization
+from ..report.card import RunNotes
 from ..runs import alone_arguments, refuse_used_folder, train_and_evaluate
 from ..trainer import StructKDTrainer
 from ..training_args import StructKDTrainingArguments
@@ -20,7 +24,7 @@ Run = tuple[StructKDTrainer, dict[str, float]]
 
 
 def distil(workflow: Workflow, arguments: Arguments) -> None:
-    """Distil a student; with `compare_baseline` also train it alone; save, evaluate and print the table.
+    """Distil a student; with `compare_baseline` also train it alone; save, evaluate, print the table, push.
 
     The student alone has the same seed, data order and number of steps. Images without labels teach it
     nothing, so it goes through the labelled ones more often instead.
@@ -31,14 +35,18 @@ def distil(workflow: Workflow, arguments: Arguments) -> None:
 
     Raises:
         SystemExit: If teacher or student is not named.
-        ValueError: If the output folder holds another run's checkpoints.
+        ValueError: If the output folder holds another run's checkpoints, or the Hub would refuse the push.
+        PushError: If it refuses the push all the same; everything is saved then.
     """
     args = arguments.training
     if arguments.models.teacher_model_name_or_path is None:
         raise SystemExit("--teacher_model_name_or_path is missing: name a Hub id or a folder.")
     _student_name(arguments)
     refuse_used_folder(args)
+    check_push(args)
     experiment = Experiment.load(workflow, arguments)
+    if args.push_to_hub and args.process_index == 0:
+        open_repository(args)  # the trainer would, but only after the student alone is trained
     alone: Run | tuple[None, None] = (None, None)
     if arguments.models.compare_baseline:
         alone = experiment.train(experiment.baseline_arguments(args), with_teacher=False)
@@ -49,6 +57,8 @@ def distil(workflow: Workflow, arguments: Arguments) -> None:
             trainer, metrics, teacher_metrics=scores, alone=alone[0], alone_metrics=alone[1]
         )
         print(f"{table}\n\nThe student, its metrics and figures are in {args.output_dir}.")  # noqa: T201
+        trainer.run_notes = experiment.notes(metrics, table)
+    _publish(trainer)
 
 
 def train_teacher(workflow: Workflow, arguments: Arguments) -> None:
@@ -60,18 +70,23 @@ def train_teacher(workflow: Workflow, arguments: Arguments) -> None:
 
     Raises:
         SystemExit: If no model is named.
-        ValueError: If the output folder holds another run's checkpoints.
+        ValueError: If the output folder holds another run's checkpoints, or the Hub would refuse the push.
+        PushError: If it refuses the push all the same; everything is saved then.
     """
     args = arguments.training
     _student_name(arguments)
     refuse_used_folder(args)
+    check_push(args)
     arguments.models.teacher_model_name_or_path = None
     experiment = Experiment.load(workflow, arguments)
-    trainer, metrics = experiment.train(
-        alone_arguments(args, folder=str(args.output_dir)), with_teacher=False
-    )
+    alone = alone_arguments(args, folder=str(args.output_dir))
+    alone.push_to_hub = args.push_to_hub
+    trainer, metrics = experiment.train(alone, with_teacher=False)
     if trainer.is_world_process_zero():
-        print(workflow.write_report(trainer, metrics))  # noqa: T201
+        table = workflow.write_report(trainer, metrics)
+        print(table)  # noqa: T201
+        trainer.run_notes = experiment.notes(metrics, table)
+    _publish(trainer)
 
 
 @dataclass(frozen=True)
@@ -134,7 +149,20 @@ class Experiment:
             train_dataset=self.data.train if with_teacher else self.data.labeled,
             eval_dataset=self.data.validation,
         )
+        trainer.run_notes = self.notes()
         return trainer, train_and_evaluate(trainer)
+
+    def notes(self, metrics: Mapping[str, float] | None = None, table: str | None = None) -> RunNotes:
+        """What the card says and the trainer does not know; scores and comparison once there are some."""
+        models = self.arguments.models
+        return RunNotes(
+            data=self.arguments.data,
+            student_revision=models.student_revision,
+            teacher_revision=models.teacher_revision,
+            command=sys.argv,
+            metrics=metrics,
+            table=table,
+        )
 
     def baseline_arguments(self, args: StructKDTrainingArguments) -> StructKDTrainingArguments:
         """Those of the same student alone, for as many steps as the distilled one is trained."""
@@ -150,6 +178,16 @@ class Experiment:
         steps = max(1, math.ceil(batches / args.gradient_accumulation_steps))
         total: int = math.ceil(args.num_train_epochs * steps)
         return total
+
+
+def _publish(trainer: StructKDTrainer) -> None:
+    """Write the card and, where that is wanted, push what the run left; every process comes here."""
+    if not trainer.args.push_to_hub:
+        trainer.create_model_card()
+        return
+    commit = trainer.push_to_hub()
+    if trainer.is_world_process_zero():
+        print(f"The student is on the Hub: {commit.repo_url}")  # noqa: T201
 
 
 def _student_name(arguments: Arguments) -> str:

@@ -1,0 +1,260 @@
+"""What the Hub refuses, in one sentence each; what is checked before a training that ends in a push."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Literal
+
+from huggingface_hub import HfApi, constants, get_token
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+from transformers import TrainingArguments
+
+# Of the run's folder: other runs' states and weights, and what a leading underscore marks as private.
+NOT_PUSHED = ("_*", "checkpoint-*", "alone/*")
+
+# The HTTP library's own base class; the client has changed the library before.
+_HTTP_ERROR: type[BaseException] = HfHubHTTPError.__bases__[0]
+_LOGIN = "log in with `hf auth login`"
+
+
+@contextmanager
+def explained(
+    what: str,
+    name: str | Path,
+    *,
+    revision: str | None = None,
+    kind: Literal["model", "dataset"] = "model",
+) -> Iterator[None]:
+    """Say in one sentence what the Hub refused while something was loaded by name.
+
+    Transformers and datasets wrap the client's errors, so that the causes are followed. An error that the Hub
+    has no part in is left as it is.
+
+    Args:
+        what: The argument that names it, as the sentence is to call it.
+        name: Hub id or folder.
+        revision: Branch, tag or commit that was asked for.
+        kind: Of the repository.
+
+    Raises:
+        ValueError: If there is no such repository or revision, or the user may not read it.
+        ConnectionError: If the Hub cannot be reached, or fails.
+    """
+    try:
+        yield
+    except Exception as error:
+        cause = hub_fault(error)
+        if cause is None:
+            raise
+        raise _as_sentence(cause, what, str(name), revision, kind) from error
+
+
+def hub_fault(error: BaseException) -> BaseException | None:
+    """The Hub's part in an error: the client's own error among its causes, or None if it has none.
+
+    The Hub's answer comes before "not reached", which the client also says after an answer it gave up on.
+    """
+    chain = list(_chain(error))
+    for cause in chain:
+        if isinstance(cause, (HfHubHTTPError, HFValidationError)):
+            return None if isinstance(cause, EntryNotFoundError) else cause
+    unreachable = (LocalEntryNotFoundError, ConnectionError, TimeoutError, _HTTP_ERROR)
+    return next((cause for cause in chain if isinstance(cause, unreachable)), None)
+
+
+def reason(error: BaseException) -> str:
+    """Why the Hub did not do what it was asked, in a few words, without addresses and request ids."""
+    if isinstance(error, HfHubHTTPError):
+        said = f": {error.server_message}" if error.server_message else ""
+        return f"the Hub answered {_status(error)}{said}"
+    if isinstance(error, _HTTP_ERROR):
+        return f"the Hub could not be reached ({type(error).__name__})"
+    return str(error).strip().removesuffix(".") or type(error).__name__
+
+
+def check_push(args: TrainingArguments) -> None:
+    """Ask the Hub, before anything is loaded or trained, whether the student can be pushed at the end.
+
+    Nothing is changed on the Hub. Only the first process asks.
+
+    Args:
+        args: Where to push, with which token; without `push_to_hub` nothing is checked.
+
+    Raises:
+        ValueError: If there is no token, the Hub does not know it, or it may not write to the repository.
+        ConnectionError: If the Hub cannot be reached, or fails.
+    """
+    if not args.push_to_hub or args.process_index != 0:
+        return
+    token = args.hub_token or get_token()
+    if token is None:
+        raise ValueError(
+            f"`push_to_hub` needs a token that may write, and there is none; {_LOGIN}, or set HF_TOKEN."
+        )
+    api = HfApi(token=token)
+    repo_id = push_target(args)
+    with _explained_push(repo_id):
+        user = api.whoami()
+        repo_id = repo_id if "/" in repo_id else f"{user['name']}/{repo_id}"
+        try:
+            api.auth_check(repo_id, write=True)
+            return
+        except RepositoryNotFoundError:
+            pass  # missing, or somebody's private one: the Hub does not say which
+    _check_may_create(repo_id, user)
+
+
+def open_repository(args: TrainingArguments, *, token: str | None = None, private: bool | None = None) -> str:
+    """Make the repository and branch to push to, where they do not exist, and check the right to write.
+
+    Args:
+        args: Where to push, with which token.
+        token: In place of `args.hub_token`.
+        private: In place of `args.hub_private_repo`; without effect on a repository that exists.
+
+    Returns:
+        The repository's full id, "user/name".
+
+    Raises:
+        ValueError: If the token may not do so.
+        ConnectionError: If the Hub cannot be reached, or fails.
+    """
+    api = HfApi(token=token or args.hub_token)
+    repo_id = push_target(args)
+    with _explained_push(repo_id):
+        is_private = args.hub_private_repo if private is None else private
+        repo_id = str(api.create_repo(repo_id, private=is_private, exist_ok=True).repo_id)
+        # To create what exists passes with any token.
+        api.auth_check(repo_id, write=True)
+        if args.hub_revision is not None:
+            api.create_branch(repo_id, branch=args.hub_revision, exist_ok=True)
+    return repo_id
+
+
+def push_target(args: TrainingArguments) -> str:
+    """The repository to push to: `hub_model_id`, or the name of the output folder in the user's namespace.
+
+    Raises:
+        ValueError: If no repository can have that name.
+    """
+    repo_id = args.hub_model_id or Path(str(args.output_dir)).absolute().name
+    try:
+        validate_repo_id(repo_id)
+    except HFValidationError as error:
+        raise ValueError(
+            f"`hub_model_id` must be USER/NAME of letters, digits, '-', '_' and '.', got {repo_id!r}."
+        ) from error
+    return str(repo_id)
+
+
+def upload_command(
+    repo_id: str, folder: str | Path, *, revision: str | None = None, private: bool | None = None
+) -> str:
+    """The one shell command that pushes a run's folder again, without checkpoints; it holds no token."""
+    command = ["hf", "upload", repo_id, str(folder), "."]
+    for pattern in NOT_PUSHED:
+        command += ["--exclude", pattern]
+    command += ["--revision", revision] if revision is not None else []
+    command += ["--private"] if private else []
+    return shlex.join(command)
+
+
+def _as_sentence(
+    cause: BaseException, what: str, name: str, revision: str | None, kind: str
+) -> ValueError | ConnectionError:
+    page = f"{constants.ENDPOINT}/{'datasets/' if kind == 'dataset' else ''}{name}"
+    match cause:
+        case GatedRepoError():
+            return ValueError(f"{what} {name!r} is gated; ask for access on {page}, and {_LOGIN}.")
+        case RepositoryNotFoundError() | HFValidationError():
+            return ValueError(
+                f"{what} must be a folder, or a {kind} on the Hub that you may read, got {name!r}; check the "
+                f"spelling, and {_LOGIN} if it is private."
+            )
+        case RevisionNotFoundError():
+            return ValueError(
+                f"{what} {name!r} has no revision {revision!r}; name one of its branches, tags or commits."
+            )
+        case HfHubHTTPError() if _code(cause) == HTTPStatus.UNAUTHORIZED:
+            return ValueError(
+                f"the Hub does not know the token with which {what} {name!r} is read: it is mistyped or no "
+                f"longer valid; {_LOGIN}, or correct or unset HF_TOKEN."
+            )
+        case HfHubHTTPError():
+            return ConnectionError(f"{what} {name!r} could not be read: {reason(cause)}; try again later.")
+        case _:
+            return ConnectionError(
+                f"{what} {name!r} is no folder and not in the cache, and the Hub could not be reached; check "
+                "the name and the connection, and HF_ENDPOINT and HF_HUB_OFFLINE where they are set."
+            )
+
+
+@contextmanager
+def _explained_push(repo_id: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        cause = hub_fault(error)
+        if cause is None:
+            raise
+        raise _as_push_sentence(cause, repo_id) from error
+
+
+def _as_push_sentence(cause: BaseException, repo_id: str) -> ValueError | ConnectionError:
+    code = _code(cause) if isinstance(cause, HfHubHTTPError) else None
+    if code == HTTPStatus.UNAUTHORIZED:
+        return ValueError(
+            f"the Hub does not know the token for {repo_id!r}: it is mistyped or no longer valid; "
+            f"{_LOGIN}, or correct `hub_token` or HF_TOKEN."
+        )
+    if code in (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND):
+        return ValueError(
+            f"your token may not write to {repo_id!r}; {_LOGIN} with one that may, or choose another "
+            f"`hub_model_id` ({reason(cause)})."
+        )
+    return ConnectionError(
+        f"whether the student can be pushed to {repo_id!r} could not be checked: {reason(cause)}; try again "
+        "later, or leave `push_to_hub` out and push by hand."
+    )
+
+
+def _check_may_create(repo_id: str, user: dict[str, Any]) -> None:
+    owner = repo_id.split("/")[0]
+    if owner not in {user["name"], *(organization["name"] for organization in user.get("orgs", []))}:
+        raise ValueError(
+            f"`hub_model_id` must lie in your own namespace or in one of an organisation of yours, got "
+            f"{repo_id!r} for the user {user['name']!r}; write {user['name']}/{repo_id.split('/')[1]}."
+        )
+    # Other kinds of token have no role, or one that says what they may do only in its details.
+    if user["auth"].get("accessToken", {}).get("role") == "read":
+        raise ValueError(
+            f"`push_to_hub` needs a token that may write, and yours may only read; make one on "
+            f"{constants.ENDPOINT}/settings/tokens and {_LOGIN}."
+        )
+
+
+def _code(error: HfHubHTTPError) -> int:
+    return int(error.response.status_code)
+
+
+def _status(error: HfHubHTTPError) -> str:
+    return f"{_code(error)} {error.response.reason_phrase}".strip()
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
