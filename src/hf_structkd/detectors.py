@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedModel
+from transformers.loss import loss_for_object_detection as set_losses
 
 from .losses import DetectionHead
 
@@ -61,6 +65,22 @@ def check_can_teach(model: PreTrainedModel) -> None:
             f"`teacher_model` must predict boxes with classes, got {type(model).__name__} ({reason}); choose "
             "another teacher."
         )
+
+
+@contextmanager
+def boxes_counted_over_processes() -> Iterator[None]:
+    """Let the set loss of DETR, YOLOS and relatives divide by the boxes that a process has on the mean.
+
+    DETR divides its box losses by the boxes of all processes over their number. Transformers 5.23 takes
+    accelerate's `reduce`, whose default is the mean already, and divides once more: with N processes the box
+    losses, and the class losses of sigmoid heads, would be N times too large. Here the boxes are summed.
+    """
+    original = set_losses.reduce
+    set_losses.reduce = partial(original, reduction="sum")
+    try:
+        yield
+    finally:
+        set_losses.reduce = original
 
 
 def detection_head(config: PretrainedConfig, logits: Tensor) -> DetectionHead:

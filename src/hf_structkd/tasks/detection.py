@@ -17,7 +17,14 @@ from transformers.utils import is_torchvision_available
 from ..alignment import at_least
 from ..critic import SMALLEST_MAP
 from ..data import collate_detection
-from ..detectors import DetectionQueries, check_can_learn, check_can_teach, detection_head, final_queries
+from ..detectors import (
+    DetectionQueries,
+    boxes_counted_over_processes,
+    check_can_learn,
+    check_can_teach,
+    detection_head,
+    final_queries,
+)
 from ..losses import (
     DetectionHead,
     foreground_probabilities,
@@ -119,7 +126,8 @@ class DetectionTask(ClassTask):
         """
         labels = [_to_find(one) for one in batch["labels"]]
         try:
-            return run_model(model, {**self.model_inputs(batch), "labels": labels}, capture)
+            with boxes_counted_over_processes():
+                return run_model(model, {**self.model_inputs(batch), "labels": labels}, capture)
         except ValueError:
             forward = run_model(model, self.model_inputs(batch), capture)
             if _are_finite(final_queries(forward.output, self._student)) and _are_finite(model.parameters()):
