@@ -49,6 +49,7 @@ SCENES: dict[str, dict[str, Any]] = {
         **SHARED,
         "student_model_name_or_path": str(CONFIGS / "glpn-scenes-teacher"),
         "output_dir": "outputs/scenes-depth-teacher",
+        "scale": [1.0, 1.0],
         "max_train_samples": 2000,
         "num_train_epochs": 4,
         "max_depth": 10.0,
