@@ -1,4 +1,4 @@
-"""The pair-wise term of a depth model compares the map that its last layer reads, found without tables."""
+"""The pair-wise term of a depth model compares the coarsest map of its decoder, and finds it by itself."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from transformers.modeling_outputs import DepthEstimatorOutput
 
-from hf_structkd.features import FeatureCapture, find_regressor
+from hf_structkd.features import FeatureCapture, find_decoder, find_regressor
+from hf_structkd.tasks import DepthTask
 from tests.tiny_models import DEPTH_MODELS, random_images, tiny_depth_model
 
 # Name of the regressor, and shape (C, h, w) of what it reads in the tiny model.
@@ -23,7 +24,20 @@ REGRESSORS = {
     "glpn": ("head.head.2", (8, 64, 64)),
     "prompt_depth_anything": ("head.conv3", (6, 64, 64)),
     "tipsv2_dpt": ("decoder.head", (8, 64, 64)),
-    "zoedepth": ("relative_head.conv3", (8, 128, 128)),
+}
+# Every module of ZoeDepth leaves something else that varies: its bins move for every pixel.
+WITH_REGRESSOR = sorted(REGRESSORS)
+# Name of the decoder's first stage, and shape (C, h, w) of what it puts out in the tiny model.
+DECODERS = {
+    "chmv2": ("head.fusion_layers.0", (8, 8, 8)),
+    "depth_anything": ("neck.fusion_stage.layers.0", (8, 8, 8)),
+    "depth_pro": ("fusion_stage.intermediate.0", (16, 8, 8)),
+    "dpt": ("neck.fusion_stage.layers.0", (8, 8, 8)),
+    "dpt_hierarchical": ("neck.fusion_stage.layers.0", (8, 4, 4)),
+    "glpn": ("decoder.stages.0", (8, 4, 4)),
+    "prompt_depth_anything": ("neck.fusion_stage.layers.0", (8, 8, 8)),
+    "tipsv2_dpt": ("neck.fusion_stage.layers.0", (8, 8, 8)),
+    "zoedepth": ("neck.fusion_stage.layers.0", (8, 8, 8)),
 }
 IMAGES = torch.randn(2, 3, 8, 12, generator=torch.Generator().manual_seed(0))
 
@@ -81,23 +95,28 @@ def _find(model: nn.Module, images: Tensor = IMAGES) -> str:
 
 
 def test_the_table_covers_every_model() -> None:
-    assert set(REGRESSORS) == set(DEPTH_MODELS)
+    assert set(DECODERS) == set(DEPTH_MODELS) == {*REGRESSORS, "zoedepth"}
 
 
-@pytest.mark.parametrize("arch", DEPTH_MODELS)
+def test_a_model_without_a_regressor_is_told_so() -> None:
+    with pytest.raises(ValueError, match="no regressor in ZoeDepthForDepthEstimation"):
+        _find(tiny_depth_model("zoedepth"), random_images("zoedepth"))
+
+
+@pytest.mark.parametrize("arch", WITH_REGRESSOR)
 def test_the_regressor_is_found_in_every_architecture(arch: str) -> None:
     model = tiny_depth_model(arch)
     assert _find(model, random_images(arch)) == REGRESSORS[arch][0]
 
 
-@pytest.mark.parametrize("arch", DEPTH_MODELS)
+@pytest.mark.parametrize("arch", WITH_REGRESSOR)
 def test_the_regressor_is_found_in_bfloat16(arch: str) -> None:
     """A tolerance for float32 would reject every module of a half-precision teacher."""
     model = tiny_depth_model(arch).bfloat16()
     assert _find(model, random_images(arch, dtype=torch.bfloat16)) == REGRESSORS[arch][0]
 
 
-@pytest.mark.parametrize("arch", DEPTH_MODELS)
+@pytest.mark.parametrize("arch", WITH_REGRESSOR)
 def test_the_probe_leaves_the_model_as_it_was(arch: str) -> None:
     """A shifted BatchNorm statistic or a teacher left in train mode changes a run without a word."""
     model = tiny_depth_model(arch).train()
@@ -123,22 +142,35 @@ def test_the_probe_cleans_up_when_the_model_fails() -> None:
 
 
 @pytest.mark.parametrize("arch", DEPTH_MODELS)
-def test_the_feature_is_a_map_through_which_the_gradient_reaches_the_encoder(arch: str) -> None:
-    """A detached feature gives a pair-wise term that is logged and trains nothing."""
+def test_the_feature_is_the_coarsest_map_of_the_decoder(arch: str) -> None:
+    """In finer maps all cosines are near 1 in teacher and student alike: a term that is 0 and trains nothing."""
     model = tiny_depth_model(arch).train()
-    images = random_images(arch)
-    capture = FeatureCapture.before_regressor(model, images, get_map=predicted_depth)
+    images, (name, shape) = random_images(arch), DECODERS[arch]
+    assert find_decoder(nn.DataParallel(model)) == name
+    capture = DepthTask.find_features(model, images)
+    assert capture.description == f"output of {name}"
     with capture.recording():
-        depth = model(images).predicted_depth
+        model(images)
     feature = capture.pop()
-    assert feature.shape == (2, *REGRESSORS[arch][1])
-    assert feature.shape[-2:] == depth.shape[-2:]
-    assert capture.description == f"input of {REGRESSORS[arch][0]}"
+    assert feature.shape == (2, *shape)
     feature.square().mean().backward()
-    first = next(p for name, p in model.named_parameters() if "patch_embed" in name and p.dim() == 4)
+    first = next(p for key, p in model.named_parameters() if "patch_embed" in key and p.dim() == 4)
     assert first.grad is not None
     assert first.grad.abs().max() > 0
-    assert all(p.grad is None for p in model.get_submodule(REGRESSORS[arch][0]).parameters())
+
+
+def test_a_model_of_another_build_is_compared_where_its_last_layer_reads() -> None:
+    model = Head()
+    assert find_decoder(model) is None
+    capture = DepthTask.find_features(model, IMAGES)
+    assert capture.description == "input of regressor"
+    with capture.recording():
+        model(IMAGES)
+    feature = capture.pop()
+    feature.square().mean().backward()
+    assert feature.shape == (2, 6, 8, 12)
+    assert model.stem.weight.grad is not None
+    assert model.regressor.weight.grad is None
 
 
 def test_a_linear_regressor_s_channels_last_input_is_permuted() -> None:

@@ -1,7 +1,8 @@
-"""Finding the module that writes a model's depth map, by a probe instead of a table of architectures.
+"""Finding where a depth model's decoder begins, and the module that writes its depth map.
 
-The regressor is the last called module whose output, made constant over space, makes the map constant over
-space. What comes after it works on every place alone: an activation, a rescaling, the sum over depth bins.
+The regressor, found by a probe instead of a table of architectures, is the last called module whose output,
+made constant over space, makes the map constant over space. What comes after it works on every place alone:
+an activation, a rescaling, the sum over depth bins.
 """
 
 from __future__ import annotations
@@ -14,9 +15,31 @@ from torch import Tensor, nn
 
 from ._probe import LastCall, changed, channel_axis, probing, run_recording, unwrap
 
-# ZoeDepth weighs depth bins that it moves for every pixel by maps of other sizes, so that no one module
-# writes its map. This one reads the finest map, of which both its relative and its metric depth are made.
-_REGRESSORS = {"zoedepth": "relative_head.conv3"}
+# The first stage of a decoder that goes from coarse maps to fine ones, as every depth model of Transformers has.
+_FIRST_STAGES = (
+    "neck.fusion_stage.layers.0",  # DPT, (Prompt) Depth Anything, TIPSv2, ZoeDepth
+    "head.fusion_layers.0",  # CHMv2
+    "fusion_stage.intermediate.0",  # Depth Pro
+    "decoder.stages.0",  # GLPN
+)
+
+
+def find_decoder(model: nn.Module) -> str | None:
+    """Name the first stage of a depth model's decoder, whose output is its coarsest map.
+
+    Args:
+        model: The model, wrapped or not.
+
+    Returns:
+        The name as in `unwrap(model).named_modules()`, or None for a model that is not built like the depth
+        models of Transformers.
+
+    Example:
+        >>> find_decoder(DPTForDepthEstimation(config))
+        'neck.fusion_stage.layers.0'
+    """
+    names = {name for name, _ in unwrap(model).named_modules()}
+    return next((name for name in _FIRST_STAGES if name in names), None)
 
 
 def find_regressor(model: nn.Module, pixel_values: Tensor, *, get_map: Callable[[Any], Tensor]) -> str:
@@ -33,20 +56,16 @@ def find_regressor(model: nn.Module, pixel_values: Tensor, *, get_map: Callable[
         get_map: Reads the depth map, (B, h, w), from the model's output.
 
     Returns:
-        The name as in `unwrap(model).named_modules()`. ZoeDepth has no such module; there it is the one that
-        reads the finest map of the head.
+        The name as in `unwrap(model).named_modules()`.
 
     Raises:
-        ValueError: If no module passes.
+        ValueError: If no module passes, as with ZoeDepth, which sums bins that it moves for every pixel.
 
     Example:
         >>> find_regressor(DPTForDepthEstimation(config), images, get_map=lambda o: o.predicted_depth)
         'head.head.4'
     """
     model, image = unwrap(model), pixel_values[:1]
-    known = _REGRESSORS.get(getattr(getattr(model, "config", None), "model_type", ""))
-    if known is not None:
-        return known
     with probing(model):
         _, calls = run_recording(model, image)
         for name, call in calls.items():

@@ -1,4 +1,4 @@
-"""Capturing the feature map that the pair-wise term compares: the last one before the model's output."""
+"""Capturing the feature map that the pair-wise term compares."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from ._capture import HookedCapture
 from ._classifier import find_classifier, read_logits
 from ._probe import first_argument, first_dropout_before, unwrap
-from ._regressor import find_regressor
+from ._regressor import find_decoder, find_regressor
 from ._tokens import tokens_to_map
 
-__all__ = ["FeatureCapture", "find_classifier", "find_regressor", "tokens_to_map", "unwrap"]
+__all__ = ["FeatureCapture", "find_classifier", "find_decoder", "find_regressor", "tokens_to_map", "unwrap"]
 
 
 class FeatureCapture(HookedCapture):

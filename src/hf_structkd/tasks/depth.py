@@ -16,7 +16,7 @@ from transformers.utils import is_torchvision_available
 from ..alignment import align_to_coarser, at_least, resize_map
 from ..critic import SMALLEST_MAP
 from ..data import collate_dense
-from ..features import FeatureCapture
+from ..features import FeatureCapture, find_decoder
 from ..losses.depth import DEPTH_LOSSES, affine_statistics, align_scale_shift, valid_depth
 from ..losses.depth_distillation import depth_distillation_loss
 from ..metrics import DepthErrors, counted_pixels, depth_statistics
@@ -118,7 +118,14 @@ class DepthTask(Task):
 
     @staticmethod
     def find_features(model: nn.Module, pixel_values: Tensor) -> FeatureCapture:
-        """What the layer that writes the depth map reads."""
+        """The coarsest map of the decoder, see `find_decoder`; of a model without one, its last layer's input.
+
+        The finest maps say little: by then the vectors differ in length, which is the depth, and hardly in
+        direction, which is all that a cosine sees (docs/results.md).
+        """
+        name = find_decoder(model)
+        if name is not None:
+            return FeatureCapture.of_module(model, name)
         return FeatureCapture.before_regressor(model, pixel_values, get_map=_read_depth)
 
     def prediction(self, output: Any) -> Tensor:
