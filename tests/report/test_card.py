@@ -512,6 +512,7 @@ def test_a_run_is_read_off_its_trainer(
         dataset_name=str(tmp_path / "data"), dataset_config_name="small", unlabeled_dataset_name="user/more"
     )
     command = ["run.py", "--hub_token", TOKEN, "--teacher", str(tmp_path / "big-teacher")]
+    trainer.args.push_to_hub = True
     known = card_facts(trainer, RunNotes(data=options, command=command, table=TABLE))
     assert known.name == "my-student"
     assert known.repo_id is None
@@ -543,10 +544,14 @@ def test_a_run_is_read_off_its_trainer(
     assert TOKEN not in str(card)
 
 
-def test_without_notes_a_card_is_complete(trainer: StructKDTrainer) -> None:
-    """Who trains in code of their own pushes with `Trainer.push_to_hub` alone."""
+def test_without_notes_a_card_is_complete(
+    trainer: StructKDTrainer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who trains in code of their own pushes with `Trainer.push_to_hub` alone; till then no licence matters."""
     trainer.hub_model_id = "user/student"
     known = card_facts(trainer)
+    assert license_notice(known) is not None
+    assert "licences" not in caplog.text
     assert (known.name, known.repo_id) == ("student", "user/student")
     assert (known.data, known.command, known.table, known.metrics) == (None, None, None, {})
     assert check_card(str(model_card(known))) == ([], [])

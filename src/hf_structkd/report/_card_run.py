@@ -71,7 +71,8 @@ def card_facts(trainer: StructKDTrainer, notes: RunNotes | None = None) -> CardF
     """Read off a run what its card says; on the main process, at any time of the run.
 
     Licences are read from the cards of teacher, student and data, on the disk or on the Hub; one that cannot
-    be read is not known. Where they are not all known and the same, a warning is logged.
+    be read is not known. Where they are not all known and the same and the run is to be pushed, a warning is
+    logged; the card says it in any case.
 
     Args:
         trainer: Of the student. Where its model was built by `from_config` from a configuration of the Hub,
@@ -105,7 +106,7 @@ def card_facts(trainer: StructKDTrainer, notes: RunNotes | None = None) -> CardF
         versions={name: version(name) for name in _LIBRARIES},
     )
     notice = license_notice(facts)
-    if notice is not None:
+    if notice is not None and args.push_to_hub:
         logger.warning("%s", notice)
     return facts
 
