@@ -632,6 +632,14 @@ EMPTY = {"class_labels": torch.zeros(0, dtype=torch.long), "boxes": torch.zeros(
             batch_of({**EMPTY, "boxes": torch.zeros(0)}),
             r"\(0, 4\), .* got \(0,\) in .*; use an empty \(0, 4\)",
         ),
+        (
+            batch_of({**GOOD, "class_labels": GOOD["class_labels"].float()}),
+            r"must be int64 and `boxes` floating point, got torch\.float32 and torch\.float32 in image 0",
+        ),
+        (
+            batch_of({**GOOD, "boxes": GOOD["boxes"].long()}),
+            r"got torch\.int64 and torch\.int64 in image 0 of the batch; convert",
+        ),
         (batch_of(EMPTY, {**GOOD, "class_labels": torch.tensor([0, 3])}), r"in \[0, 3\), got 3 in image 1"),
         (batch_of({**GOOD, "class_labels": torch.tensor([-100, 1])}), r"in \[0, 3\), got -100 in image 0"),
         (

@@ -267,6 +267,11 @@ def _check_labels(labels: Any, num_labels: int, where: str) -> None:
             f"`boxes` must have shape ({len(classes)}, 4), one for each of `class_labels`, got "
             f"{tuple(boxes.shape)} in {where}; use an empty (0, 4) where there is none."
         )
+    if classes.dtype != torch.long or not boxes.is_floating_point():
+        raise ValueError(
+            f"`class_labels` must be int64 and `boxes` floating point, got {classes.dtype} and {boxes.dtype} "
+            f"in {where}; convert them with `.long()` and `.float()`."
+        )
     wrong = (classes < 0) | (classes >= num_labels)
     if wrong.any():
         raise ValueError(
