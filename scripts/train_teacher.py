@@ -51,7 +51,9 @@ SCENES: dict[str, dict[str, Any]] = {
         "output_dir": "outputs/scenes-depth-teacher",
         "scale": [1.0, 1.0],
         "max_train_samples": 2000,
-        "num_train_epochs": 4,
+        "num_train_epochs": 6,
+        "per_device_train_batch_size": 4,
+        "learning_rate": 7e-4,
         "max_depth": 10.0,
     },
     "detection": {
@@ -59,8 +61,9 @@ SCENES: dict[str, dict[str, Any]] = {
         "student_model_name_or_path": str(CONFIGS / "rtdetr-scenes-teacher"),
         "output_dir": "outputs/scenes-det-teacher",
         "max_train_samples": 2000,
-        "num_train_epochs": 12,
-        "learning_rate": 5e-4,
+        "num_train_epochs": 8,
+        "per_device_train_batch_size": 4,
+        "learning_rate": 7e-4,
         "max_grad_norm": 0.1,
     },
 }
