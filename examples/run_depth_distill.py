@@ -2,8 +2,8 @@
 
     accelerate launch examples/run_depth_distill.py
 
-runs on the embedded scenes: it trains a teacher (once), then a small student alone and distilled, and prints
-the table of the three. With your own models and data:
+runs on the embedded scenes: it trains a teacher (once), then a small student alone on 100 scenes and
+distilled with 400 more that have no depth, and prints the table of the three. With your own models and data:
 
     accelerate launch examples/run_depth_distill.py \
         --teacher_model_name_or_path TEACHER --student_model_name_or_path STUDENT \

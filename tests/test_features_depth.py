@@ -143,7 +143,7 @@ def test_the_probe_cleans_up_when_the_model_fails() -> None:
 
 @pytest.mark.parametrize("arch", DEPTH_MODELS)
 def test_the_feature_is_the_coarsest_map_of_the_decoder(arch: str) -> None:
-    """In finer maps all cosines are near 1 in teacher and student alike: a term that is 0 and trains nothing."""
+    """In finer maps all cosines are near 1 in teacher and student: a term that is 0 and trains nothing."""
     model = tiny_depth_model(arch).train()
     images, (name, shape) = random_images(arch), DECODERS[arch]
     assert find_decoder(nn.DataParallel(model)) == name

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ._probe import LastCall, changed, channel_axis, probing, run_recording, unwrap
 
-# The first stage of a decoder that goes from coarse maps to fine ones, as every depth model of Transformers has.
+# The first stage of a decoder from coarse maps to fine ones, which every depth model of Transformers has.
 _FIRST_STAGES = (
     "neck.fusion_stage.layers.0",  # DPT, (Prompt) Depth Anything, TIPSv2, ZoeDepth
     "head.fusion_layers.0",  # CHMv2

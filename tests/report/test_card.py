@@ -544,10 +544,8 @@ def test_a_run_is_read_off_its_trainer(
     assert TOKEN not in str(card)
 
 
-def test_without_notes_a_card_is_complete(
-    trainer: StructKDTrainer, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Who trains in code of their own pushes with `Trainer.push_to_hub` alone; till then no licence matters."""
+def test_without_notes_a_card_is_complete(trainer: StructKDTrainer, caplog: pytest.LogCaptureFixture) -> None:
+    """Who trains in code of their own pushes with `push_to_hub` alone; till then no licence matters."""
     trainer.hub_model_id = "user/student"
     known = card_facts(trainer)
     assert license_notice(known) is not None

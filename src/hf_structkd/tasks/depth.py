@@ -118,7 +118,7 @@ class DepthTask(Task):
 
     @staticmethod
     def find_features(model: nn.Module, pixel_values: Tensor) -> FeatureCapture:
-        """The coarsest map of the decoder, see `find_decoder`; of a model without one, its last layer's input.
+        """The coarsest map of the decoder, see `find_decoder`; without one, what the last layer reads.
 
         The finest maps say little: by then the vectors differ in length, which is the depth, and hardly in
         direction, which is all that a cosine sees (docs/results.md).
