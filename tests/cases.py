@@ -105,7 +105,7 @@ DEPTH = TaskCase(
     rows=_depth_rows,
     metric="eval_abs_rel",
     highest=math.inf,
-    behind_feature=("head.head.2",),
+    behind_feature=("decoder.stages.1", "decoder.stages.2", "decoder.stages.3", "decoder.fusion", "head."),
     own_loss=_silog,
 )
 

@@ -247,13 +247,16 @@ def check_detection_pipeline(folder: Path) -> None:
         model = AutoModelForObjectDetection.from_pretrained(folder)
         output = model(**processor(images=scene, return_tensors="pt"))
     scores, labels = output.logits[0].sigmoid().max(dim=-1)
-    best = int(scores.argmax())
-    x, y, width, height = (output.pred_boxes[0, best] * torch.tensor([100, 80, 100, 80])).tolist()
-    corners = [x - width / 2, y - height / 2, x + width / 2, y + height / 2]
-    assert found[0]["label"] == model.config.id2label[int(labels[best])]
-    assert found[0]["score"] == pytest.approx(scores[best].item(), rel=1e-4)
-    assert [found[0]["box"][name] for name in ("xmin", "ymin", "xmax", "ymax")] == pytest.approx(
-        corners, abs=1
+    assert found[0]["score"] == pytest.approx(scores.max().item(), rel=1e-4)
+    x, y, width, height = (output.pred_boxes[0] * torch.tensor([100, 80, 100, 80])).unbind(dim=-1)
+    corners = torch.stack([x - width / 2, y - height / 2, x + width / 2, y + height / 2], dim=-1)
+    # After two steps several queries may have the best score: it is the box of one of them.
+    best = (scores >= scores.max() * (1 - 1e-4)).nonzero().flatten().tolist()
+    answer = [found[0]["box"][name] for name in ("xmin", "ymin", "xmax", "ymax")]
+    assert any(
+        found[0]["label"] == model.config.id2label[int(labels[query])]
+        and answer == pytest.approx(corners[query].tolist(), abs=1)
+        for query in best
     )
 
 

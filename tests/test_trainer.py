@@ -146,7 +146,7 @@ def test_every_term_alone_trains_the_student(case: TaskCase, term: str, tmp_path
     before = {name: p.detach().clone() for name, p in student.named_parameters()}
     make_trainer(case, arguments(tmp_path, max_steps=1, **ONLY[term]), student=student).train()
     # Keys' biases cancel in the softmax of attention: their true gradient is 0. The pair-wise term ends
-    # before the last layer.
+    # at the feature map.
     exempt = ("key.bias", *(case.behind_feature if term == "pairwise" else ()))
     still = [
         name
