@@ -159,6 +159,25 @@ def test_the_feature_is_the_coarsest_map_of_the_decoder(arch: str) -> None:
     assert first.grad.abs().max() > 0
 
 
+@pytest.mark.parametrize("arch", WITH_REGRESSOR)
+def test_what_the_regressor_reads_is_a_map_through_which_the_gradient_reaches_the_encoder(arch: str) -> None:
+    """A detached feature gives a pair-wise term that is logged and trains nothing."""
+    model = tiny_depth_model(arch).train()
+    images = random_images(arch)
+    capture = FeatureCapture.before_regressor(model, images, get_map=predicted_depth)
+    with capture.recording():
+        depth = model(images).predicted_depth
+    feature = capture.pop()
+    assert feature.shape == (2, *REGRESSORS[arch][1])
+    assert feature.shape[-2:] == depth.shape[-2:]
+    assert capture.description == f"input of {REGRESSORS[arch][0]}"
+    feature.square().mean().backward()
+    first = next(p for name, p in model.named_parameters() if "patch_embed" in name and p.dim() == 4)
+    assert first.grad is not None
+    assert first.grad.abs().max() > 0
+    assert all(p.grad is None for p in model.get_submodule(REGRESSORS[arch][0]).parameters())
+
+
 def test_a_model_of_another_build_is_compared_where_its_last_layer_reads() -> None:
     model = Head()
     assert find_decoder(model) is None
