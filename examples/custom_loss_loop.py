@@ -13,10 +13,10 @@ from torch.utils.data import DataLoader
 from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
 from hf_structkd import load_segmentation_data, pairwise_distillation_loss, pixel_distillation_loss
-from hf_structkd.alignment import align_to_coarser, resize_ids, resize_map
 from hf_structkd.data import collate_dense
 from hf_structkd.features import FeatureCapture
-from hf_structkd.normalization import ImageNormalization
+from hf_structkd.matching.alignment import align_to_coarser, resize_ids, resize_map
+from hf_structkd.matching.normalization import ImageNormalization
 
 
 def segformer(widths: list[int], num_labels: int) -> SegformerForSemanticSegmentation:

@@ -20,8 +20,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hf_structkd.runs import train_once
-from hf_structkd.workflows import DETECTION, distil
+from hf_structkd.cli.runs import train_once
+from hf_structkd.cli.workflows import DETECTION, distil
 
 HERE = Path(__file__).resolve().parent
 DEMO_TEACHER = Path("outputs/scenes-det-teacher")

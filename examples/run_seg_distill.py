@@ -19,8 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hf_structkd.runs import train_once
-from hf_structkd.workflows import SEGMENTATION, distil
+from hf_structkd.cli.runs import train_once
+from hf_structkd.cli.workflows import SEGMENTATION, distil
 
 HERE = Path(__file__).resolve().parent
 DEMO_TEACHER = Path("outputs/scenes-teacher")

@@ -19,9 +19,9 @@ import torch
 from transformers import AutoConfig, AutoModelForObjectDetection, PreTrainedModel
 
 from hf_structkd import DetectionTask
-from hf_structkd.detectors import final_queries
+from hf_structkd.features.forward import run_model
 from hf_structkd.losses import match_queries
-from hf_structkd.tasks import run_model
+from hf_structkd.tasks.detectors import final_queries
 
 CONFIGS = Path(__file__).resolve().parents[1] / "examples" / "configs"
 

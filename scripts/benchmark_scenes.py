@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 
 from transformers import HfArgumentParser
 
-from hf_structkd.data.scenes import load_scenes, render_scenes
+from hf_structkd.scenes.scenes import load_scenes, render_scenes
 
 
 @dataclass

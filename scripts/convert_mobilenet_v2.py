@@ -3,8 +3,8 @@
     python scripts/convert_mobilenet_v2.py --weights mobilenet_v2-b0353104.pth --output_dir mobilenet-v2
 
 `--weights` is the state dict that `torchvision.models.mobilenet_v2` loads (1000 classes, width 1.0).
-`hf_structkd.backbones.MobileNetV2Backbone.from_pretrained` reads the folder. With `--model CONFIG`, a folder
-whose `config.json` describes a model on this backbone, the output is such a model to be trained: the
+`hf_structkd.models.backbones.MobileNetV2Backbone.from_pretrained` reads the folder. With `--model CONFIG`, a
+folder whose `config.json` describes a model on this backbone, the output is such a model to be trained: the
 converted backbone, and a head that every training draws anew from its own seed.
 """
 
@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import AutoConfig
 
-from hf_structkd.backbones import MobileNetV2Backbone, MobileNetV2BackboneConfig
+from hf_structkd.models.backbones import MobileNetV2Backbone, MobileNetV2BackboneConfig
 from hf_structkd.tasks import find_task
 
 # The last 1x1 convolution and the linear layer: a backbone ends before them.

@@ -23,7 +23,7 @@ from matplotlib.patches import Patch, Rectangle
 from PIL import Image, ImageOps
 from transformers import HfArgumentParser
 
-from hf_structkd.data.scenes import CLASS_NAMES, OBJECT_CLASS_NAMES, Scene, render_scene
+from hf_structkd.scenes.scenes import CLASS_NAMES, OBJECT_CLASS_NAMES, Scene, render_scene
 
 # Muted for the room itself, strong for the objects in it.
 CLASS_COLOURS = np.array(

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hf_structkd.workflows import WORKFLOWS, train_teacher
+from hf_structkd.cli.workflows import WORKFLOWS, train_teacher
 
 CONFIGS = Path(__file__).resolve().parents[1] / "examples" / "configs"
 SHARED: dict[str, Any] = {

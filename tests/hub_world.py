@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from transformers import PreTrainedModel
 
-from hf_structkd.data.scenes import CLASS_NAMES, OBJECT_CLASS_NAMES, load_scenes
+from hf_structkd.scenes.scenes import CLASS_NAMES, OBJECT_CLASS_NAMES, load_scenes
 from hf_structkd.tasks import DepthTask, DetectionTask, SegmentationTask, Task
 
 from .loopback_hub import LoopbackHub

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import LambdaLR
 
-from hf_structkd.adversary import Adversary, build_optimizer
-from hf_structkd.critic import Critic
-from hf_structkd.tasks import ScoreMaps
+from hf_structkd.adversary.critic import Critic
+from hf_structkd.adversary.owner import Adversary, build_optimizer
+from hf_structkd.adversary.score_maps import ScoreMaps
 
 
 def make(

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hf_structkd.alignment import align_to_coarser, at_least, resize_ids, resize_map
+from hf_structkd.matching.alignment import align_to_coarser, at_least, resize_ids, resize_map
 
 
 def nearest_at_centres(ids: Tensor, size: tuple[int, int]) -> Tensor:

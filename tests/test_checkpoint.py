@@ -11,7 +11,7 @@ import torch
 
 from hf_structkd import StructKDTrainer, StructKDTrainingArguments
 from hf_structkd.data import load_segmentation_data
-from hf_structkd.normalization import ImageNormalization
+from hf_structkd.matching.normalization import ImageNormalization
 
 from .cases import StopAt, TaskCase, arguments, make_trainer, state_of
 from .test_trainer import assert_states_close, over_tasks

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from hf_structkd import pairwise_distillation_loss, pixel_distillation_loss
-from hf_structkd.criterion import Criterion
-from hf_structkd.tasks import FeaturePair, Forward, Task
+from hf_structkd.features.forward import Forward
+from hf_structkd.tasks import FeaturePair, Task
+from hf_structkd.training.criterion import Criterion
 
 
 class CountingTask:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from hf_structkd.critic import Critic, _SelfAttention
+from hf_structkd.adversary.critic import Critic, _SelfAttention
 from hf_structkd.losses import gradient_penalty
 
 WIDTHS = (4, 8, 16, 16)

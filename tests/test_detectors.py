@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import DetrConfig, PreTrainedModel
 from transformers.models.detr.modeling_detr import DetrObjectDetectionOutput
 
-from hf_structkd.detectors import check_can_learn, check_can_teach, detection_head, final_queries
+from hf_structkd.tasks.detectors import check_can_learn, check_can_teach, detection_head, final_queries
 from tests.tiny_detectors import (
     DETECTION_ARCHITECTURES,
     SOFTMAX_ARCHITECTURES,

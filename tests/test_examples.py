@@ -24,7 +24,7 @@ from transformers import (
     pipeline,
 )
 
-from hf_structkd.data.scenes import load_scenes
+from hf_structkd.scenes.scenes import load_scenes
 
 from .tiny_models import tiny_segmentation_model
 

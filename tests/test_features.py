@@ -13,7 +13,9 @@ import torch
 from torch import Tensor, nn
 from transformers.modeling_outputs import SemanticSegmenterOutput
 
-from hf_structkd.features import FeatureCapture, find_classifier, tokens_to_map, unwrap
+from hf_structkd.features import FeatureCapture, find_classifier
+from hf_structkd.features.probe import unwrap
+from hf_structkd.features.tokens import tokens_to_map
 from tests.tiny_models import SEGMENTATION_ARCHITECTURES, random_images, tiny_segmentation_model
 
 # Name of the classifier, and shape (C, h, w) of what it reads in the tiny model.

@@ -18,7 +18,7 @@ import pytest
 from huggingface_hub import ModelCard
 
 from hf_structkd import StructKDTrainingArguments
-from hf_structkd.hub import explained, hub_fault, reason, upload_command
+from hf_structkd.hub.access import explained, hub_fault, reason, upload_command
 from hf_structkd.tasks import DetectionTask
 
 from . import hub_world
@@ -167,8 +167,8 @@ import numpy as np, torch
 from hf_structkd import StructKDTrainingArguments
 from hf_structkd.data.loading import load_dataset_splits, load_unlabeled_split
 from hf_structkd.hub import check_push, open_repository
-from hf_structkd.models import load_student, load_teacher, student_image_processor, task_of
-from hf_structkd.tasks import SegmentationTask
+from hf_structkd.models import load_student, load_teacher, student_image_processor
+from hf_structkd.tasks import SegmentationTask, task_of
 
 stranger, reader, writer = sys.argv[1:]
 
@@ -241,7 +241,7 @@ OFFLINE = """
 import json
 from hf_structkd.data.loading import load_dataset_splits
 from hf_structkd.models import load_teacher
-from hf_structkd.tasks import SegmentationTask
+from hf_structkd.tasks import SegmentationTask, task_of
 
 def said(call, *args):
     try:

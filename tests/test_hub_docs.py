@@ -8,7 +8,7 @@ import shlex
 import subprocess
 from pathlib import Path
 
-from hf_structkd.hub import upload_command
+from hf_structkd.hub.access import upload_command
 
 from . import hub_world
 from .hub_world import CASES, PROGRAMS, ROOT, SMALL

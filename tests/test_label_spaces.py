@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hf_structkd.label_spaces import load_label_map, match_label_spaces
+from hf_structkd.matching.label_spaces import load_label_map, match_label_spaces
 
 ROADS = {0: "road", 1: "car", 2: "sky"}
 

@@ -14,17 +14,16 @@ import transformers
 from transformers import AutoImageProcessor, PreTrainedModel
 from transformers.utils import is_torchvision_available
 
-from hf_structkd.models import (
+from hf_structkd.models.ignore_index import ignore_index_of
+from hf_structkd.models.loading import (
     config_of,
     load_image_processor,
     load_student,
     load_teacher,
     restore_weights,
     student_image_processor,
-    task_of,
 )
-from hf_structkd.tasks import DetectionTask, SegmentationTask
-from hf_structkd.tasks.segmentation import ignore_index_of
+from hf_structkd.tasks import DetectionTask, SegmentationTask, task_of
 from tests.tiny_models import tiny_segmentation_model
 
 NAMES = {0: "floor", 1: "wall", 2: "sofa"}

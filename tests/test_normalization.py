@@ -14,7 +14,7 @@ from transformers.models.mobilenet_v2.image_processing_pil_mobilenet_v2 import M
 from transformers.models.mobilevit.image_processing_pil_mobilevit import MobileViTImageProcessorPil
 from transformers.models.segformer.image_processing_pil_segformer import SegformerImageProcessorPil
 
-from hf_structkd.normalization import ImageNormalization, convert_normalization
+from hf_structkd.matching.normalization import ImageNormalization, convert_normalization
 
 PROCESSORS = {
     "segformer": SegformerImageProcessorPil(),

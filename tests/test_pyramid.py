@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from hf_structkd.pyramid import PyramidCapture, pair_levels, tokens_to_maps
+from hf_structkd.features.pyramid import PyramidCapture, pair_levels, tokens_to_maps
 from tests.tiny_detectors import (
     DETECTION_ARCHITECTURES,
     FROZEN_BACKBONE_ARCHITECTURES,

@@ -13,7 +13,7 @@ import pytest
 from transformers import SegformerConfig
 
 from hf_structkd import StructKDTrainingArguments
-from hf_structkd.data.scenes import CLASS_NAMES, load_scenes
+from hf_structkd.scenes.scenes import CLASS_NAMES, load_scenes
 from hf_structkd.tasks import SegmentationTask
 
 from .tiny_models import tiny_segmentation_model

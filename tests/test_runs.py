@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from hf_structkd import StructKDTrainingArguments
-from hf_structkd.runs import alone_arguments, refuse_used_folder, run_outside_launcher
+from hf_structkd.cli.runs import alone_arguments, refuse_used_folder, run_outside_launcher
 
 
 def arguments(folder: Path, **settings: Any) -> StructKDTrainingArguments:

@@ -16,17 +16,17 @@ from PIL import Image
 from transformers import PretrainedConfig
 
 from hf_structkd import StructKDTrainingArguments
-from hf_structkd.data import load_depth_data, load_detection_data, load_segmentation_data
-from hf_structkd.normalization import ImageNormalization
-from hf_structkd.script_args import (
+from hf_structkd.cli.script_args import (
     DepthDataArguments,
     DetectionDataArguments,
     ModelArguments,
     SegmentationDataArguments,
     parse_arguments,
 )
-from hf_structkd.workflows import DETECTION, SEGMENTATION, Workflow
-from hf_structkd.workflows.label_map import with_teachers_classes
+from hf_structkd.cli.workflows import DETECTION, SEGMENTATION, Workflow
+from hf_structkd.cli.workflows.label_map import with_teachers_classes
+from hf_structkd.data import load_depth_data, load_detection_data, load_segmentation_data
+from hf_structkd.matching.normalization import ImageNormalization
 
 TYPES = (ModelArguments, SegmentationDataArguments, StructKDTrainingArguments)
 CPU = ("--use_cpu", "--report_to", "none")

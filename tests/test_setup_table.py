@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from hf_structkd import Critic, pairwise_distillation_loss
-from hf_structkd.criterion import Criterion
 from hf_structkd.features import FeatureCapture
+from hf_structkd.features.forward import run_model
 from hf_structkd.losses import pairwise
-from hf_structkd.setup_table import setup_table
-from hf_structkd.tasks import SegmentationTask, Task, run_model
+from hf_structkd.tasks import SegmentationTask, Task
+from hf_structkd.training.criterion import Criterion
+from hf_structkd.training.setup_table import setup_table
 from tests.tiny_models import tiny_segmentation_model
 
 WEIGHTS = {"task": 1.0, "pixel": 0.5, "pairwise": 10.0, "holistic": 0.0}

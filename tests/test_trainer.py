@@ -13,9 +13,9 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from hf_structkd import StructKDTrainer
 from hf_structkd.data import load_segmentation_data
-from hf_structkd.models import task_of
-from hf_structkd.normalization import ImageNormalization
-from hf_structkd.terms import TERMS
+from hf_structkd.matching.normalization import ImageNormalization
+from hf_structkd.tasks import task_of
+from hf_structkd.training.terms import TERMS
 
 from .cases import (
     ALONE,

@@ -13,8 +13,8 @@ import pytest
 from transformers import HfArgumentParser, TrainingArguments
 
 from hf_structkd import StructKDTrainingArguments
-from hf_structkd.terms import TERMS
-from hf_structkd.training_args import PRESETS, SETTING_NAMES, preset_settings
+from hf_structkd.training.arguments import PRESETS, SETTING_NAMES, preset_settings
+from hf_structkd.training.terms import TERMS
 
 OVERRIDDEN = ("remove_unused_columns", "batch_eval_metrics")
 

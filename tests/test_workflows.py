@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hf_structkd.workflows import DEPTH, SEGMENTATION, WORKFLOWS, Workflow, distil, train_teacher
-from hf_structkd.workflows.distil import Experiment
+from hf_structkd.cli.workflows import DEPTH, SEGMENTATION, WORKFLOWS, Workflow, distil, train_teacher
+from hf_structkd.cli.workflows.distil import Experiment
 
 CPU = ("--use_cpu", "--report_to", "none")
 TINY = ("--max_train_samples", "3", "--max_eval_samples", "1", "--image_size", "32", "32")

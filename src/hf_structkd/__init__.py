@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
-from .critic import Critic
+from .adversary.critic import Critic
 from .data import load_depth_data, load_detection_data, load_segmentation_data
+from .hub.pushing import PushError
 from .losses import (
     PairwiseDistillationLoss,
     PixelDistillationLoss,
@@ -18,10 +19,9 @@ from .losses import (
     render_detections,
 )
 from .metrics import DepthErrors, MeanAveragePrecision, MeanIoU
-from .pushing import PushError
 from .tasks import DepthTask, DetectionTask, SegmentationTask
-from .trainer import StructKDTrainer
-from .training_args import StructKDTrainingArguments
+from .training.arguments import StructKDTrainingArguments
+from .training.trainer import StructKDTrainer
 
 __version__ = version("hf_structkd")
 

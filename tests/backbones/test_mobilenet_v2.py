@@ -15,7 +15,7 @@ import transformers
 from torch import Tensor, nn
 from transformers import AutoBackbone, AutoConfig, MobileNetV2ForImageClassification, PreTrainedModel
 
-from hf_structkd.backbones import MobileNetV2Backbone, MobileNetV2BackboneConfig
+from hf_structkd.models.backbones import MobileNetV2Backbone, MobileNetV2BackboneConfig
 
 ROOT = Path(__file__).parents[2]
 STAGES = ("stage1", "stage2", "stage3", "stage4")

@@ -19,8 +19,8 @@ from hf_structkd.data import (
     collate_detection,
     load_detection_data,
 )
-from hf_structkd.data.scenes import OBJECT_CLASS_NAMES, VALIDATION_OFFSET, render_scene
-from hf_structkd.normalization import ImageNormalization
+from hf_structkd.matching.normalization import ImageNormalization
+from hf_structkd.scenes.scenes import OBJECT_CLASS_NAMES, VALIDATION_OFFSET, render_scene
 
 from .test_detection import images
 

@@ -11,13 +11,7 @@ import PIL.Image
 import pytest
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
-from hf_structkd.data import (
-    check_columns,
-    load_dataset_splits,
-    load_unlabeled_split,
-    loading,
-    read_id2label,
-)
+from hf_structkd.data import check_columns, load_dataset_splits, load_unlabeled_split, loading, read_id2label
 
 REAL = Path(__file__).parents[2] / ".." / "shared" / "data" / "camvid"
 

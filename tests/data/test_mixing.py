@@ -21,7 +21,7 @@ from hf_structkd.data import (
     MixedIterableDataset,
     collate_dense,
 )
-from hf_structkd.data.scenes import render_scenes
+from hf_structkd.scenes.scenes import render_scenes
 
 from .test_recipes import both_loaders, load, saved, split
 

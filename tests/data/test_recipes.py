@@ -14,15 +14,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from hf_structkd.data import (
-    DenseDataset,
-    DenseIterableDataset,
-    load_depth_data,
-    load_segmentation_data,
-)
+from hf_structkd.data import DenseDataset, DenseIterableDataset, load_depth_data, load_segmentation_data
 from hf_structkd.data._recipes import SCENE_SIZE
-from hf_structkd.data.scenes import CLASS_NAMES, VALIDATION_OFFSET, render_scene
-from hf_structkd.normalization import ImageNormalization
+from hf_structkd.matching.normalization import ImageNormalization
+from hf_structkd.scenes.scenes import CLASS_NAMES, VALIDATION_OFFSET, render_scene
 
 NAMES = ["sky", "road", "car"]
 PLAIN = ImageNormalization()

@@ -6,13 +6,10 @@ import numpy as np
 import pytest
 from datasets import ClassLabel, Image
 
-from hf_structkd.data._raycast import Hits, camera_rays, cast_camera_rays, hit_points
-from hf_structkd.data._rooms import Room, Solid
-from hf_structkd.data._sampling import sample_room
-from hf_structkd.data._shading import Surface, locate
-from hf_structkd.data._shadows import sees_lamp, sees_sun
-from hf_structkd.data._windows import Windows, find_windows
-from hf_structkd.data.scenes import (
+from hf_structkd.scenes.raycast import Hits, camera_rays, cast_camera_rays, hit_points
+from hf_structkd.scenes.rooms import Room, Solid
+from hf_structkd.scenes.sampling import sample_room
+from hf_structkd.scenes.scenes import (
     CLASS_NAMES,
     DEPTH_SCALE,
     OBJECT_CLASS_NAMES,
@@ -23,6 +20,9 @@ from hf_structkd.data.scenes import (
     render_scene,
     render_scenes,
 )
+from hf_structkd.scenes.shading import Surface, locate
+from hf_structkd.scenes.shadows import sees_lamp, sees_sun
+from hf_structkd.scenes.windows import Windows, find_windows
 
 FLOOR, WALL, CEILING = (CLASS_NAMES.index(name) for name in ("floor", "wall", "ceiling"))
 

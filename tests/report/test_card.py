@@ -19,16 +19,16 @@ from huggingface_hub import ModelCard, ModelCardData, constants
 from transformers import DPTConfig
 
 from hf_structkd import StructKDTrainer
-from hf_structkd.backbones import MobileNetV2BackboneConfig
-from hf_structkd.report._card_command import printable_command
-from hf_structkd.report._card_facts import CardFacts, DataFacts, Origin, license_notice
-from hf_structkd.report._card_metrics import _LABELS, finite_scores, is_of_one_class, metric_label
-from hf_structkd.report._card_origin import find_origin
-from hf_structkd.report._card_run import RunNotes, _needs_library, card_facts
-from hf_structkd.report._card_text import usage_snippet
-from hf_structkd.report.card import model_card, with_overrides
+from hf_structkd.card.card import model_card, with_overrides
+from hf_structkd.card.command import printable_command
+from hf_structkd.card.facts import CardFacts, DataFacts, Origin, license_notice
+from hf_structkd.card.origin import find_origin
+from hf_structkd.card.run import RunNotes, _needs_library, card_facts
+from hf_structkd.card.scores import _LABELS, finite_scores, is_of_one_class, metric_label
+from hf_structkd.card.text import usage_snippet
+from hf_structkd.cli.script_args import DataArguments, SegmentationDataArguments
+from hf_structkd.models.backbones import MobileNetV2BackboneConfig
 from hf_structkd.report.comparison import ComparisonRow, comparison_table
-from hf_structkd.script_args import DataArguments, SegmentationDataArguments
 from hf_structkd.tasks import TASKS
 from tests.cases import ALONE, CASES, SEGMENTATION, TaskCase, arguments, make_trainer
 from tests.loopback_hub.cards import check_card, read_metadata

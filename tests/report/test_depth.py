@@ -15,11 +15,11 @@ from transformers import PretrainedConfig
 from transformers.modeling_outputs import DepthEstimatorOutput
 
 from hf_structkd import StructKDTrainer, StructKDTrainingArguments
+from hf_structkd.cli.runs import alone_arguments
 from hf_structkd.data import load_depth_data
-from hf_structkd.normalization import ImageNormalization
+from hf_structkd.matching.normalization import ImageNormalization
 from hf_structkd.report import DepthPredictionRow, Exhibit, write_depth_report
 from hf_structkd.report import depth as depth_module
-from hf_structkd.runs import alone_arguments
 from hf_structkd.tasks import DepthTask
 from tests.tiny_models import tiny_depth_model
 

@@ -16,11 +16,11 @@ from transformers import PretrainedConfig
 from transformers.models.detr.modeling_detr import DetrObjectDetectionOutput
 
 from hf_structkd import StructKDTrainer, StructKDTrainingArguments
+from hf_structkd.cli.runs import alone_arguments
 from hf_structkd.data import load_detection_data
-from hf_structkd.normalization import ImageNormalization
+from hf_structkd.matching.normalization import ImageNormalization
 from hf_structkd.report import BoxRow, Exhibit, write_detection_report
 from hf_structkd.report import detection as detection_module
-from hf_structkd.runs import alone_arguments
 from hf_structkd.tasks import DetectionTask
 from tests.tiny_detectors import tiny_detector
 

@@ -19,12 +19,7 @@ from PIL import Image
 
 from hf_structkd.report import class_palette
 from hf_structkd.report._boxes import BoxStyle, box_styles
-from hf_structkd.report.detection_predictions import (
-    Boxes,
-    BoxRow,
-    _build_figure,
-    plot_detection_predictions,
-)
+from hf_structkd.report.detection_predictions import Boxes, BoxRow, _build_figure, plot_detection_predictions
 
 NAMES = ["apple", "banana", "orange", "pear"]
 GREY = 128

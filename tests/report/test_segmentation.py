@@ -13,10 +13,10 @@ import torch
 from transformers import SegformerConfig
 
 from hf_structkd import StructKDTrainer, StructKDTrainingArguments
+from hf_structkd.cli.runs import alone_arguments
 from hf_structkd.data import DenseData, load_segmentation_data
-from hf_structkd.normalization import ImageNormalization
+from hf_structkd.matching.normalization import ImageNormalization
 from hf_structkd.report import write_segmentation_report
-from hf_structkd.runs import alone_arguments
 from hf_structkd.tasks import SegmentationTask
 from tests.tiny_models import tiny_segmentation_model
 

@@ -12,10 +12,11 @@ from torch.nn import functional as F
 from transformers import GLPNConfig
 from transformers.modeling_outputs import DepthEstimatorOutput
 
-from hf_structkd.critic import SMALLEST_MAP
+from hf_structkd.adversary.critic import SMALLEST_MAP
+from hf_structkd.features.forward import Forward
 from hf_structkd.losses.depth import DEPTH_LOSSES
 from hf_structkd.metrics import depth_statistics
-from hf_structkd.tasks import DepthTask, Forward, find_task
+from hf_structkd.tasks import DepthTask, find_task
 
 KINDS = ("metric", "relative", "inverse")
 # Every loss with every kind of student that it can train.

@@ -18,8 +18,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 from transformers.models.detr.modeling_detr import DetrObjectDetectionOutput
 
 from hf_structkd import pairwise_distillation_loss
-from hf_structkd.criterion import Criterion
-from hf_structkd.detectors import DetectionQueries, detection_head, final_queries
+from hf_structkd.features.forward import Forward
 from hf_structkd.losses import (
     DetectionHead,
     foreground_probabilities,
@@ -28,7 +27,9 @@ from hf_structkd.losses import (
 )
 from hf_structkd.metrics._decoding import decode_detections
 from hf_structkd.metrics._detections import DETECTION, PADDING, TRUTH
-from hf_structkd.tasks import DetectionTask, Forward, find_task
+from hf_structkd.tasks import DetectionTask, find_task
+from hf_structkd.tasks.detectors import DetectionQueries, detection_head, final_queries
+from hf_structkd.training.criterion import Criterion
 from tests.cases import DETECTION as CASE
 from tests.cases import Rows, arguments, make_trainer
 from tests.tiny_detectors import (

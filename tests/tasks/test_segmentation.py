@@ -13,8 +13,9 @@ from transformers import PretrainedConfig, SegformerConfig
 from transformers.modeling_outputs import SemanticSegmenterOutput
 
 from hf_structkd import pixel_distillation_loss
-from hf_structkd.tasks import TASKS, Forward, SegmentationTask, find_task
-from hf_structkd.tasks.segmentation import ignore_index_of, set_ignore_index
+from hf_structkd.features.forward import Forward
+from hf_structkd.models.ignore_index import ignore_index_of, set_ignore_index
+from hf_structkd.tasks import TASKS, SegmentationTask, find_task
 from tests.tiny_models import (
     SEGMENTATION_ARCHITECTURES,
     random_images,

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
-from hf_structkd.data._rows import RowReader, RowT
-from hf_structkd.data.decoding import BadImageError
+from ._rows import RowReader, RowT
+from .decoding import BadImageError
 
 logger = logging.getLogger(__name__)
 

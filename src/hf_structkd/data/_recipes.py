@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
+from ..scenes.scenes import load_scenes
 from ._datasets import StoredRows, StreamedRows
 from ._rows import Normalization
 from .dense import DenseDataset, DenseIterableDataset
 from .loading import check_columns, load_dataset_splits, load_unlabeled_split, read_id2label
 from .mixing import MixedDataset, MixedIterableDataset
-from .scenes import load_scenes
 from .targets import TargetMap
 from .transforms import DenseAugmentation
 

@@ -12,9 +12,9 @@ import datasets
 import torch
 from torch import Tensor
 
-from hf_structkd.data.decoding import decode_image
-from hf_structkd.data.loading import check_columns
-from hf_structkd.data.transforms import DenseAugmentation, check_size
+from .decoding import decode_image
+from .loading import check_columns
+from .transforms import DenseAugmentation, check_size
 
 Row = dict[str, Tensor]
 RowT = TypeVar("RowT")

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hf_structkd.data._datasets import RowDataset, StoredRows, StreamedRows
-from hf_structkd.data._rows import Normalization, Row, RowReader
-from hf_structkd.data.targets import TargetMap
-from hf_structkd.data.transforms import DenseAugmentation, resize_image
+from ._datasets import RowDataset, StoredRows, StreamedRows
+from ._rows import Normalization, Row, RowReader
+from .targets import TargetMap
+from .transforms import DenseAugmentation, resize_image
 
 
 @dataclass(frozen=True, kw_only=True)

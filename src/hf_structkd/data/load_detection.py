@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 
+from ..scenes.scenes import OBJECT_CLASS_NAMES
 from ._recipes import SCENE_SIZE, DenseData, Recipe
 from ._rows import Normalization
 from .boxes import BoxFormat, ObjectBoxes, UnknownCategories
 from .detection import DetectionDataset, DetectionIterableDataset
 from .loading import check_columns
-from .scenes import OBJECT_CLASS_NAMES
 
 
 def load_detection_data(

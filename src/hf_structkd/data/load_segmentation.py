@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from ..scenes.scenes import CLASS_NAMES
 from ._recipes import SCENE_SIZE, DenseData, Recipe
 from ._rows import Normalization
 from .loading import check_columns
-from .scenes import CLASS_NAMES
 from .targets import ClassMap
 
 

@@ -18,7 +18,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
 )
 
-from hf_structkd.hub import explained
+from ..hub.access import explained
 
 logger = logging.getLogger(__name__)
 

@@ -1,13 +1,7 @@
 """The paper's loss terms as pure functions of tensors, each with a thin module where it has settings."""
 
-from hf_structkd.losses.boxes import (
-    box_corners,
-    boxes_from_corners,
-    generalized_iou,
-    pairwise_generalized_iou,
-    pairwise_iou,
-)
-from hf_structkd.losses.depth import (
+from .boxes import box_corners, boxes_from_corners, generalized_iou, pairwise_generalized_iou, pairwise_iou
+from .depth import (
     DepthLoss,
     affine_statistics,
     align_scale_shift,
@@ -17,19 +11,19 @@ from hf_structkd.losses.depth import (
     silog_loss,
     valid_depth,
 )
-from hf_structkd.losses.detection import query_distillation_loss
-from hf_structkd.losses.detection_heads import DetectionHead, foreground_probabilities
-from hf_structkd.losses.holistic import CriticLossKind, adversarial_loss, critic_loss, gradient_penalty
-from hf_structkd.losses.pairwise import (
+from .detection import query_distillation_loss
+from .detection_heads import DetectionHead, foreground_probabilities
+from .holistic import CriticLossKind, adversarial_loss, critic_loss, gradient_penalty
+from .pairwise import (
     Granularity,
     PairwiseDistillationLoss,
     Pooling,
     node_grid_size,
     pairwise_distillation_loss,
 )
-from hf_structkd.losses.pixel import PixelDistillationLoss, pixel_distillation_loss
-from hf_structkd.losses.query_matching import QueryMatch, match_queries
-from hf_structkd.losses.rendering import render_detections
+from .pixel import PixelDistillationLoss, pixel_distillation_loss
+from .query_matching import QueryMatch, match_queries
+from .rendering import render_detections
 
 __all__ = [
     "CriticLossKind",

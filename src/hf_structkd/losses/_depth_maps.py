@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from hf_structkd.losses._common import check_mask, check_number, full_precision, masked_mean
+from ._common import check_mask, check_number, full_precision, masked_mean
 
 # One millimetre: below it the logarithm is continued, so that its slope stays below 1000 per metre.
 _LOG_FLOOR = 1e-3

@@ -13,8 +13,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from hf_structkd.losses._common import autocast_off, check_mask, check_number, full_precision
-from hf_structkd.losses._depth_maps import (
+from ._common import autocast_off, check_mask, check_number, full_precision
+from ._depth_maps import (
     batch_mean,
     both,
     check_depth_map,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from hf_structkd.losses._common import autocast_off
-from hf_structkd.losses._depth_maps import batch_mean, check_depth_pair, filled, image_mean
-from hf_structkd.losses.depth import align_scale_shift
+from ._common import autocast_off
+from ._depth_maps import batch_mean, check_depth_pair, filled, image_mean
+from .depth import align_scale_shift
 
 
 def depth_distillation_loss(

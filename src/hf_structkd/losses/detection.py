@@ -10,15 +10,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hf_structkd.losses._common import autocast_off, check_number, check_temperature, full_precision
-from hf_structkd.losses.boxes import box_corners, generalized_iou
-from hf_structkd.losses.detection_heads import (
+from ._common import autocast_off, check_number, check_temperature, full_precision
+from .boxes import box_corners, generalized_iou
+from .detection_heads import (
     DetectionHead,
     binary_log_probabilities,
     categorical_log_probabilities,
     foreground_probabilities,
 )
-from hf_structkd.losses.query_matching import match_queries
+from .query_matching import match_queries
 
 # What one sure object weighs: an image in which the teacher sees less than that counts for less.
 _MIN_TOTAL_CONFIDENCE = 1.0

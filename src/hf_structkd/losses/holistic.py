@@ -14,7 +14,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from hf_structkd.losses._common import autocast_off, check_map, full_precision
+from ._common import autocast_off, check_map, full_precision
 
 CriticLossKind = Literal["wgan-gp", "hinge"]
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hf_structkd.losses._common import autocast_off, check_map, check_mask, full_precision
+from ._common import autocast_off, check_map, check_mask, full_precision
 
 Granularity = int | tuple[int, int]
 Pooling = Literal["mean", "max"]

@@ -6,14 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hf_structkd.losses._common import (
-    autocast_off,
-    check_map,
-    check_mask,
-    check_temperature,
-    full_precision,
-    masked_mean,
-)
+from ._common import autocast_off, check_map, check_mask, check_temperature, full_precision, masked_mean
 
 
 def pixel_distillation_loss(

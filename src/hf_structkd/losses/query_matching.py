@@ -9,14 +9,9 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from hf_structkd.losses._common import autocast_off, check_number
-from hf_structkd.losses.boxes import box_corners, pairwise_generalized_iou
-from hf_structkd.losses.detection_heads import (
-    DetectionHead,
-    check_class_logits,
-    foreground_probabilities,
-    num_classes,
-)
+from ._common import autocast_off, check_number
+from .boxes import box_corners, pairwise_generalized_iou
+from .detection_heads import DetectionHead, check_class_logits, foreground_probabilities, num_classes
 
 
 class QueryMatch(NamedTuple):

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from hf_structkd.losses._common import autocast_off, full_precision
-from hf_structkd.losses.boxes import box_corners
+from ._common import autocast_off, full_precision
+from .boxes import box_corners
 
 # Values (B, q, K, h, w) at a time: 16 MiB in float32, of which the backward pass holds about five.
 _CHUNK_ELEMENTS = 2**22

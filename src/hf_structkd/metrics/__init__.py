@@ -1,11 +1,11 @@
 """Streaming metrics: constant memory, no files, no downloads."""
 
-from hf_structkd.metrics._decoding import Detections, decode_detections
-from hf_structkd.metrics._depth_image import DEPTH_SCORES, counted_pixels
-from hf_structkd.metrics._detections import DETECTION_SCORES
-from hf_structkd.metrics.depth import DepthErrors, check_depth_settings, depth_statistics
-from hf_structkd.metrics.detection import MeanAveragePrecision, detection_statistics
-from hf_structkd.metrics.segmentation import MeanIoU, confusion_matrices, scores_from_confusion
+from ._decoding import Detections, decode_detections
+from ._depth_image import DEPTH_SCORES, counted_pixels
+from ._detections import DETECTION_SCORES
+from .depth import DepthErrors, check_depth_settings, depth_statistics
+from .detection import MeanAveragePrecision, detection_statistics
+from .segmentation import MeanIoU, confusion_matrices, scores_from_confusion
 
 __all__ = [
     "DEPTH_SCORES",

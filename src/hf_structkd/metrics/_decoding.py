@@ -7,7 +7,7 @@ from typing import NamedTuple, get_args
 from torch import Tensor
 from transformers.image_transforms import center_to_corners_format
 
-from hf_structkd.losses.detection_heads import DetectionHead
+from ..losses.detection_heads import DetectionHead
 
 
 class Detections(NamedTuple):

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from hf_structkd.losses import align_scale_shift
+from ..losses import align_scale_shift
 
 DEPTH_SCORES: tuple[str, ...] = (
     "abs_rel",

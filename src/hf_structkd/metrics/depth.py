@@ -12,9 +12,9 @@ import evaluate
 import torch
 from torch import Tensor
 
-from hf_structkd.alignment import resize_map
-from hf_structkd.metrics._depth_image import DEPTH_SCORES, aligned, counted_pixels, image_scores
-from hf_structkd.metrics._streaming import StreamingImageMetric
+from ..matching.alignment import resize_map
+from ._depth_image import DEPTH_SCORES, aligned, counted_pixels, image_scores
+from ._streaming import StreamingImageMetric
 
 DepthAlignment = Literal["none", "median", "affine"]
 DepthCrop = Literal["eigen"]

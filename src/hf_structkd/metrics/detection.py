@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers.image_transforms import center_to_corners_format
 
-from hf_structkd.losses.detection_heads import DetectionHead
-from hf_structkd.metrics._decoding import decode_detections
-from hf_structkd.metrics._detections import (
+from ..losses.detection_heads import DetectionHead
+from ._decoding import decode_detections
+from ._detections import (
     CROWD,
     DETECTION,
     DETECTION_SCORES,
@@ -29,7 +29,7 @@ from hf_structkd.metrics._detections import (
     prediction_rows,
     reference_rows,
 )
-from hf_structkd.metrics._streaming import StreamingImageMetric
+from ._streaming import StreamingImageMetric
 
 _DESCRIPTION = "COCO's average precision and recall of boxes: over classes, IoU thresholds and object sizes."
 _INPUTS = """

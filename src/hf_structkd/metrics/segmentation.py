@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hf_structkd.metrics._streaming import StreamingImageMetric
+from ._streaming import StreamingImageMetric
 
 _DESCRIPTION = "Intersection over union and accuracy per class, their means, and the share of right pixels."
 _INPUTS = """

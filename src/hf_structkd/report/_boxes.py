@@ -15,7 +15,7 @@ from matplotlib.patheffects import AbstractPathEffect, Normal, Stroke
 from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
-from hf_structkd.report._palette import class_palette
+from ._palette import class_palette
 
 # As many colours as lie far apart, and dashes of which the first classes have different ones: a reader who
 # sees no colour tells those apart. The two counts share no factor, so that no pair of them comes back soon.

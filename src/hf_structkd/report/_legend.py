@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 
-from hf_structkd.report._figure import PAGE_WIDTH
+from ._figure import PAGE_WIDTH
 
 _COLUMNS = 6
 # Inches: a line of the legend, an entry in it, each letter of the entry.

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import ArrayLike, NDArray
 
-from hf_structkd.report._figure import PAGE_WIDTH, new_figure
+from ._figure import PAGE_WIDTH, new_figure
 
 Rgb = tuple[int, int, int]
 

@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from hf_structkd.report._figure import PAGE_WIDTH, new_figure, save_png
-from hf_structkd.report._palette import RUN_COLOURS
+from ._figure import PAGE_WIDTH, new_figure, save_png
+from ._palette import RUN_COLOURS
 
 # The last model is the one the figure is about. It and the one before have the colours that `plot_curves`
 # gives the distilled and the lone student; hatches tell them apart where no colour is seen.

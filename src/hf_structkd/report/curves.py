@@ -16,9 +16,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from hf_structkd.report._figure import PAGE_WIDTH, new_figure, save_png
-from hf_structkd.report._histories import Histories, Panel, build_panels, check_histories
-from hf_structkd.report._palette import RUN_COLOURS
+from ._figure import PAGE_WIDTH, new_figure, save_png
+from ._histories import Histories, Panel, build_panels, check_histories
+from ._palette import RUN_COLOURS
 
 _LineStyle: TypeAlias = Literal["-", "--", "-.", ":"]
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from ..alignment import resize_map
+from ..matching.alignment import resize_map
 from ..tasks import DepthTask
-from ..trainer import StructKDTrainer
+from ..training.trainer import StructKDTrainer
 from .depth_predictions import DepthPredictionRow, plot_depth_predictions
 from .run import Exhibit, write_report
 

@@ -15,15 +15,8 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-from hf_structkd.report._figure import save_png
-from hf_structkd.report._pictures import (
-    check_predictions,
-    check_shape,
-    checked_image,
-    image_grid,
-    stripes,
-    stripes_patch,
-)
+from ._figure import save_png
+from ._pictures import check_predictions, check_shape, checked_image, image_grid, stripes, stripes_patch
 
 _GREYS = ((115, 115, 115), (160, 160, 160))
 # Shares in per cent of the true depths, and of the errors, between which colours differ.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..metrics._detections import DETECTION, TRUTH
 from ..tasks import DetectionTask
-from ..trainer import StructKDTrainer
+from ..training.trainer import StructKDTrainer
 from .class_bars import plot_class_bars
 from .detection_predictions import Boxes, BoxRow, plot_detection_predictions
 from .run import Exhibit, write_report

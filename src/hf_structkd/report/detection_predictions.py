@@ -12,10 +12,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-from hf_structkd.report._boxes import DrawnBox, box_styles, draw_boxes
-from hf_structkd.report._figure import save_png
-from hf_structkd.report._legend import draw_legend, legend_height
-from hf_structkd.report._pictures import check_predictions, checked_image, image_grid
+from ._boxes import DrawnBox, box_styles, draw_boxes
+from ._figure import save_png
+from ._legend import draw_legend, legend_height
+from ._pictures import check_predictions, checked_image, image_grid
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,17 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import ArrayLike, NDArray
 
-from hf_structkd.report._figure import save_png
-from hf_structkd.report._legend import draw_legend, legend_height
-from hf_structkd.report._palette import class_palette
-from hf_structkd.report._pictures import (
-    check_predictions,
-    check_shape,
-    checked_image,
-    image_grid,
-    stripes,
-    stripes_patch,
-)
+from ._figure import save_png
+from ._legend import draw_legend, legend_height
+from ._palette import class_palette
+from ._pictures import check_predictions, check_shape, checked_image, image_grid, stripes, stripes_patch
 
 _IGNORED = ((0, 0, 0), (150, 150, 150))
 _TITLE = "mean IoU: on this picture, over the classes in its label or the prediction"

@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..alignment import resize_map
-from ..normalization import ImageNormalization
-from ..trainer import StructKDTrainer
+from ..matching.alignment import resize_map
+from ..matching.normalization import ImageNormalization
+from ..training.trainer import StructKDTrainer
 from .comparison import ComparisonRow, comparison_table, count_parameters, milliseconds_per_image
 from .curves import plot_curves
 

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from .base import Batch, Capture, FeaturePair, Forward, ScoreMaps, StreamingMetric, Task, run_model
+from pathlib import Path
+
+from transformers import AutoConfig, PreTrainedModel
+
+from ..adversary.score_maps import ScoreMaps
+from ..features.forward import Batch, Capture, Forward, run_model
+from ..hub.access import explained
+from .base import FeaturePair, StreamingMetric, Task
 from .depth import DepthTask
 from .detection import DetectionTask
 from .segmentation import SegmentationTask
@@ -23,6 +30,7 @@ __all__ = [
     "Task",
     "find_task",
     "run_model",
+    "task_of",
 ]
 
 
@@ -40,3 +48,18 @@ def find_task(model_class: str) -> type[Task]:
         f"`model` must be a model for one of the tasks {known}, got {model_class}; load it with that task's "
         f"auto class, for example {TASKS[0].auto_model.__name__}."
     )
+
+
+def task_of(model: PreTrainedModel | str | Path, *, revision: str | None = None) -> type[Task]:
+    """The task that a model solves: read off its class, or off its configuration's `architectures`.
+
+    Raises:
+        ValueError: If no task knows the class, or a configuration names none.
+    """
+    if isinstance(model, PreTrainedModel):
+        return find_task(type(model).__name__)
+    with explained("`model`", model, revision=revision):
+        architectures = AutoConfig.from_pretrained(model, revision=revision).architectures
+    if not architectures:
+        raise ValueError(f"`model` {model} has a configuration that names no architecture; pass `task`.")
+    return find_task(architectures[0])

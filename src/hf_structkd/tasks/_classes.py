@@ -7,7 +7,7 @@ from typing import Any
 
 from transformers import PretrainedConfig
 
-from ..label_spaces import LabelMatch, match_label_spaces
+from ..matching.label_spaces import LabelMatch, match_label_spaces
 from .base import Task
 
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..alignment import align_to_coarser, resize_ids
-from .base import Batch, FeaturePair, Forward
+from ..features.forward import Batch, Forward
+from ..matching.alignment import align_to_coarser, resize_ids
+from .base import FeaturePair
 
 
 def captured_pair(student: Forward, teacher: Forward, batch: Batch) -> FeaturePair:

@@ -4,48 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
+from ..adversary.score_maps import ScoreMaps
 from ..features import FeatureCapture
-
-Batch = Mapping[str, Any]
-
-
-class Forward(NamedTuple):
-    """One forward pass: the model's output and the captured feature maps (B, C, h, w), if any."""
-
-    output: Any
-    features: tuple[Tensor, ...] = ()
-
-
-class Capture(Protocol):
-    """Keeps what the pair-wise term compares of a model's forward: `FeatureCapture`, for example."""
-
-    @property
-    def description(self) -> str:
-        """What is captured, for people."""
-
-    def recording(self) -> AbstractContextManager[Any]:
-        """Capture what the forwards inside the `with` block compute."""
-
-    def pop_maps(self) -> tuple[Tensor, ...]:
-        """Return the captured maps (B, C, h, w), finest first, and let go of them."""
-
-    def remove(self) -> None:
-        """Take the hooks off the model."""
-
-
-def run_model(model: nn.Module, inputs: Mapping[str, Any], capture: Capture | None) -> Forward:
-    """Run a model and keep its feature maps where they are wanted."""
-    if capture is None:
-        return Forward(model(**inputs))
-    with capture.recording():
-        output = model(**inputs)
-    return Forward(output, capture.pop_maps())
+from ..features.forward import Batch, Capture, Forward, run_model
 
 
 class FeaturePair(NamedTuple):
@@ -54,21 +20,6 @@ class FeaturePair(NamedTuple):
     student: Tensor
     teacher: Tensor
     mask: Tensor | None
-
-
-class ScoreMaps(NamedTuple):
-    """What the critic compares: teacher maps ("real"), student maps ("fake") and the images they belong to.
-
-    Shapes (B, M, h, w), (B, M, h, w) and (B, 3, H, W).
-    """
-
-    real: Tensor
-    fake: Tensor
-    images: Tensor
-
-    def detach(self) -> ScoreMaps:
-        """The same maps without their graphs, for the critic's own step."""
-        return ScoreMaps(self.real.detach(), self.fake.detach(), self.images)
 
 
 class StreamingMetric(Protocol):

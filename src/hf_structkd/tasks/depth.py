@@ -13,15 +13,17 @@ from transformers.modeling_outputs import DepthEstimatorOutput
 from transformers.models.auto.modeling_auto import MODEL_FOR_DEPTH_ESTIMATION_MAPPING_NAMES
 from transformers.utils import is_torchvision_available
 
-from ..alignment import align_to_coarser, at_least, resize_map
-from ..critic import SMALLEST_MAP
+from ..adversary.critic import SMALLEST_MAP
+from ..adversary.score_maps import ScoreMaps
 from ..data import collate_dense
 from ..features import FeatureCapture, find_decoder
+from ..features.forward import Batch, Forward
 from ..losses.depth import DEPTH_LOSSES, affine_statistics, align_scale_shift, valid_depth
 from ..losses.depth_distillation import depth_distillation_loss
+from ..matching.alignment import align_to_coarser, at_least, resize_map
 from ..metrics import DepthErrors, counted_pixels, depth_statistics
 from ._dense import by_label_size, captured_pair, on_image, padding_mask
-from .base import Batch, FeaturePair, Forward, ScoreMaps, Task
+from .base import FeaturePair, Task
 
 DepthKind = Literal["metric", "relative", "inverse"]
 DEPTH_KINDS: tuple[str, ...] = get_args(DepthKind)

@@ -14,10 +14,19 @@ from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPI
 from transformers.models.auto.modeling_auto import MODEL_FOR_OBJECT_DETECTION_MAPPING_NAMES
 from transformers.utils import is_torchvision_available
 
-from ..alignment import at_least
-from ..critic import SMALLEST_MAP
+from ..adversary.critic import SMALLEST_MAP
+from ..adversary.score_maps import ScoreMaps
 from ..data import collate_detection
-from ..detectors import (
+from ..features.forward import Batch, Capture, Forward, run_model
+from ..features.pyramid import PyramidCapture, pair_levels
+from ..losses import DetectionHead, foreground_probabilities, query_distillation_loss, render_detections
+from ..matching.alignment import at_least
+from ..metrics import MeanAveragePrecision, detection_statistics
+from ..metrics._detections import DETECTION, PADDING
+from ._classes import ClassTask
+from ._dense import on_image, padding_mask
+from .base import FeaturePair
+from .detectors import (
     DetectionQueries,
     boxes_counted_over_processes,
     check_can_learn,
@@ -25,18 +34,6 @@ from ..detectors import (
     detection_head,
     final_queries,
 )
-from ..losses import (
-    DetectionHead,
-    foreground_probabilities,
-    query_distillation_loss,
-    render_detections,
-)
-from ..metrics import MeanAveragePrecision, detection_statistics
-from ..metrics._detections import DETECTION, PADDING
-from ..pyramid import PyramidCapture, pair_levels
-from ._classes import ClassTask
-from ._dense import on_image, padding_mask
-from .base import Batch, Capture, FeaturePair, Forward, ScoreMaps, run_model
 
 # The critic sees rendered boxes at an eighth of the image's sides, the finest level of most pyramids.
 _CRITIC_STRIDE = 8

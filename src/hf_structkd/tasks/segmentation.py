@@ -14,15 +14,18 @@ from transformers.modeling_outputs import SemanticSegmenterOutput
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES
 from transformers.utils import is_torchvision_available
 
-from ..alignment import align_to_coarser, at_least, resize_ids, resize_map
-from ..critic import SMALLEST_MAP
+from ..adversary.critic import SMALLEST_MAP
+from ..adversary.score_maps import ScoreMaps
 from ..data import collate_dense
 from ..features import FeatureCapture
+from ..features.forward import Batch, Forward
 from ..losses import pixel_distillation_loss
+from ..matching.alignment import align_to_coarser, at_least, resize_ids, resize_map
 from ..metrics import MeanIoU, confusion_matrices
+from ..models.ignore_index import ignore_index_of
 from ._classes import ClassTask
 from ._dense import by_label_size, captured_pair, on_image, padding_mask
-from .base import Batch, FeaturePair, Forward, ScoreMaps
+from .base import FeaturePair
 
 _NEVER = -1e4
 
@@ -186,22 +189,3 @@ class SegmentationScores:
     def scores(self) -> dict[str, float]:
         """Scalars by name; starts anew."""
         return {name: value for name, value in self._metric.compute().items() if isinstance(value, float)}
-
-
-# A model's own loss reads one of them, whichever its architecture has.
-_IGNORE_INDEX_FIELDS = ("semantic_loss_ignore_index", "loss_ignore_index")
-
-
-def ignore_index_of(config: PretrainedConfig) -> int:
-    """The label that a configuration tells its model to skip, 255 where it says nothing."""
-    for field in _IGNORE_INDEX_FIELDS:
-        if hasattr(config, field):
-            return int(getattr(config, field))
-    return 255
-
-
-def set_ignore_index(config: PretrainedConfig, ignore_index: int) -> None:
-    """Tell a model through its configuration which label to skip."""
-    fields = [field for field in _IGNORE_INDEX_FIELDS if hasattr(config, field)]
-    for field in fields or _IGNORE_INDEX_FIELDS[:1]:
-        setattr(config, field, ignore_index)

@@ -1,0 +1,217 @@
+"""What the card of a run says, read off its trainer, the disk and the Hub."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import torch
+from transformers import PretrainedConfig
+from transformers.utils import logging
+
+from ..cli.script_args import DataArguments, DenseDataArguments
+from ..models.loading import config_of, holds_only_a_configuration
+from ..report.comparison import count_parameters
+from ..training.arguments import StructKDTrainingArguments
+from ..training.terms import TERMS
+from ..training.trainer import StructKDTrainer
+from .command import printable_command
+from .facts import CardFacts, DataFacts, Origin, license_notice
+from .origin import find_origin, name_of
+from .scores import finite_scores
+
+logger = logging.get_logger(__name__)
+
+_TIME = "train_runtime"
+SCENES = Origin("the embedded scenes of hf_structkd", generated=True)
+_SCENES = "scenes"
+_FIGURES = ("figures/predictions.png", "figures/classes.png", "figures/curves.png")
+_LIBRARIES = ("hf_structkd", "torch", "transformers", "accelerate", "datasets")
+_TRAINING_SETTINGS = (
+    "learning_rate",
+    "lr_scheduler_type",
+    "warmup_steps",
+    "optim",
+    "weight_decay",
+    "max_grad_norm",
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "fp16",
+    "bf16",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunNotes:
+    """What a card says and a trainer does not know.
+
+    Attributes:
+        data: The data's options; without a `dataset_name` they mean the embedded scenes. None is unknown.
+        student_revision: Branch, tag or commit that the student was loaded from.
+        teacher_revision: The same of the teacher.
+        command: `sys.argv` of the run; None for one that no command line describes.
+        metrics: What `evaluate()` returned; None takes the trainer's last logged evaluation.
+        table: What `write_report` returned.
+    """
+
+    data: DataArguments | None = None
+    student_revision: str | None = None
+    teacher_revision: str | None = None
+    command: Sequence[str] | None = None
+    metrics: Mapping[str, float] | None = None
+    table: str | None = None
+
+
+def card_facts(trainer: StructKDTrainer, notes: RunNotes | None = None) -> CardFacts:
+    """Read off a run what its card says; on the main process, at any time of the run.
+
+    Licences are read from the cards of teacher, student and data, on the disk or on the Hub; one that cannot
+    be read is not known. Where they are not all known and the same and the run is to be pushed, a warning is
+    logged; the card says it in any case.
+
+    Args:
+        trainer: Of the student. Where its model was built by `from_config` from a configuration of the Hub,
+            it cannot be told from a pretrained one.
+        notes: What the trainer does not know.
+    """
+    notes = notes or RunNotes()
+    args, log = trainer.args, trainer.state.log_history
+    folder = Path(str(args.output_dir))
+    data = None if notes.data is None else _data_facts(notes.data, trainer)
+    facts = CardFacts(
+        name=(trainer.hub_model_id or folder.resolve().name).rpartition("/")[2],
+        repo_id=trainer.hub_model_id or None,
+        pipeline_tag=trainer.task.name,
+        **_models(trainer, notes),
+        weights=trainer.weights,
+        settings=_settings(args, distilled=trainer.teacher is not None),
+        data=data,
+        dataset_ids=_dataset_ids(data),
+        metrics=finite_scores(notes.metrics or _last_evaluation(log)),
+        table=notes.table,
+        figures=tuple(name for name in _FIGURES if (folder / name).is_file()),
+        command=_command(notes.command, args),
+        seed=args.seed,
+        steps=trainer.state.global_step,
+        epochs=float(trainer.state.epoch or 0),
+        global_batch_size=args.global_batch_size,
+        train_seconds=next((entry[_TIME] for entry in reversed(log) if _TIME in entry), None),
+        hardware=_device_name(args.device),
+        processes=args.world_size,
+        versions={name: version(name) for name in _LIBRARIES},
+    )
+    notice = license_notice(facts)
+    if notice is not None and args.push_to_hub:
+        logger.warning("%s", notice)
+    return facts
+
+
+def _models(trainer: StructKDTrainer, notes: RunNotes) -> dict[str, Any]:
+    """What the card says of student and teacher."""
+    start, from_scratch = _start(trainer, notes.student_revision)
+    facts: dict[str, Any] = {
+        "architecture": type(trainer.model).__name__,
+        "parameters": count_parameters(trainer.model),
+        "needs_library": _needs_library(config_of(trainer.model)),
+        "student": start,
+        "from_scratch": from_scratch,
+    }
+    if trainer.teacher is None:
+        return facts
+    model, token = trainer.teacher.model, trainer.args.hub_token
+    teacher = Origin(type(model).__name__)  # built in this process, and never named
+    if model.name_or_path:
+        teacher = find_origin(model.name_or_path, kind="model", revision=notes.teacher_revision, token=token)
+    return facts | {"teacher": teacher, "teacher_description": trainer.teacher.description}
+
+
+def _start(trainer: StructKDTrainer, revision: str | None) -> tuple[Origin, bool]:
+    """Where the student came from, and whether it came without weights."""
+    name = trainer.model.name_or_path
+    if not name or holds_only_a_configuration(name):
+        return Origin(name_of(name) if name else ""), True
+    return find_origin(name, kind="model", revision=revision, token=trainer.args.hub_token), False
+
+
+def _data_facts(options: DataArguments, trainer: StructKDTrainer) -> DataFacts:
+    token = trainer.args.hub_token
+    unlabeled = None
+    if isinstance(options, DenseDataArguments) and options.unlabeled_dataset_name is not None:
+        unlabeled = _dataset(options.unlabeled_dataset_name, options.unlabeled_revision, token)
+    return DataFacts(
+        source=_dataset(options.dataset_name, options.dataset_revision, token),
+        config=options.dataset_config_name,
+        train_split=options.train_split,
+        validation_split=options.validation_split,
+        train_images=_length(trainer.train_dataset),
+        validation_images=_length(trainer.eval_dataset),
+        unlabeled=unlabeled,
+    )
+
+
+def _dataset(name: str | None, revision: str | None, token: str | None) -> Origin:
+    if name is None or name == _SCENES:
+        return SCENES
+    return find_origin(name, kind="dataset", revision=revision, token=token)
+
+
+def _dataset_ids(data: DataFacts | None) -> tuple[str, ...]:
+    origins = [] if data is None else [data.source, data.unlabeled]
+    return tuple(origin.hub_id for origin in origins if origin is not None and origin.hub_id is not None)
+
+
+def _length(dataset: Any) -> int | None:
+    return len(dataset) if hasattr(dataset, "__len__") else None
+
+
+def _command(argv: Sequence[str] | None, args: StructKDTrainingArguments) -> str | None:
+    if argv is None:
+        return None
+    secrets = [args.hub_token or "", huggingface_hub.get_token() or ""]
+    return printable_command(argv, processes=args.world_size, secrets=secrets)
+
+
+def _last_evaluation(history: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
+    """The scores that were logged last."""
+    for entry in reversed(history):
+        scores = {name: value for name, value in entry.items() if name.startswith("eval_")}
+        if scores:
+            return scores
+    return {}
+
+
+def _settings(args: StructKDTrainingArguments, *, distilled: bool) -> dict[str, str]:
+    """Settings beside the terms' weights that have a value, as text."""
+    settings = {name: getattr(args, name) for name in _TRAINING_SETTINGS}
+    if distilled:
+        settings |= args.structkd_settings()
+    weights = {f"{term}_weight" for term in TERMS}
+    return {
+        name: _printed(value)
+        for name, value in settings.items()
+        if name not in weights and value not in (None, [])
+    }
+
+
+def _printed(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return str(getattr(value, "value", value))
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type.upper()} ({platform.machine()})"
+
+
+def _needs_library(config: PretrainedConfig) -> bool:
+    """Whether a class of this package is needed to load a model of this configuration."""
+    nested = [value for value in vars(config).values() if isinstance(value, PretrainedConfig)]
+    package = __name__.partition(".")[0]
+    return type(config).__module__.partition(".")[0] == package or any(map(_needs_library, nested))

@@ -1,0 +1,118 @@
+"""What the example scripts share: train, evaluate, save; and the arguments of the student alone."""
+
+from __future__ import annotations
+
+import copy
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from transformers.utils import logging
+
+from ..training.arguments import StructKDTrainingArguments
+from ..training.checkpoints import last_checkpoint
+from ..training.terms import TERMS
+from ..training.trainer import StructKDTrainer
+
+logger = logging.get_logger(__name__)
+
+ALONE_FOLDER = "alone"
+_LAUNCHER = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+
+def train_and_evaluate(trainer: StructKDTrainer) -> dict[str, float]:
+    """Train, save the student with its image processor, evaluate, and write `all_results.json`.
+
+    Args:
+        trainer: Its `args.resume_from_checkpoint` says whether to resume: a path, or "true" for the last
+            checkpoint in `output_dir`.
+
+    Returns:
+        What `evaluate()` returned.
+    """
+    resume = _resumption(trainer.args)
+    if resume is True and last_checkpoint(trainer.args.output_dir) is None:
+        # A comparison that was cut off in its first half has nothing to resume in its second.
+        logger.warning("%s holds no checkpoint to resume: training starts anew.", trainer.args.output_dir)
+        resume = None
+    result = trainer.train(resume_from_checkpoint=resume)
+    trainer.save_model(_internal_call=True)  # without a push: that comes last, when all else is on disk
+    trainer.save_state()
+    trainer.log_metrics("train", result.metrics)
+    trainer.save_metrics("train", result.metrics)
+    metrics: dict[str, float] = trainer.evaluate()
+    trainer.log_metrics("eval", metrics)
+    trainer.save_metrics("eval", metrics)
+    return metrics
+
+
+def alone_arguments(
+    args: StructKDTrainingArguments, *, folder: str | None = None
+) -> StructKDTrainingArguments:
+    """The same arguments for the same student without a teacher.
+
+    Args:
+        args: Of the distilled run; left as they are.
+        folder: Where to write; None is `alone` inside the distilled run's folder. If the distilled run is to
+            be resumed, so is this one, from its own last checkpoint in there if it has one.
+
+    Raises:
+        ValueError: If the task's weight is 0, so that nothing would be left to train on.
+    """
+    if args.task_weight == 0:
+        raise ValueError(
+            "`task_weight` is 0, so that the student alone would have nothing to learn from; set it above 0, "
+            "or leave `--compare_baseline` out."
+        )
+    alone = copy.deepcopy(args)
+    for term in TERMS:
+        if term != "task":
+            setattr(alone, f"{term}_weight", 0.0)
+    alone.output_dir = folder or str(Path(str(args.output_dir)) / ALONE_FOLDER)
+    alone.push_to_hub = False
+    alone.resume_from_checkpoint = last_checkpoint(alone.output_dir) if _resumption(args) else None
+    return alone
+
+
+def refuse_used_folder(args: StructKDTrainingArguments) -> None:
+    """Raise `ValueError` if `output_dir` holds checkpoints, which this run would rotate away."""
+    if _resumption(args):
+        return
+    folder = Path(str(args.output_dir))
+    for place in (folder, folder / ALONE_FOLDER):
+        last = last_checkpoint(str(place))
+        if last is not None:
+            raise ValueError(
+                f"`output_dir` {place} already holds {Path(last).name}; continue it with "
+                "`--resume_from_checkpoint true`, or choose another folder."
+            )
+
+
+def train_once(folder: Path, command: Sequence[str]) -> None:
+    """Run a training script that takes `--output_dir`, unless its results are in the folder already."""
+    if not (folder / "all_results.json").is_file():
+        run_outside_launcher([*command, "--output_dir", str(folder)])
+
+
+def run_outside_launcher(command: Sequence[str]) -> None:
+    """Run a Python script in a process of its own, also from within one that a launcher started.
+
+    Args:
+        command: The script and its arguments.
+
+    Raises:
+        subprocess.CalledProcessError: If it fails.
+    """
+    # A launcher's variables would make the child wait for processes that never come.
+    environment = {name: value for name, value in os.environ.items() if name not in _LAUNCHER}
+    subprocess.run([sys.executable, *command], check=True, env=environment)
+
+
+def _resumption(args: StructKDTrainingArguments) -> str | bool | None:
+    """What `Trainer.train` takes: a flag's "true" and "false" are no paths."""
+    resume: str | bool | None = args.resume_from_checkpoint
+    if isinstance(resume, str) and resume.lower() in ("true", "false"):
+        return resume.lower() == "true"
+    return resume

@@ -1,0 +1,203 @@
+"""The workflow that all tasks share: load everything once, train, compare, report."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from transformers import PreTrainedModel, set_seed
+
+from ...card.card import RunNotes
+from ...data import DenseData
+from ...hub.access import check_push, open_repository
+from ...matching.normalization import ImageNormalization
+from ...models.loading import (
+    config_of,
+    load_image_processor,
+    load_student,
+    load_teacher,
+    student_image_processor,
+)
+from ...training.arguments import StructKDTrainingArguments
+from ...training.trainer import StructKDTrainer
+from ..runs import alone_arguments, refuse_used_folder, train_and_evaluate
+from .base import Arguments, Workflow
+
+Run = tuple[StructKDTrainer, dict[str, float]]
+
+
+def distil(workflow: Workflow, arguments: Arguments) -> None:
+    """Distil a student; with `compare_baseline` also train it alone; save, evaluate, print the table, push.
+
+    The student alone has the same seed, data order and number of steps. Images without labels teach it
+    nothing, so it goes through the labelled ones more often instead.
+
+    Args:
+        workflow: The task's.
+        arguments: The command line.
+
+    Raises:
+        SystemExit: If teacher or student is not named.
+        ValueError: If the output folder holds another run's checkpoints, or the Hub would refuse the push.
+        PushError: If it refuses the push all the same; everything is saved then.
+    """
+    args = arguments.training
+    if arguments.models.teacher_model_name_or_path is None:
+        raise SystemExit("--teacher_model_name_or_path is missing: name a Hub id or a folder.")
+    _student_name(arguments)
+    refuse_used_folder(args)
+    check_push(args)
+    experiment = Experiment.load(workflow, arguments)
+    if args.push_to_hub and args.process_index == 0:
+        open_repository(args)  # the trainer would, but only after the student alone is trained
+    alone: Run | tuple[None, None] = (None, None)
+    if arguments.models.compare_baseline:
+        alone = experiment.train(experiment.baseline_arguments(args), with_teacher=False)
+    trainer, metrics = experiment.train(args, with_teacher=True)
+    scores = trainer.evaluate_teacher() if trainer.teacher is not None else None
+    if trainer.is_world_process_zero():
+        table = workflow.write_report(
+            trainer, metrics, teacher_metrics=scores, alone=alone[0], alone_metrics=alone[1]
+        )
+        print(f"{table}\n\nThe student, its metrics and figures are in {args.output_dir}.")  # noqa: T201
+        trainer.run_notes = experiment.notes(metrics, table)
+    _publish(trainer)
+
+
+def train_teacher(workflow: Workflow, arguments: Arguments) -> None:
+    """Train the model named as the student without a teacher, so that it can be one.
+
+    Args:
+        workflow: The task's.
+        arguments: The command line.
+
+    Raises:
+        SystemExit: If no model is named.
+        ValueError: If the output folder holds another run's checkpoints, or the Hub would refuse the push.
+        PushError: If it refuses the push all the same; everything is saved then.
+    """
+    args = arguments.training
+    _student_name(arguments)
+    refuse_used_folder(args)
+    check_push(args)
+    arguments.models.teacher_model_name_or_path = None
+    experiment = Experiment.load(workflow, arguments)
+    alone = alone_arguments(args, folder=str(args.output_dir))
+    alone.push_to_hub = args.push_to_hub
+    trainer, metrics = experiment.train(alone, with_teacher=False)
+    if trainer.is_world_process_zero():
+        table = workflow.write_report(trainer, metrics)
+        print(table)  # noqa: T201
+        trainer.run_notes = experiment.notes(metrics, table)
+    _publish(trainer)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What every run of a comparison shares, loaded once."""
+
+    workflow: Workflow
+    arguments: Arguments
+    data: DenseData
+    processor: Any
+    teacher: PreTrainedModel | None
+    teacher_processor: Any
+
+    @classmethod
+    def load(cls, workflow: Workflow, arguments: Arguments) -> Experiment:
+        """Load the teacher, where one is named, and the data."""
+        models, data = arguments.models, arguments.data
+        size = (data.image_size[0], data.image_size[1])
+        processor = student_image_processor(
+            _student_name(arguments),
+            workflow.task,
+            size,
+            keep_aspect_ratio=data.fits_images,
+            revision=models.student_revision,
+        )
+        name = models.teacher_model_name_or_path
+        teacher = (
+            None if name is None else load_teacher(name, workflow.task, revision=models.teacher_revision)
+        )
+        teacher_processor = (
+            None if name is None else load_image_processor(name, revision=models.teacher_revision)
+        )
+        loaded = workflow.load_data(
+            data,
+            ImageNormalization.from_image_processor(processor),
+            None if teacher is None else config_of(teacher),
+            arguments.training.seed,
+        )
+        return cls(workflow, arguments, loaded, processor, teacher, teacher_processor)
+
+    def train(self, args: StructKDTrainingArguments, *, with_teacher: bool) -> Run:
+        """Train a fresh student, save and evaluate it."""
+        models = self.arguments.models
+        set_seed(args.seed)  # every run starts from the same weights
+        student = load_student(
+            _student_name(self.arguments),
+            self.workflow.task,
+            id2label=self.data.id2label,
+            revision=models.student_revision,
+            ignore_index=self.data.ignore_index,
+        )
+        trainer = StructKDTrainer(
+            student,
+            self.teacher if with_teacher else None,
+            args,
+            task=self.workflow.task,
+            processing_class=self.processor,
+            teacher_processing_class=self.teacher_processor,
+            task_options=self.arguments.task.task_options(),
+            train_dataset=self.data.train if with_teacher else self.data.labeled,
+            eval_dataset=self.data.validation,
+        )
+        trainer.run_notes = self.notes()
+        return trainer, train_and_evaluate(trainer)
+
+    def notes(self, metrics: Mapping[str, float] | None = None, table: str | None = None) -> RunNotes:
+        """What the card says and the trainer does not know; scores and comparison once there are some."""
+        models = self.arguments.models
+        return RunNotes(
+            data=self.arguments.data,
+            student_revision=models.student_revision,
+            teacher_revision=models.teacher_revision,
+            command=sys.argv,
+            metrics=metrics,
+            table=table,
+        )
+
+    def baseline_arguments(self, args: StructKDTrainingArguments) -> StructKDTrainingArguments:
+        """Those of the same student alone, for as many steps as the distilled one is trained."""
+        alone = alone_arguments(args)
+        if self.data.labeled is not self.data.train and alone.max_steps <= 0:
+            alone.max_steps = self._steps(args)
+        return alone
+
+    def _steps(self, args: StructKDTrainingArguments) -> int:
+        train: Any = self.data.train
+        batch = args.train_batch_size * args.world_size
+        batches = len(train) // batch if args.dataloader_drop_last else math.ceil(len(train) / batch)
+        steps = max(1, math.ceil(batches / args.gradient_accumulation_steps))
+        total: int = math.ceil(args.num_train_epochs * steps)
+        return total
+
+
+def _publish(trainer: StructKDTrainer) -> None:
+    """Write the card and, where that is wanted, push what the run left; every process comes here."""
+    if not trainer.args.push_to_hub:
+        trainer.create_model_card()
+        return
+    commit = trainer.push_to_hub()
+    if trainer.is_world_process_zero():
+        print(f"The student is on the Hub: {commit.repo_url}")  # noqa: T201
+
+
+def _student_name(arguments: Arguments) -> str:
+    name = arguments.models.student_model_name_or_path
+    if name is None:
+        raise SystemExit("--student_model_name_or_path is missing: name the model to train.")
+    return name

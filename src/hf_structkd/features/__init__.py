@@ -1,0 +1,20 @@
+"""Find and capture the feature maps of a model's forward, without a table of architectures."""
+
+from __future__ import annotations
+
+from .classifier import find_classifier
+from .feature_capture import FeatureCapture
+from .probe import unwrap
+from .pyramid import PyramidCapture
+from .regressor import find_decoder, find_regressor
+from .tokens import tokens_to_map
+
+__all__ = [
+    "FeatureCapture",
+    "PyramidCapture",
+    "find_classifier",
+    "find_decoder",
+    "find_regressor",
+    "tokens_to_map",
+    "unwrap",
+]

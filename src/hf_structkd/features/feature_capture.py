@@ -1,0 +1,223 @@
+"""Capturing the feature map that the pair-wise term compares."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from .capture import HookedCapture
+from .classifier import find_classifier, read_logits
+from .probe import first_argument, first_dropout_before, unwrap
+from .regressor import find_regressor
+from .tokens import tokens_to_map
+
+
+class FeatureCapture(HookedCapture):
+    """Keeps one feature map of a model's forward, with its autograd graph.
+
+    Built by `before_classifier`, `before_regressor` or `of_module`. The hooks go on the unwrapped model and
+    do nothing outside `recording()`: gradient checkpointing runs forwards again during backward, and these
+    must not overwrite what was captured. Of several calls of the module the last counts.
+
+    Attributes:
+        description: What is captured, for people: "input of decode_head.classifier".
+
+    Example:
+        >>> capture = FeatureCapture.before_classifier(model, pixel_values)
+        >>> with capture.recording():
+        ...     outputs = model(pixel_values)
+        >>> feature = capture.pop()  # (B, C, h, w)
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        module: nn.Module,
+        *,
+        side: Literal["input", "output"],
+        channels_last: bool,
+        description: str,
+    ) -> None:
+        """Register the hooks; prefer the class methods, which choose the arguments."""
+        super().__init__(description)
+        self._channels_last = channels_last
+        self._overwritten_by_module = side == "input" and bool(getattr(module, "inplace", False))
+        self._tensor: Tensor | None = None
+        self._version: int | None = None
+        self._image_size = (0, 0)
+        keep = (
+            module.register_forward_pre_hook(self._keep_input, with_kwargs=True)
+            if side == "input"
+            else module.register_forward_hook(self._keep_output)
+        )
+        size = unwrap(model).register_forward_pre_hook(self._keep_image_size, with_kwargs=True)
+        self._handles += [keep, size]
+
+    @classmethod
+    def before_classifier(
+        cls,
+        model: nn.Module,
+        pixel_values: Tensor,
+        *,
+        get_logits: Callable[[Any], Tensor] = read_logits,
+    ) -> FeatureCapture:
+        """Capture what the classifier reads, before any dropout that stands directly in front of it.
+
+        Dropped features would make the affinities noise: with the 0.8 that one common segmentation head uses,
+        four of five channels are zero in every step.
+
+        Args:
+            model: The model, wrapped or not.
+            pixel_values: Images that it accepts; the first is used for probing.
+            get_logits: Reads the logits from the model's output, as in `find_classifier`.
+
+        Raises:
+            ValueError: If no classifier is found.
+        """
+        name = find_classifier(model, pixel_values, get_logits=get_logits)
+        return cls._before(unwrap(model), name, pixel_values)
+
+    @classmethod
+    def before_regressor(
+        cls, model: nn.Module, pixel_values: Tensor, *, get_map: Callable[[Any], Tensor]
+    ) -> FeatureCapture:
+        """Capture what the last layer before the depth map reads, before any dropout directly in front of it.
+
+        Args:
+            model: The model, wrapped or not.
+            pixel_values: Images that it accepts; the first is used for probing.
+            get_map: Reads the depth map from the model's output, as in `find_regressor`.
+
+        Raises:
+            ValueError: If no such module is found.
+        """
+        return cls._before(unwrap(model), find_regressor(model, pixel_values, get_map=get_map), pixel_values)
+
+    @classmethod
+    def _before(cls, model: nn.Module, name: str, pixel_values: Tensor) -> FeatureCapture:
+        module = model.get_submodule(name)
+        dropout = first_dropout_before(model, module, pixel_values[:1])
+        return cls(
+            model,
+            module if dropout is None else model.get_submodule(dropout),
+            side="input",
+            channels_last=isinstance(module, nn.Linear),
+            description=f"input of {name}" + (f", before {dropout}" if dropout else ""),
+        )
+
+    @classmethod
+    def of_module(cls, model: nn.Module, name: str) -> FeatureCapture:
+        """Capture the output of the module called `name`.
+
+        Args:
+            model: The model, wrapped or not.
+            name: As in `model.named_modules()`; the wrappers' `module.` and `_orig_mod.` may be in it or not.
+
+        Raises:
+            ValueError: If the model has no such module.
+        """
+        model = unwrap(model)
+        modules = {_without_wrappers(key): (key, module) for key, module in model.named_modules() if key}
+        found = modules.get(_without_wrappers(name)) or modules.get(_without_wrappers(name, leading="module"))
+        if found is None:
+            close = difflib.get_close_matches(name, modules, n=3, cutoff=0.4)
+            raise ValueError(
+                f"{type(model).__name__} has no module named {name!r}"
+                + (f"; did you mean {' or '.join(map(repr, close))}?" if close else ".")
+            )
+        name, module = found
+        # A subclass of LayerNorm may permute: only the plain one is known to keep channels last.
+        channels_last = isinstance(module, nn.Linear) or type(module) is nn.LayerNorm
+        return cls(model, module, side="output", channels_last=channels_last, description=f"output of {name}")
+
+    def _forget(self) -> None:
+        self._tensor = None
+
+    @property
+    def feature(self) -> Tensor:
+        """The captured map (B, C, h, w). It stays here, and its graph with it: prefer `pop`.
+
+        Raises:
+            RuntimeError: If nothing was captured, or if it was overwritten in place afterwards.
+            ValueError: If what was captured is no map.
+        """
+        if self._tensor is None:
+            raise RuntimeError(
+                f"nothing was captured as {self.description}: run the model inside `recording()`, "
+                "and read the feature once."
+            )
+        if self._version is not None and self._tensor._version != self._version:
+            raise RuntimeError(
+                f"the {self.description} was overwritten in place after it was captured, so it is not what "
+                "was computed there any more; capture the output of the module that overwrites it."
+            )
+        return self._to_map(self._tensor)
+
+    def pop(self) -> Tensor:
+        """Return `feature` and let go of it, so that its graph can be freed; raises like it."""
+        try:
+            return self.feature
+        finally:
+            self._tensor = None
+
+    def pop_maps(self) -> tuple[Tensor, ...]:
+        """The one map of `pop`, as captures of several maps give theirs."""
+        return (self.pop(),)
+
+    def _keep(self, tensor: Tensor) -> None:
+        self._tensor = tensor.clone() if self._overwritten_by_module else tensor
+        # Neither a traced graph nor an inference tensor has versions.
+        versioned = not torch.compiler.is_compiling() and not tensor.is_inference()
+        self._version = self._tensor._version if versioned else None
+
+    def _keep_input(self, module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
+        if self._recording:
+            self._keep(first_argument(args, kwargs))
+
+    def _keep_output(self, module: nn.Module, args: Any, output: Any) -> None:
+        if self._recording:
+            self._keep(_last_tensor(output, self.description))
+
+    def _keep_image_size(self, module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
+        if self._recording:
+            image = kwargs["pixel_values"] if "pixel_values" in kwargs else first_argument(args, kwargs)
+            height, width = image.shape[-2:]
+            self._image_size = (height, width)
+
+    def _to_map(self, tensor: Tensor) -> Tensor:
+        if tensor.dim() == 4:
+            return tensor.permute(0, 3, 1, 2) if self._channels_last else tensor
+        if tensor.dim() == 3:
+            return tokens_to_map(tensor, *self._image_size)
+        raise ValueError(
+            f"the {self.description} must be a map (B, C, h, w) or tokens (B, N, C), got shape "
+            f"{tuple(tensor.shape)}; name another module with `student_feature` or `teacher_feature`."
+        )
+
+
+def _without_wrappers(name: str, *, leading: str | None = None) -> str:
+    """Drop the wrappers' parts of a module's name; `leading` only on request, it may be a real name."""
+    parts = [part for part in name.split(".") if part != "_orig_mod"]
+    while parts and parts[0] == leading:
+        parts = parts[1:]
+    return ".".join(parts)
+
+
+def _last_tensor(output: Any, description: str) -> Tensor:
+    """Return a module's output: the tensor, or of a sequence of maps the last."""
+    if isinstance(output, Tensor):
+        return output
+    tensors = (
+        [item for item in output if isinstance(item, Tensor)] if isinstance(output, tuple | list) else []
+    )
+    # Hidden states (B, N, C) beside attentions (B, heads, N, N) are no sequence of maps.
+    if len({tensor.dim() for tensor in tensors}) != 1:
+        raise ValueError(
+            f"the {description} must be a tensor or a sequence of maps, got {type(output).__name__}; "
+            "name another module with `student_feature` or `teacher_feature`."
+        )
+    return tensors[-1]

@@ -1,0 +1,225 @@
+"""Capturing a detector's feature pyramid, all levels of which the pair-wise term compares."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from ..matching.alignment import align_to_coarser
+from .capture import HookedCapture
+from .probe import probing, unwrap
+
+Size = tuple[int, int]
+
+
+class _Source(NamedTuple):
+    """Where detectors of one build compute their pyramid.
+
+    Attributes:
+        features: Name of the module, inside the base model, that puts it out.
+        grid: Name of the one that puts out the map of which the tokens are made.
+        prefix: How many tokens stand in front of the image's.
+        suffix: Option of the configuration that says how many tokens stand behind them.
+    """
+
+    features: str
+    grid: str | None = None
+    prefix: int = 0
+    suffix: str | None = None
+
+
+# The first whose modules a detector has is taken.
+_SOURCES = (
+    # LW-DETR and RF-DETR, a ViT with no encoder behind it: one map or several.
+    _Source("backbone.projector"),
+    # YOLOS, a ViT and nothing else: the class token, the patches, the queries.
+    _Source("layernorm", "embeddings.patch_embeddings.projection", prefix=1, suffix="num_detection_tokens"),
+    # DETR, Conditional DETR, DAB-DETR, Table Transformer: tokens of one map.
+    _Source("encoder", "input_projection"),
+    # The RT-DETR family: maps. Deformable DETR: the tokens of all levels, and their sizes among the inputs.
+    _Source("encoder"),
+)
+
+
+class PyramidCapture(HookedCapture):
+    """Keeps every level of a detector's feature pyramid of one forward, with their autograd graph.
+
+    The levels are those that the decoder reads. The hooks go on the unwrapped model and do nothing outside
+    `recording()`, as with `FeatureCapture`; of several forwards the last counts.
+
+    Attributes:
+        description: What is captured, for people: "output of model.encoder, 3 levels".
+
+    Example:
+        >>> capture = PyramidCapture.of_detector(model, pixel_values)
+        >>> with capture.recording():
+        ...     outputs = model(pixel_values)
+        >>> [tuple(level.shape) for level in capture.pop_maps()]
+        [(2, 256, 80, 80), (2, 256, 40, 40), (2, 256, 20, 20)]
+    """
+
+    def __init__(
+        self,
+        features: nn.Module,
+        grid: nn.Module | None,
+        *,
+        prefix: int = 0,
+        suffix: int = 0,
+        description: str,
+    ) -> None:
+        """Register the hooks; prefer `of_detector`, which chooses the arguments."""
+        super().__init__(description)
+        self._prefix = prefix
+        self._suffix = suffix
+        self._sizes: list[Size] = []
+        self._maps: tuple[Tensor, ...] = ()
+        self._handles.append(features.register_forward_hook(self._keep_features, with_kwargs=True))
+        if grid is not None:
+            self._handles.append(grid.register_forward_hook(self._keep_size))
+
+    @classmethod
+    def of_detector(cls, model: nn.Module, pixel_values: Tensor) -> PyramidCapture:
+        """Capture the pyramid that the detector's decoder reads, found by the names of its parts.
+
+        Args:
+            model: The detector, wrapped or not.
+            pixel_values: Images that it accepts; one is run to see that the pyramid is where it should be.
+
+        Raises:
+            ValueError: If it has no part that is known to put out a pyramid, or this puts out something else.
+        """
+        model = unwrap(model)
+        source, base = _find_source(model)
+        capture = cls(
+            model.get_submodule(base + source.features),
+            None if source.grid is None else model.get_submodule(base + source.grid),
+            prefix=source.prefix,
+            suffix=0 if source.suffix is None else getattr(model.config, source.suffix),
+            description=f"output of {base}{source.features}",
+        )
+        try:
+            with probing(model), capture.recording():
+                model(pixel_values[:1])
+            levels = len(capture.pop_maps())
+        except BaseException:
+            capture.remove()
+            raise
+        capture.description += f", {levels} level{'s' if levels > 1 else ''}"
+        return capture
+
+    def _forget(self) -> None:
+        self._maps = ()
+
+    def pop_maps(self) -> tuple[Tensor, ...]:
+        """Return the levels (B, C, h, w), the finest first, and let go of them and their graph.
+
+        Raises:
+            RuntimeError: If nothing was captured.
+        """
+        maps, self._maps = self._maps, ()
+        if not maps:
+            raise RuntimeError(
+                f"nothing was captured as {self.description}: run the model inside `recording()`, and read "
+                "the maps once."
+            )
+        return maps
+
+    def _keep_size(self, module: nn.Module, args: Any, output: Tensor) -> None:
+        if self._recording:
+            self._sizes = [(output.shape[-2], output.shape[-1])]
+
+    def _keep_features(self, module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> None:
+        if not self._recording:
+            return
+        features = output if isinstance(output, Tensor | list) else output[0]
+        if isinstance(features, list | tuple):
+            maps = list(features)
+        elif features.dim() == 4:
+            maps = [features]
+        else:
+            tokens = features[:, self._prefix : features.shape[1] - self._suffix]
+            maps = tokens_to_maps(tokens, kwargs.get("spatial_shapes_list", self._sizes))
+        self._maps = tuple(sorted(maps, key=lambda level: -level.shape[-2] * level.shape[-1]))
+
+
+def tokens_to_maps(tokens: Tensor, sizes: Sequence[Size]) -> list[Tensor]:
+    """Lay the tokens of several maps, one map after the other and each row by row, back on their grids.
+
+    Args:
+        tokens: The tokens.
+        sizes: Height and width of each map.
+
+    Shape:
+        - tokens: (B, sum of h * w, C)
+        - output: one (B, C, h, w) for each size
+
+    Raises:
+        ValueError: If there are more or fewer tokens than places.
+    """
+    places = [height * width for height, width in sizes]
+    if sum(places) != tokens.shape[1]:
+        raise ValueError(
+            f"{tokens.shape[1]} tokens cannot be laid on grids of {[tuple(size) for size in sizes]}, which "
+            f"have {sum(places)} places; name a module that puts out a map (B, C, h, w) with "
+            "`student_feature` or `teacher_feature`."
+        )
+    levels = torch.split(tokens.transpose(1, 2), places, dim=2)
+    return [level.reshape(*level.shape[:2], *size) for level, size in zip(levels, sizes, strict=True)]
+
+
+def pair_levels(
+    student_maps: Sequence[Tensor], teacher_maps: Sequence[Tensor]
+) -> list[tuple[Tensor, Tensor]]:
+    """Pair the levels of two pyramids by their size, and bring each pair to one grid.
+
+    Every level of the pyramid with fewer levels gets one of the other's, none of which is used twice: of all
+    such choices the one with the smallest product of the ratios between the areas, which is the smallest sum
+    of their distances on a logarithmic scale. Of equally good ones the finer level is taken.
+
+    Args:
+        student_maps: Levels (B, C_s, h, w), the finest first.
+        teacher_maps: Levels (B, C_t, h, w), the finest first; other sizes and another number.
+
+    Returns:
+        Pairs of student and teacher, the finest first, each at the smaller height and width of its two.
+
+    Example:
+        >>> student = [torch.rand(1, 8, 20, 20)]
+        >>> teacher = [torch.rand(1, 4, side, side) for side in (80, 40, 21)]
+        >>> [(tuple(s.shape), tuple(t.shape)) for s, t in pair_levels(student, teacher)]
+        [((1, 8, 20, 20), (1, 4, 20, 20))]
+    """
+    fewer, more = sorted((student_maps, teacher_maps), key=len)
+
+    def mismatch(chosen: tuple[Tensor, ...]) -> float:
+        return math.prod(_area_ratio(one, other) for one, other in zip(fewer, chosen, strict=True))
+
+    # Both are in order of size, so that the best choice keeps the order.
+    chosen = min(itertools.combinations(more, len(fewer)), key=mismatch)
+    pairs = zip(fewer, chosen, strict=True) if fewer is student_maps else zip(chosen, fewer, strict=True)
+    return [align_to_coarser(student, teacher) for student, teacher in pairs]
+
+
+def _area_ratio(one: Tensor, other: Tensor) -> float:
+    areas = [level.shape[-2] * level.shape[-1] for level in (one, other)]
+    return max(areas) / min(areas)
+
+
+def _find_source(model: nn.Module) -> tuple[_Source, str]:
+    """The first of `_SOURCES` that the detector has, and what stands in front of its names."""
+    names = {name for name, _ in model.named_modules()}
+    base = f"{model.base_model_prefix}." if isinstance(model, PreTrainedModel) else ""
+    for source in _SOURCES:
+        if all(base + name in names for name in (source.features, source.grid) if name is not None):
+            return source, base
+    raise ValueError(
+        f"found no feature pyramid in {type(model).__name__}: it has neither an encoder nor a projector "
+        "where the detectors of Transformers have theirs; name the module whose output is to be compared "
+        "with `student_feature` or `teacher_feature`."
+    )

@@ -1,0 +1,122 @@
+"""MobileNetV2 as a backbone: feature maps at strides 4, 8, 16 and 32 for any dense-prediction head.
+
+Transformers has the network (Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks", CVPR
+2018, arXiv:1801.04381) with a head for classification and one for segmentation, but not as a backbone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+from transformers import MobileNetV2Config, MobileNetV2Model
+from transformers.backbone_utils import BackboneConfigMixin, BackboneMixin
+from transformers.modeling_outputs import BackboneOutput
+from transformers.models.mobilenet_v2.modeling_mobilenet_v2 import MobileNetV2PreTrainedModel
+
+_STAGE_NAMES = ("stem", "stage1", "stage2", "stage3", "stage4")
+# Of the 16 blocks, the last one of each stage: the next halves the resolution.
+_LAST_BLOCKS = (1, 4, 11, 15)
+
+
+class MobileNetV2BackboneConfig(BackboneConfigMixin, MobileNetV2Config):
+    """Configuration of `MobileNetV2Backbone`.
+
+    The options are those of `transformers.MobileNetV2Config`, with torchvision's padding and BatchNorm
+    epsilon as the defaults, and those of every backbone:
+
+    Args:
+        out_features: Names of the stages to put out, of "stem" (stride 2) and "stage1" to "stage4" (strides
+            4, 8, 16, 32, or less with a smaller `output_stride`); all but the stem by default.
+        out_indices: The same as numbers, 0 for the stem.
+    """
+
+    model_type = "structkd_mobilenet_v2"
+
+    tf_padding: bool = False
+    layer_norm_eps: float = 1e-5
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        """Take the stages from the options that are no fields."""
+        self.stage_names = list(_STAGE_NAMES)
+        out_features, out_indices = kwargs.pop("out_features", None), kwargs.pop("out_indices", None)
+        if out_features is None and out_indices is None:
+            out_features = self.stage_names[1:]
+        self.set_output_features_output_indices(out_features=out_features, out_indices=out_indices)
+        super().__post_init__(**kwargs)
+
+
+class MobileNetV2Backbone(BackboneMixin, MobileNetV2PreTrainedModel):
+    """The convolutions of a MobileNetV2, without the last 1x1 one, which only classification uses.
+
+    `import hf_structkd` makes the auto classes of Transformers know it, so that it can stand as
+    `backbone_config` in the configurations of other models; they save and load with it where it was imported.
+
+    - UperNet, DETR, Conditional DETR, DAB-DETR, Deformable DETR, Table Transformer and RT-DETR take it as it
+      is, on images of any size they accept. All but UperNet replace BatchNorm by frozen statistics with an
+      epsilon of 1e-5, the default here too; unlike those of a ResNet, the other weights stay trainable.
+    - DPT takes maps as they are from a Swin v2 only. It takes this backbone as a hybrid, in which a ViT reads
+      the stride-16 map: `is_hybrid=True`, `out_features=["stage1", "stage2", "stage3"]`, `patch_size=16`,
+      `backbone_featmap_shape=[1, C3, h, w]` and `neck_hidden_sizes=[C1, C2, ...]` with these stages'
+      `channels`. A hybrid takes square images of its configuration's `image_size` only, and the blocks of
+      stage 4 are neither run nor trained.
+
+    Pretrained weights: `scripts/convert_mobilenet_v2.py` converts torchvision's, for images normalised by
+    ImageNet's mean and deviation. `from_pretrained` of this class reads the folder; `AutoBackbone`'s looks
+    for Hub repositories only. A backbone inside another model is filled by `load_state_dict`.
+
+    Args:
+        config: Its configuration.
+
+    Shape:
+        - pixel_values: (B, 3, H, W)
+        - feature_maps: one (B, C, h, w) per stage in `config.out_features`, with `channels` channels
+
+    Example:
+        >>> backbone = MobileNetV2Backbone(MobileNetV2BackboneConfig())
+        >>> [tuple(m.shape) for m in backbone(torch.rand(1, 3, 64, 96)).feature_maps]
+        [(1, 24, 16, 24), (1, 32, 8, 12), (1, 96, 4, 6), (1, 320, 2, 3)]
+    """
+
+    config_class = MobileNetV2BackboneConfig
+    has_attentions = False
+
+    def __init__(self, config: MobileNetV2BackboneConfig) -> None:
+        """Build the network with random weights."""
+        super().__init__(config)
+        network = MobileNetV2Model(config, add_pooling_layer=False)
+        self.conv_stem, self.layer = network.conv_stem, network.layer
+        last_layers = [self.conv_stem, *(self.layer[block] for block in _LAST_BLOCKS)]
+        self.num_features = [layer.reduce_1x1.convolution.out_channels for layer in last_layers]
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                # Transformers' 0.997 is TensorFlow's share of the past; in torch it is that of the new batch.
+                module.momentum = 0.1
+        self.post_init()
+
+    def forward(
+        self,
+        pixel_values: Tensor,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        **kwargs: Any,
+    ) -> BackboneOutput | tuple[Any, ...]:
+        """Compute the maps of `config.out_features`, with `output_hidden_states` those of every stage too."""
+        if output_hidden_states is None:
+            output_hidden_states = self.config.output_hidden_states
+        hidden = self.conv_stem(pixel_values)
+        stages = [hidden]
+        wanted = len(self.stage_names) if output_hidden_states else max(self.out_indices) + 1
+        for index, block in enumerate(self.layer):
+            if len(stages) == wanted:
+                break  # what no head reads is not computed
+            hidden = block(hidden)
+            if index in _LAST_BLOCKS:
+                stages.append(hidden)
+        output = BackboneOutput(
+            feature_maps=tuple(stages[index] for index in self.out_indices),
+            hidden_states=tuple(stages) if output_hidden_states else None,
+        )
+        if return_dict is None:
+            return_dict = self.config.return_dict
+        return output if return_dict else output.to_tuple()

@@ -1,0 +1,228 @@
+"""Load a student or a teacher: a Hub id, a folder, or a configuration to start from scratch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from transformers import AutoConfig, AutoImageProcessor, PretrainedConfig, PreTrainedModel
+from transformers.utils import logging
+
+from ..hub.access import explained
+from . import backbones as backbones  # registers them: a folder may hold a model that stands on one
+from .ignore_index import set_ignore_index
+
+logger = logging.get_logger(__name__)
+
+_WEIGHT_PATTERNS = ("*.safetensors", "*.safetensors.index.json", "*.bin", "*.bin.index.json")
+
+
+class ModelKind(Protocol):
+    """What loading must know of a task; a class of `tasks` says it.
+
+    Attributes:
+        name: Pipeline tag of the task on the Hub.
+        auto_model: The `transformers` auto class that loads its models.
+        model_classes: Names of the model classes that solve it.
+    """
+
+    name: str
+    auto_model: Any
+    model_classes: frozenset[str]
+
+    def image_processor(self, size: tuple[int, int], config: PretrainedConfig) -> Any:
+        """Make an image processor for a student that has none."""
+
+
+def load_student(
+    name_or_path: str | Path,
+    task: ModelKind,
+    *,
+    id2label: Mapping[int, str] | None = None,
+    ignore_index: int | None = None,
+    revision: str | None = None,
+    **hub: Any,
+) -> PreTrainedModel:
+    """Load a student to train.
+
+    Args:
+        name_or_path: Hub id or folder. A folder that holds a `config.json` and no weights starts a student
+            from scratch, from torch's current seed.
+        task: What it is to solve; a checkpoint of another task keeps its backbone and gets a new head.
+        id2label: The classes to learn; None keeps those of the configuration. Where their
+            number differs from the checkpoint's, the classifier is made anew.
+        ignore_index: Label that the data uses for pixels that do not count; None keeps the configuration's.
+        revision: Branch, tag or commit on the Hub.
+        **hub: Passed to `from_pretrained`, for example `token` or `cache_dir`.
+
+    Returns:
+        The model, in train mode.
+
+    Raises:
+        ValueError: If the Hub has no such model or revision, or does not let the user read it.
+        ConnectionError: If the Hub cannot be reached, or fails.
+    """
+    with explained("the student", name_or_path, revision=revision):
+        return _load_student(name_or_path, task, id2label, ignore_index, revision=revision, **hub)
+
+
+def _load_student(
+    name_or_path: str | Path,
+    task: ModelKind,
+    id2label: Mapping[int, str] | None,
+    ignore_index: int | None,
+    **hub: Any,
+) -> PreTrainedModel:
+    config = AutoConfig.from_pretrained(name_or_path, **_label_settings(id2label), **hub)
+    if ignore_index is not None:
+        set_ignore_index(config, ignore_index)
+    if holds_only_a_configuration(name_or_path):
+        logger.info("%s holds no weights: the student starts from scratch.", name_or_path)
+        model = task.auto_model.from_config(config)
+    else:
+        model = task.auto_model.from_pretrained(
+            name_or_path, config=config, ignore_mismatched_sizes=True, **hub
+        )
+    return _as_model(model).train()
+
+
+def load_teacher(
+    model: PreTrainedModel | str | Path, task: ModelKind, *, revision: str | None = None, **hub: Any
+) -> PreTrainedModel:
+    """Load a trained teacher.
+
+    Args:
+        model: Hub id or folder; a loaded model is checked and comes back itself.
+        task: What it must solve.
+        revision: Branch, tag or commit on the Hub.
+        **hub: Passed to `from_pretrained`, for example `token` or `cache_dir`.
+
+    Raises:
+        ValueError: If it solves another task, or weights are missing: the auto class would fill either up
+            with random numbers and the student would learn from noise. Also if the Hub has no such model or
+            revision, or does not let the user read it.
+        ConnectionError: If the Hub cannot be reached, or fails.
+    """
+    if isinstance(model, PreTrainedModel):
+        _check_teacher_task([type(model).__name__], task, type(model).__name__)
+        return model
+    name_or_path = model
+    with explained("`teacher_model`", name_or_path, revision=revision):
+        config = AutoConfig.from_pretrained(name_or_path, revision=revision, **hub)
+        _check_teacher_task(config.architectures or [], task, name_or_path)
+        loaded, info = task.auto_model.from_pretrained(
+            name_or_path, revision=revision, output_loading_info=True, **hub
+        )
+    if info["missing_keys"]:
+        raise ValueError(
+            f"`teacher_model` {name_or_path} has no weights for {sorted(info['missing_keys'])[:3]} and "
+            f"{len(info['missing_keys'])} in all; a teacher must be trained, choose a complete checkpoint."
+        )
+    return _as_model(loaded)
+
+
+def refuse_shared_parameters(student: PreTrainedModel, teacher: PreTrainedModel) -> None:
+    """Raise `ValueError` if the two share a parameter: freezing the teacher would freeze the student."""
+    own = {id(parameter) for parameter in student.parameters()}
+    if any(id(parameter) in own for parameter in teacher.parameters()):
+        raise ValueError(
+            "`model` and `teacher_model` share parameters, so that freezing the teacher would freeze the "
+            "student; pass `copy.deepcopy(model)` as the teacher."
+        )
+
+
+def restore_weights(model: PreTrainedModel, folder: str | Path) -> None:
+    """Read a checkpoint's weights back into the model that wrote them, every one of them.
+
+    Transformers 5 writes some architectures (SegFormer among them) under the names of older releases, and
+    only `from_pretrained` translates them back. `Trainer` does not and skips what it cannot place, so that a
+    resumed run would go on with the weights it was started with.
+
+    Raises:
+        RuntimeError: If a weight is missing or has another shape.
+    """
+    saved, info = type(model).from_pretrained(folder, dtype=model.dtype, output_loading_info=True)
+    if info["missing_keys"]:
+        raise RuntimeError(
+            f"{folder} lacks weights of {type(model).__name__} ({sorted(info['missing_keys'])[:3]} and "
+            f"{len(info['missing_keys'])} in all); resume from a complete checkpoint."
+        )
+    model.load_state_dict(saved.state_dict())
+
+
+def load_image_processor(name_or_path: str | Path, *, revision: str | None = None, **hub: Any) -> Any | None:
+    """The image processor saved beside a model, or None where there is none."""
+    try:
+        return AutoImageProcessor.from_pretrained(name_or_path, revision=revision, **hub)
+    except OSError:
+        logger.info("%s has no preprocessor_config.json.", name_or_path)
+        return None
+
+
+def student_image_processor(
+    name_or_path: str | Path,
+    task: ModelKind,
+    size: tuple[int, int],
+    *,
+    keep_aspect_ratio: bool = False,
+    revision: str | None = None,
+    **hub: Any,
+) -> Any:
+    """The processor to save beside a student trained on images of `size`, so that pipelines resize as it did.
+
+    Args:
+        name_or_path: Of the student; where it has no processor, the task's own is taken.
+        task: What it solves.
+        size: Height and width of the training images.
+        keep_aspect_ratio: Whether evaluation fitted images into `size` instead of stretching them.
+        revision: Branch, tag or commit on the Hub.
+        **hub: Passed to `from_pretrained`.
+    """
+    processor = load_image_processor(name_or_path, revision=revision, **hub)
+    if processor is None:
+        with explained("the student", name_or_path, revision=revision):
+            config = AutoConfig.from_pretrained(name_or_path, revision=revision, **hub)
+        processor = task.image_processor(size, config)
+    names = ("max_height", "max_width") if keep_aspect_ratio else ("height", "width")
+    processor.size = dict(zip(names, size, strict=True))
+    processor.do_resize = True
+    # Not every processor has these options; where one has, it would change the size again.
+    for option in ("do_center_crop", "keep_aspect_ratio"):
+        if getattr(processor, option, False):
+            setattr(processor, option, False)
+    if getattr(processor, "ensure_multiple_of", 1) != 1:
+        processor.ensure_multiple_of = 1
+    return processor
+
+
+def _check_teacher_task(architectures: Sequence[str], task: ModelKind, name: str | Path) -> None:
+    if not any(architecture in task.model_classes for architecture in architectures):
+        raise ValueError(
+            f"`teacher_model` must be a model for {task.name}, got {name}, which is "
+            f"{' and '.join(architectures) or 'of no stated task'}; choose a teacher of the student's task."
+        )
+
+
+def _label_settings(id2label: Mapping[int, str] | None) -> dict[str, Any]:
+    if id2label is None:
+        return {}
+    return {"id2label": dict(id2label), "label2id": {name: i for i, name in id2label.items()}}
+
+
+def holds_only_a_configuration(name_or_path: str | Path) -> bool:
+    """Whether it is a folder with a `config.json` and no weights: a student that starts from scratch."""
+    folder = Path(name_or_path)
+    return (folder / "config.json").is_file() and not any(any(folder.glob(p)) for p in _WEIGHT_PATTERNS)
+
+
+def _as_model(model: Any) -> PreTrainedModel:
+    assert isinstance(model, PreTrainedModel)
+    return model
+
+
+def config_of(model: PreTrainedModel) -> PretrainedConfig:
+    """A model's configuration, typed."""
+    config = model.config
+    assert isinstance(config, PretrainedConfig)
+    return config

@@ -1,0 +1,153 @@
+"""The frozen teacher: what it is shown, and what is kept of its answer."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.utils import logging
+
+from ..features.forward import Batch, Capture, Forward, run_model
+from ..matching.alignment import resize_ids, resize_map
+from ..matching.normalization import ImageNormalization, convert_normalization
+
+logger = logging.get_logger(__name__)
+
+
+class OutputReader(Protocol):
+    """What the teacher must know of a task; a `tasks.Task` says it."""
+
+    def model_inputs(self, batch: Batch) -> dict[str, Any]:
+        """Pick what of a batch a model is shown."""
+
+    def prediction(self, output: Any) -> Tensor:
+        """Read the tensor of a model's output that the task scores."""
+
+    def capture_features(self, model: nn.Module, pixel_values: Tensor, module: str | None) -> Capture:
+        """Find the feature maps that are compared, on these images."""
+
+
+class FrozenTeacher:
+    """A teacher in eval mode without gradients, outside of whatever trains or saves the student.
+
+    It is deliberately no `nn.Module`: nothing that walks the student's modules (optimiser, `train()`, state
+    dict, DDP) can reach it.
+
+    Args:
+        model: The trained model; its parameters are frozen.
+        task: Reads its output.
+        student_normalization: How the batch's images were normalised.
+        teacher_normalization: How the teacher wants them.
+        image_size: Height and width to which images are resized for it; None leaves them.
+        device: Where it runs, in its own dtype.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        task: OutputReader,
+        *,
+        student_normalization: ImageNormalization,
+        teacher_normalization: ImageNormalization,
+        image_size: tuple[int, int] | None,
+        device: torch.device,
+    ) -> None:
+        """Freeze the model and put it on the device."""
+        self.model = model.requires_grad_(False).eval().to(device)
+        self.capture: Capture | None = None
+        self._task = task
+        self._student_normalization = student_normalization
+        self._teacher_normalization = teacher_normalization
+        self._image_size = image_size
+
+    def images(self, pixel_values: Tensor) -> Tensor:
+        """The batch's images as the teacher wants them: its normalisation, size and dtype."""
+        images = convert_normalization(pixel_values, self._student_normalization, self._teacher_normalization)
+        if self._image_size is not None:
+            images = resize_map(images, self._image_size)
+        return images.to(self.model.dtype)
+
+    def inputs(self, batch: Batch) -> dict[str, Any]:
+        """What of a batch the teacher is shown, as it wants it."""
+        inputs = {**self._task.model_inputs(batch), "pixel_values": self.images(batch["pixel_values"])}
+        if self._image_size is not None and "pixel_mask" in inputs:
+            inputs["pixel_mask"] = resize_ids(inputs["pixel_mask"], self._image_size)
+        return inputs
+
+    def prepare_capture(self, pixel_values: Tensor, module: str | None) -> Capture:
+        """Find the feature maps that the pair-wise term compares, on one image."""
+        self.capture = self._task.capture_features(self.model, self.images(pixel_values[:1]), module)
+        return self.capture
+
+    @torch.no_grad()
+    def __call__(self, batch: Batch) -> Forward:
+        """Answer one batch."""
+        return run_model(self.model, self.inputs(batch), self.capture)
+
+    def check(self, batch: Batch) -> None:
+        """See that the model takes these images and answers with finite numbers.
+
+        For the first batch only: it waits for the device. A later NaN shows up in the terms, which are
+        watched at every step.
+
+        Raises:
+            ValueError: If it does not.
+        """
+        try:
+            prediction = self._task.prediction(self(batch).output)
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, ValueError) as error:
+            height, width = self.images(batch["pixel_values"]).shape[-2:]
+            raise ValueError(
+                f"`teacher_model` {self._name} refused images of {height} × {width} ({error}); set "
+                "`teacher_image_size` to a height and width it takes."
+            ) from error
+        if not bool(torch.isfinite(prediction).all()):
+            raise ValueError(
+                f"`teacher_model` {self._name} gave outputs that are not finite on the first batch; check "
+                "its weights, its dtype (half precision overflows) and its image processor."
+            )
+
+    def drop_capture(self) -> None:
+        """Remove the hooks of an earlier training."""
+        if self.capture is not None:
+            self.capture.remove()
+            self.capture = None
+
+    @property
+    def description(self) -> str:
+        """What tells this teacher from another, wherever its folder is: class and size."""
+        count = sum(parameter.numel() for parameter in self.model.parameters())
+        return f"{type(self.model).__name__} of {count:,} parameters"
+
+    @property
+    def _name(self) -> str:
+        return self.model.name_or_path or type(self.model).__name__
+
+
+def matching_normalizations(
+    student_processor: Any, teacher_processor: Any
+) -> tuple[ImageNormalization, ImageNormalization]:
+    """Read both image processors' normalisation; where one is unknown, the other's stands for both.
+
+    Args:
+        student_processor: The image processor that made the batch, or None.
+        teacher_processor: The teacher's, or None.
+
+    Returns:
+        The student's and the teacher's normalisation.
+    """
+    sides = {"processing_class": student_processor, "teacher_processing_class": teacher_processor}
+    known = {name: ImageNormalization.from_image_processor(p) for name, p in sides.items() if p is not None}
+    missing = [f"`{name}`" for name in sides if name not in known]
+    if missing:
+        logger.warning(
+            "%s missing: teacher and student are taken to want the same image normalisation; pass both if "
+            "they do not.",
+            " and ".join(missing) + (" is" if len(missing) == 1 else " are"),
+        )
+    either = next(iter(known.values()), None) or ImageNormalization()
+    return known.get("processing_class", either), known.get("teacher_processing_class", either)
