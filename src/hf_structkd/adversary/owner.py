@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -112,8 +112,7 @@ class Adversary:
             The gradient's norm before clipping; where it is not finite, nothing has been changed.
         """
         parameters = [p for p in self.critic.parameters() if p.grad is not None]
-        if _world_size() > 1:
-            _average_gradients(parameters)
+        average_gradients(parameters)
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.max_grad_norm or math.inf)
         if not bool(torch.isfinite(norm)):
             return norm
@@ -190,8 +189,11 @@ def _rank() -> int:
     return distributed.get_rank() if distributed.is_available() and distributed.is_initialized() else 0
 
 
-def _average_gradients(parameters: list[torch.nn.Parameter]) -> None:
-    gradients = [p.grad for p in parameters if p.grad is not None]
+def average_gradients(parameters: Sequence[torch.nn.Parameter]) -> None:
+    """Average the gradients over the processes by one all-reduce; every parameter must have one."""
+    if _world_size() == 1 or not parameters:
+        return
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     flat = torch.cat([gradient.flatten() for gradient in gradients])
     distributed.all_reduce(flat)
     flat /= _world_size()

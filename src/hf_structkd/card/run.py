@@ -17,8 +17,8 @@ from transformers.utils import logging
 from ..cli.script_args import DataArguments, DenseDataArguments
 from ..models.loading import config_of, holds_only_a_configuration
 from ..report.comparison import count_parameters
+from ..terms import BUILT_IN_TERMS
 from ..training.arguments import StructKDTrainingArguments
-from ..training.terms import TERMS
 from ..training.trainer import StructKDTrainer
 from .command import printable_command
 from .facts import CardFacts, DataFacts, Origin, license_notice
@@ -189,8 +189,8 @@ def _settings(args: StructKDTrainingArguments, *, distilled: bool) -> dict[str, 
     """Settings beside the terms' weights that have a value, as text."""
     settings = {name: getattr(args, name) for name in _TRAINING_SETTINGS}
     if distilled:
-        settings |= args.structkd_settings()
-    weights = {f"{term}_weight" for term in TERMS}
+        settings |= {}
+    weights = {f"{term.name}_weight" for term in BUILT_IN_TERMS}
     return {
         name: _printed(value)
         for name, value in settings.items()

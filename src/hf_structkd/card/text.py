@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 
-from ..training.terms import TERMS
 from .facts import CardFacts, DataFacts, Origin, license_notice, licenses_of
 from .scores import is_of_one_class, metric_label
 
@@ -155,8 +154,8 @@ def _scored_on(data: DataFacts | None) -> str:
 
 
 def _terms(facts: CardFacts) -> str:
-    on = [term for term in TERMS if facts.weights[term] > 0]
-    off = [_TERMS[term][0] for term in TERMS if term not in on]
+    on = [term for term in _TERMS if facts.weights[term] > 0]
+    off = [_TERMS[term][0] for term in _TERMS if term not in on]
     lines = ["| term | weight | what is compared |", "| --- | ---: | --- |"]
     lines += [f"| {_TERMS[term][0]} | {facts.weights[term]:g} | {_TERMS[term][1]} |" for term in on]
     note = f"\n\nSwitched off: {', '.join(off)}." if off else ""

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from transformers.utils import logging
 
+from ..terms import BUILT_IN_TERMS
 from ..training.arguments import StructKDTrainingArguments
 from ..training.checkpoints import last_checkpoint
-from ..training.terms import TERMS
 from ..training.trainer import StructKDTrainer
 
 logger = logging.get_logger(__name__)
@@ -67,9 +67,9 @@ def alone_arguments(
             "or leave `--compare_baseline` out."
         )
     alone = copy.deepcopy(args)
-    for term in TERMS:
-        if term != "task":
-            setattr(alone, f"{term}_weight", 0.0)
+    for term in BUILT_IN_TERMS:
+        if term.needs_teacher:
+            setattr(alone, f"{term.name}_weight", 0.0)
     alone.output_dir = folder or str(Path(str(args.output_dir)) / ALONE_FOLDER)
     alone.push_to_hub = False
     alone.resume_from_checkpoint = last_checkpoint(alone.output_dir) if _resumption(args) else None

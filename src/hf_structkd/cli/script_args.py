@@ -14,7 +14,8 @@ from typing import Any, Literal
 import yaml
 from transformers import HfArgumentParser
 
-from ..training.arguments import PRESETS, StructKDTrainingArguments, preset_settings
+from ..training.arguments import StructKDTrainingArguments
+from ..training.presets import PRESETS, preset_settings
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .classifier import find_classifier
 from .feature_capture import FeatureCapture
+from .levels import LevelsCapture
 from .probe import unwrap
 from .pyramid import PyramidCapture
 from .regressor import find_decoder, find_regressor
@@ -11,6 +12,7 @@ from .tokens import tokens_to_map
 
 __all__ = [
     "FeatureCapture",
+    "LevelsCapture",
     "PyramidCapture",
     "find_classifier",
     "find_decoder",

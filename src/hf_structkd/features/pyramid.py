@@ -145,7 +145,7 @@ class PyramidCapture(HookedCapture):
         else:
             tokens = features[:, self._prefix : features.shape[1] - self._suffix]
             maps = tokens_to_maps(tokens, kwargs.get("spatial_shapes_list", self._sizes))
-        self._maps = tuple(sorted(maps, key=lambda level: -level.shape[-2] * level.shape[-1]))
+        self._maps = tuple(_finest_first(maps))
 
 
 def tokens_to_maps(tokens: Tensor, sizes: Sequence[Size]) -> list[Tensor]:
@@ -183,8 +183,8 @@ def pair_levels(
     of their distances on a logarithmic scale. Of equally good ones the finer level is taken.
 
     Args:
-        student_maps: Levels (B, C_s, h, w), the finest first.
-        teacher_maps: Levels (B, C_t, h, w), the finest first; other sizes and another number.
+        student_maps: Levels (B, C_s, h, w), in any order.
+        teacher_maps: Levels (B, C_t, h, w), in any order; other sizes and another number.
 
     Returns:
         Pairs of student and teacher, the finest first, each at the smaller height and width of its two.
@@ -195,6 +195,7 @@ def pair_levels(
         >>> [(tuple(s.shape), tuple(t.shape)) for s, t in pair_levels(student, teacher)]
         [((1, 8, 20, 20), (1, 4, 20, 20))]
     """
+    student_maps, teacher_maps = _finest_first(student_maps), _finest_first(teacher_maps)
     fewer, more = sorted((student_maps, teacher_maps), key=len)
 
     def mismatch(chosen: tuple[Tensor, ...]) -> float:
@@ -204,6 +205,10 @@ def pair_levels(
     chosen = min(itertools.combinations(more, len(fewer)), key=mismatch)
     pairs = zip(fewer, chosen, strict=True) if fewer is student_maps else zip(chosen, fewer, strict=True)
     return [align_to_coarser(student, teacher) for student, teacher in pairs]
+
+
+def _finest_first(maps: Sequence[Tensor]) -> list[Tensor]:
+    return sorted(maps, key=lambda level: -level.shape[-2] * level.shape[-1])
 
 
 def _area_ratio(one: Tensor, other: Tensor) -> float:

@@ -1,16 +1,18 @@
-"""A Trainer that pushes without losing a student, an error or a token."""
+"""Pushing a student without losing it, an error or a token."""
 
 from __future__ import annotations
 
 import copy
 import shutil
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from huggingface_hub import CommitInfo, HfApi
-from transformers import Trainer, TrainingArguments
+from transformers import TrainingArguments
 from transformers.trainer_utils import HubStrategy
 from transformers.utils import logging
 from transformers.utils.hub import PushInProgress
@@ -33,51 +35,63 @@ class PushError(RuntimeError):
     """A push failed; the student is saved, and the message ends with the command that pushes it again."""
 
 
-class SafePushTrainer(Trainer):
-    """Pushes as Trainer does, but reports what fails, keeps other runs' weights back and tells no token.
+class PushedRun(Protocol):
+    """What a push reads and calls of a trainer."""
 
-    Trainer swallows the errors of pushes in the background, writes `hub_token` into `training_args.bin`,
-    which it pushes, and pushes whatever folders lie in `output_dir`.
+    args: Any
+    state: Any
+    control: Any
+    callback_handler: Any
+    hub_model_id: str | None
+    push_in_progress: Any
+
+    is_world_process_zero: Callable[[], bool]
+    save_model: Callable[..., None]
+    create_model_card: Callable[..., None]
+    _finish_current_push: Callable[[], None]
+
+
+class Pusher:
+    """Uploads a run's folder and its checkpoints, one after the other in the background.
+
+    Trainer swallows the errors of pushes in the background and pushes whatever folders lie in `output_dir`.
     """
 
-    args: TrainingArguments
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """As Trainer, which opens the repository in here."""
+    def __init__(self) -> None:
+        """Start without a push."""
         # One worker does the pushes in their order; with each goes the step it was started at.
         self._hub = HfApi(library_name="hf_structkd")
         self._pushes: list[tuple[int, Future[CommitInfo]]] = []
-        super().__init__(*args, **kwargs)
 
-    def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
-        """Open the repository, with a sentence where the Hub refuses.
+    def open(self, run: PushedRun, *, token: str | None, private: bool | None) -> None:
+        """Open the run's repository on the first process; see `open_repository`."""
+        if run.is_world_process_zero():
+            run.hub_model_id = open_repository(run.args, token=token, private=private)
+            run.push_in_progress = None
 
-        Keeps Trainer's contract: the first process sets `hub_model_id` and `push_in_progress`.
-        """
-        if self.is_world_process_zero():
-            self.hub_model_id = open_repository(self.args, token=token, private=private)
-            self.push_in_progress = None
-
-    def push_to_hub(
+    def push(
         self,
-        commit_message: str | None = "End of training",
-        blocking: bool = True,
-        token: str | None = None,
-        revision: str | None = None,
+        run: PushedRun,
+        message: str | None,
+        *,
+        blocking: bool,
+        token: str | None,
+        revision: str | None,
         private: bool | None = None,
-        **kwargs: Any,
+        **card: Any,
     ) -> Any:
         """Save the student, write its card and push the folder, but neither checkpoints nor the one alone.
 
-        Keeps Trainer's contract, by which all processes call it.
+        Every process calls it.
 
         Args:
-            commit_message: Title of the commit.
+            run: The trainer.
+            message: Title of the commit.
             blocking: Whether to wait until the push is done.
             token: In place of `args.hub_token`.
             revision: Branch, in place of `args.hub_revision`.
             private: Whether a repository that is yet to be made is private.
-            **kwargs: Passed to `create_model_card`.
+            **card: Passed to `create_model_card`.
 
         Returns:
             The commit, or its future if not `blocking`; None in all processes but the first.
@@ -85,79 +99,54 @@ class SafePushTrainer(Trainer):
         Raises:
             PushError: If the Hub did not take it; the student is in `output_dir` then.
         """
-        self.callback_handler.on_push_begin(self.args, self.state, self.control)
-        self.save_model(_internal_call=True)
-        if not self.is_world_process_zero():
+        run.callback_handler.on_push_begin(run.args, run.state, run.control)
+        run.save_model(_internal_call=True)
+        if not run.is_world_process_zero():
             return None
-        self._finish_current_push()
-        revision = revision or self.args.hub_revision
-        try:
-            if self.hub_model_id is None:
-                self.init_hf_repo(token=token, private=private)
-            self.create_model_card(**{"model_name": str(self.hub_model_id).split("/")[-1], **kwargs})
-            return self._upload(
-                self.args.output_dir, commit_message, token=token, revision=revision, background=not blocking
-            )
-        except Exception as error:  # whatever it was: the training is over, and its student must be found
-            command = upload_command(
-                self.hub_model_id or push_target(self.args),
-                str(self.args.output_dir),
-                revision=revision,
-                private=self.args.hub_private_repo if private is None else private,
-            )
-            raise PushError(
-                f"the student is saved in {self.args.output_dir}, but could not be pushed: {reason(error)}. "
-                f"This finishes the push:\n{command}"
-            ) from error
+        run._finish_current_push()
+        revision = revision or run.args.hub_revision
+        with _explained_push(run, revision=revision, private=private):
+            if run.hub_model_id is None:
+                self.open(run, token=token, private=private)
+            run.create_model_card(**{"model_name": str(run.hub_model_id).split("/")[-1], **card})
+            options = {"token": token or run.args.hub_token, "revision": revision}
+            return self._upload(run, message, run_as_future=not blocking, **options)
 
-    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        """Save as Trainer does, while `args`, which it pickles, hold no token."""
-        args = self.args
-        self.args = copy.copy(args)
-        self.args.hub_token = None
-        try:
-            super()._save(output_dir, state_dict)
-        finally:
-            self.args = args
-
-    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+    def push_checkpoint(self, run: PushedRun, folder: str) -> None:
         """Push a fresh checkpoint in the background, as `hub_strategy` says; a failure is logged.
 
-        Keeps Trainer's contract: while a push is under way the next one is left out, which is logged, unless
-        `hub_always_push`. Training then waits for it: it reads the files that the next one replaces.
+        While a push is under way the next one is left out, which is logged, unless `hub_always_push`.
+        Training then waits for it, because it reads the files that training replaces.
         """
-        if not self.is_world_process_zero() or self.args.hub_strategy == HubStrategy.END:
+        args, step = run.args, run.state.global_step
+        if not run.is_world_process_zero() or args.hub_strategy == HubStrategy.END:
             return
-        step = self.state.global_step
-        if self.push_in_progress is not None and not self.push_in_progress.is_done():
-            if not self.args.hub_always_push:
+        if run.push_in_progress is not None and not run.push_in_progress.is_done():
+            if not args.hub_always_push:
                 logger.warning(
                     "Step %d is not pushed: the push before it is still under way, and only "
                     "`hub_always_push` waits for it.",
                     step,
                 )
                 return
-            self.push_in_progress.wait_until_done()
-        self.callback_handler.on_push_begin(self.args, self.state, self.control)
+            run.push_in_progress.wait_until_done()
+        run.callback_handler.on_push_begin(args, run.state, run.control)
         # The checkpoint may be rotated away before it is read.
-        for path in (path for name in _STUDENT_FILES for path in Path(checkpoint_folder).glob(name)):
-            shutil.copy(path, str(self.args.output_dir))
+        for path in (path for name in _STUDENT_FILES for path in Path(folder).glob(name)):
+            shutil.copy(path, str(args.output_dir))
         message = f"Training in progress, step {step}"
-        jobs = [self._upload(self.args.output_dir, message, background=True)]
-        if self.args.hub_strategy in (HubStrategy.CHECKPOINT, HubStrategy.ALL_CHECKPOINTS):
-            only_last = self.args.hub_strategy == HubStrategy.CHECKPOINT
-            name = "last-checkpoint" if only_last else Path(checkpoint_folder).name
-            jobs.append(
-                self._upload(checkpoint_folder, f"{message}, checkpoint", path_in_repo=name, background=True)
-            )
+        jobs = [self._upload(run, message)]
+        if args.hub_strategy in (HubStrategy.CHECKPOINT, HubStrategy.ALL_CHECKPOINTS):
+            only_last = args.hub_strategy == HubStrategy.CHECKPOINT
+            name = "last-checkpoint" if only_last else Path(folder).name
+            jobs.append(self._upload(run, f"{message}, checkpoint", folder_path=folder, path_in_repo=name))
         for job in jobs:
             job.add_done_callback(partial(_log_failure, step))
         self._pushes += [(step, job) for job in jobs]
-        self.push_in_progress = PushInProgress([job for _, job in self._pushes])
+        run.push_in_progress = PushInProgress([job for _, job in self._pushes])
 
-    def _finish_current_push(self) -> None:
+    def report_failures(self, args: TrainingArguments) -> None:
         """Wait for the pushes in the background and say which of them failed."""
-        super()._finish_current_push()
         failed = [f"step {step}: {reason(error)}" for step, job in self._pushes if (error := job.exception())]
         self._pushes = []
         if failed:
@@ -165,31 +154,50 @@ class SafePushTrainer(Trainer):
                 "%d of the pushes during training failed (%s); what they were to push is in %s.",
                 len(failed),
                 "; ".join(failed),
-                self.args.output_dir,
+                args.output_dir,
             )
 
-    def _upload(
-        self,
-        folder: str | None,
-        message: str | None,
-        *,
-        path_in_repo: str | None = None,
-        token: str | None = None,
-        revision: str | None = None,
-        background: bool = False,
-    ) -> Any:
-        """The commit, or its future in the background."""
-        options: dict[str, Any] = {
-            "repo_id": self.hub_model_id,
-            "folder_path": folder,
-            "path_in_repo": path_in_repo,
+    def _upload(self, run: PushedRun, message: str | None, **options: Any) -> Any:
+        """Upload a folder, by default the run's own in the background; return the commit or its future."""
+        settings: dict[str, Any] = {
+            "repo_id": run.hub_model_id,
+            "folder_path": run.args.output_dir,
             "commit_message": message,
-            "token": token or self.args.hub_token,
-            "revision": revision or self.args.hub_revision,
+            "token": run.args.hub_token,
+            "revision": run.args.hub_revision,
             "ignore_patterns": list(NOT_PUSHED),
-            "run_as_future": background,
+            "run_as_future": True,
         }
-        return self._hub.upload_folder(**options)
+        return self._hub.upload_folder(**{**settings, **options})
+
+
+@contextmanager
+def token_hidden(run: PushedRun) -> Iterator[None]:
+    """Give the run, while it writes its arguments to disk, a copy of them without the Hub's token."""
+    args = run.args
+    run.args = copy.copy(args)
+    run.args.hub_token = None
+    try:
+        yield
+    finally:
+        run.args = args
+
+
+@contextmanager
+def _explained_push(run: PushedRun, *, revision: str | None, private: bool | None) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # whatever it was: the training is over, and its student must be found
+        command = upload_command(
+            run.hub_model_id or push_target(run.args),
+            str(run.args.output_dir),
+            revision=revision,
+            private=run.args.hub_private_repo if private is None else private,
+        )
+        raise PushError(
+            f"the student is saved in {run.args.output_dir}, but could not be pushed: {reason(error)}. "
+            f"This finishes the push:\n{command}"
+        ) from error
 
 
 def _log_failure(step: int, job: Future[CommitInfo]) -> None:

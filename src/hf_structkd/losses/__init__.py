@@ -1,5 +1,6 @@
 """The paper's loss terms as pure functions of tensors, each with a thin module where it has settings."""
 
+from ._common import check_temperature
 from .boxes import box_corners, boxes_from_corners, generalized_iou, pairwise_generalized_iou, pairwise_iou
 from .depth import (
     DepthLoss,
@@ -40,6 +41,7 @@ __all__ = [
     "berhu_loss",
     "box_corners",
     "boxes_from_corners",
+    "check_temperature",
     "critic_loss",
     "foreground_probabilities",
     "generalized_iou",

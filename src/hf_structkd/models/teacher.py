@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
@@ -25,7 +26,7 @@ class OutputReader(Protocol):
     def prediction(self, output: Any) -> Tensor:
         """Read the tensor of a model's output that the task scores."""
 
-    def capture_features(self, model: nn.Module, pixel_values: Tensor, module: str | None) -> Capture:
+    def capture_features(self, model: nn.Module, pixel_values: Tensor, modules: Sequence[str]) -> Capture:
         """Find the feature maps that are compared, on these images."""
 
 
@@ -76,9 +77,9 @@ class FrozenTeacher:
             inputs["pixel_mask"] = resize_ids(inputs["pixel_mask"], self._image_size)
         return inputs
 
-    def prepare_capture(self, pixel_values: Tensor, module: str | None) -> Capture:
-        """Find the feature maps that the pair-wise term compares, on one image."""
-        self.capture = self._task.capture_features(self.model, self.images(pixel_values[:1]), module)
+    def prepare_capture(self, pixel_values: Tensor, modules: Sequence[str]) -> Capture:
+        """Find the feature maps that are compared, on one image."""
+        self.capture = self._task.capture_features(self.model, self.images(pixel_values[:1]), modules)
         return self.capture
 
     @torch.no_grad()

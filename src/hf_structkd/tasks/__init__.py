@@ -9,7 +9,7 @@ from transformers import AutoConfig, PreTrainedModel
 from ..adversary.score_maps import ScoreMaps
 from ..features.forward import Batch, Capture, Forward, run_model
 from ..hub.access import explained
-from .base import FeaturePair, StreamingMetric, Task
+from .base import MapPair, StreamingMetric, Task
 from .depth import DepthTask
 from .detection import DetectionTask
 from .segmentation import SegmentationTask
@@ -22,8 +22,8 @@ __all__ = [
     "Capture",
     "DepthTask",
     "DetectionTask",
-    "FeaturePair",
     "Forward",
+    "MapPair",
     "ScoreMaps",
     "SegmentationTask",
     "StreamingMetric",

@@ -9,14 +9,28 @@ from torch import Tensor
 
 from ..features.forward import Batch, Forward
 from ..matching.alignment import align_to_coarser, resize_ids
-from .base import FeaturePair
+from .base import MapPair
 
 
-def captured_pair(student: Forward, teacher: Forward, batch: Batch) -> FeaturePair:
-    """The two captured feature maps at the coarser of their grids; padding does not count."""
-    student_map, teacher_map = align_to_coarser(student.features[-1], teacher.features[-1])
-    mask = padding_mask(batch, (student_map.shape[-2], student_map.shape[-1]))
-    return FeaturePair(student_map, teacher_map, mask)
+def captured_pairs(student: Forward, teacher: Forward, batch: Batch) -> list[MapPair]:
+    """Return the captured maps of the two models, each pair at the coarser of its grids; padding is masked.
+
+    Raises:
+        ValueError: If the models have different numbers of maps.
+    """
+    if len(student.features) != len(teacher.features):
+        raise ValueError(
+            f"`student_feature` and `teacher_feature` must name equally many modules, got maps of "
+            f"{len(student.features)} and {len(teacher.features)}; name one of the teacher for each of the "
+            "student."
+        )
+    pairs = zip(student.features, teacher.features, strict=True)
+    return [_aligned(*pair, batch) for pair in pairs]
+
+
+def _aligned(student: Tensor, teacher: Tensor, batch: Batch) -> MapPair:
+    student, teacher = align_to_coarser(student, teacher)
+    return MapPair(student, teacher, padding_mask(batch, (student.shape[-2], student.shape[-1])))
 
 
 def padding_mask(batch: Batch, size: tuple[int, int]) -> Tensor | None:

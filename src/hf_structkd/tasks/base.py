@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from ..adversary.score_maps import ScoreMaps
-from ..features import FeatureCapture
+from ..features import FeatureCapture, LevelsCapture
 from ..features.forward import Batch, Capture, Forward, run_model
 
 
-class FeaturePair(NamedTuple):
-    """Two aligned feature maps (B, C_s, h, w), (B, C_t, h, w), and which pixels count (B, h, w) or None."""
+class MapPair(NamedTuple):
+    """Two maps on one grid, (B, C_s, h, w) and (B, C_t, h, w), and which pixels count, (B, h, w) or None."""
 
     student: Tensor
     teacher: Tensor
@@ -39,15 +39,15 @@ class Task(ABC):
         name: Pipeline tag of the task on the Hub, for example "image-segmentation".
         auto_model: The `transformers` auto class that loads its models.
         model_classes: Names of the model classes that solve this task.
-        default_weights: Weight of the pixel-wise, pair-wise and holistic term where none is given.
-        score_map_channels: Channels of the maps that the critic sees.
+        score_map_channels: Channels of the maps that `score_maps` returns.
+        score_maps_are_bounded: Whether their values are bounded, as probabilities are.
     """
 
     name: ClassVar[str]
     auto_model: ClassVar[Any]
     model_classes: ClassVar[frozenset[str]]
-    default_weights: ClassVar[Mapping[str, float]]
     score_map_channels: int
+    score_maps_are_bounded: ClassVar[bool] = True
 
     @abstractmethod
     def __init__(self, student: PretrainedConfig, teacher: PretrainedConfig | None, **options: Any) -> None:
@@ -77,13 +77,13 @@ class Task(ABC):
     @staticmethod
     @abstractmethod
     def find_features(model: nn.Module, pixel_values: Tensor) -> Capture:
-        """Capture the maps that the pair-wise term compares, found on these images."""
+        """Capture the feature maps that are compared, found on these images."""
 
-    def capture_features(self, model: nn.Module, pixel_values: Tensor, module: str | None) -> Capture:
-        """Capture the module of this name, or where no name is given what `find_features` finds."""
-        if module is None:
+    def capture_features(self, model: nn.Module, pixel_values: Tensor, modules: Sequence[str]) -> Capture:
+        """Capture the modules of these names, or where no name is given what `find_features` finds."""
+        if not modules:
             return self.find_features(model, pixel_values)
-        return FeatureCapture.of_module(model, module)
+        return LevelsCapture([FeatureCapture.of_module(model, name) for name in modules])
 
     def model_inputs(self, batch: Batch) -> dict[str, Any]:
         """What of a batch both models are shown."""
@@ -106,16 +106,27 @@ class Task(ABC):
         """The supervised loss, a mean over what is labelled; 0 if nothing is."""
 
     @abstractmethod
-    def pixel_loss(self, student: Forward, teacher: Forward, batch: Batch, *, temperature: float) -> Tensor:
-        """The pixel-wise term."""
+    def output_loss(self, student: Forward, teacher: Forward, batch: Batch, *, temperature: float) -> Tensor:
+        """Return how far the student's output is from the teacher's, place by place; a mean.
+
+        Args:
+            student: The student's forward.
+            teacher: The teacher's.
+            batch: What both were shown.
+            temperature: Divides logits, where the outputs are logits.
+        """
 
     @abstractmethod
-    def feature_pairs(self, student: Forward, teacher: Forward, batch: Batch) -> list[FeaturePair]:
-        """The aligned feature maps whose pair-wise terms are averaged."""
+    def feature_pairs(self, student: Forward, teacher: Forward, batch: Batch) -> list[MapPair]:
+        """Return the captured feature maps, level by level, each pair on one grid."""
+
+    def logit_maps(self, student: Forward, teacher: Forward, batch: Batch) -> MapPair | None:
+        """Return the two maps of logits over the same classes, or None if the outputs are no such maps."""
+        return None
 
     @abstractmethod
     def score_maps(self, student: Forward, teacher: Forward, batch: Batch) -> ScoreMaps:
-        """What the critic compares."""
+        """Return the whole outputs as maps that a critic can compare."""
 
     @abstractmethod
     def evaluation_statistics(self, output: Any, batch: Batch) -> Tensor:

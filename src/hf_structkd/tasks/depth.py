@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 import transformers
@@ -22,8 +21,8 @@ from ..losses.depth import DEPTH_LOSSES, affine_statistics, align_scale_shift, v
 from ..losses.depth_distillation import depth_distillation_loss
 from ..matching.alignment import align_to_coarser, at_least, resize_map
 from ..metrics import DepthErrors, counted_pixels, depth_statistics
-from ._dense import by_label_size, captured_pair, on_image, padding_mask
-from .base import FeaturePair, Task
+from ._dense import by_label_size, captured_pairs, on_image, padding_mask
+from .base import MapPair, Task
 
 DepthKind = Literal["metric", "relative", "inverse"]
 DEPTH_KINDS: tuple[str, ...] = get_args(DepthKind)
@@ -64,11 +63,8 @@ class DepthTask(Task):
     name = "depth-estimation"
     auto_model = AutoModelForDepthEstimation
     model_classes = frozenset(MODEL_FOR_DEPTH_ESTIMATION_MAPPING_NAMES.values())
-    # Measured, see docs/results.md. The paper's depth student has no pixel-wise term; here it is what carries
-    # images without labels. The paper's holistic weight of 0.1 ruins a small student: depth is not bounded as
-    # probabilities are, and the critic's gradient drowns the others; 0.01 does no harm and no good.
-    default_weights: ClassVar[Mapping[str, float]] = {"pixel": 1.0, "pairwise": 10.0, "holistic": 0.0}
     score_map_channels = 1
+    score_maps_are_bounded = False
     collate = staticmethod(collate_dense)
 
     def __init__(
@@ -162,7 +158,7 @@ class DepthTask(Task):
         prediction = _resized(prediction, (labels.shape[-2], labels.shape[-1]))
         return DEPTH_LOSSES[self.loss](prediction, target, mask=valid)
 
-    def pixel_loss(self, student: Forward, teacher: Forward, batch: Batch, *, temperature: float) -> Tensor:
+    def output_loss(self, student: Forward, teacher: Forward, batch: Batch, *, temperature: float) -> Tensor:
         """Mean absolute difference on the image, in one kind of depth; `temperature` has no meaning here.
 
         Unless both are metric, the teacher's map is first aligned to the student's: it teaches no scale.
@@ -173,9 +169,9 @@ class DepthTask(Task):
             student_map, teacher_map, align=self._differ_by_an_affine_map, mask=mask
         )
 
-    def feature_pairs(self, student: Forward, teacher: Forward, batch: Batch) -> list[FeaturePair]:
-        """One pair: the maps before the two last layers."""
-        return [captured_pair(student, teacher, batch)]
+    def feature_pairs(self, student: Forward, teacher: Forward, batch: Batch) -> list[MapPair]:
+        """Return one pair, the captured maps, or several where modules are named."""
+        return captured_pairs(student, teacher, batch)
 
     def score_maps(self, student: Forward, teacher: Forward, batch: Batch) -> ScoreMaps:
         """Both depth maps, centred and scaled alike: by the mean and the spread of the teacher's.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 import transformers
@@ -25,7 +25,7 @@ from ..metrics import MeanAveragePrecision, detection_statistics
 from ..metrics._detections import DETECTION, PADDING
 from ._classes import ClassTask
 from ._dense import on_image, padding_mask
-from .base import FeaturePair
+from .base import MapPair
 from .detectors import (
     DetectionQueries,
     boxes_counted_over_processes,
@@ -66,7 +66,6 @@ class DetectionTask(ClassTask):
     name = "object-detection"
     auto_model = AutoModelForObjectDetection
     model_classes = frozenset(MODEL_FOR_OBJECT_DETECTION_MAPPING_NAMES.values())
-    default_weights: ClassVar[Mapping[str, float]] = {"pixel": 1.0, "pairwise": 10.0, "holistic": 0.1}
     collate = staticmethod(collate_detection)
 
     def __init__(
@@ -154,7 +153,7 @@ class DetectionTask(ClassTask):
         loss: Tensor = output.loss
         return loss
 
-    def pixel_loss(self, student: Forward, teacher: Forward, batch: Batch, *, temperature: float) -> Tensor:
+    def output_loss(self, student: Forward, teacher: Forward, batch: Batch, *, temperature: float) -> Tensor:
         """Query distillation over the shared classes."""
         own, own_head = self._shared_student(student.output)
         theirs, their_head = self._shared_teacher(teacher.output)
@@ -170,12 +169,12 @@ class DetectionTask(ClassTask):
             temperature=temperature,
         )
 
-    def feature_pairs(self, student: Forward, teacher: Forward, batch: Batch) -> list[FeaturePair]:
+    def feature_pairs(self, student: Forward, teacher: Forward, batch: Batch) -> list[MapPair]:
         """One pair for every level of the smaller pyramid; padding does not count."""
         pairs = pair_levels(student.features, teacher.features)
         sizes = [(own.shape[-2], own.shape[-1]) for own, _ in pairs]
         masks = [padding_mask(batch, size) for size in sizes]
-        return [FeaturePair(*pair, mask) for pair, mask in zip(pairs, masks, strict=True)]
+        return [MapPair(*pair, mask) for pair, mask in zip(pairs, masks, strict=True)]
 
     def score_maps(self, student: Forward, teacher: Forward, batch: Batch) -> ScoreMaps:
         """For each shared class, how likely some box covers a cell; both are 0 on padding."""

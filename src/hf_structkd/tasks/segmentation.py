@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 import transformers
@@ -24,8 +24,8 @@ from ..matching.alignment import align_to_coarser, at_least, resize_ids, resize_
 from ..metrics import MeanIoU, confusion_matrices
 from ..models.ignore_index import ignore_index_of
 from ._classes import ClassTask
-from ._dense import by_label_size, captured_pair, on_image, padding_mask
-from .base import FeaturePair
+from ._dense import by_label_size, captured_pairs, on_image, padding_mask
+from .base import MapPair
 
 _NEVER = -1e4
 
@@ -48,7 +48,6 @@ class SegmentationTask(ClassTask):
     name = "image-segmentation"
     auto_model = AutoModelForSemanticSegmentation
     model_classes = frozenset(MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES.values())
-    default_weights: ClassVar[Mapping[str, float]] = {"pixel": 1.0, "pairwise": 10.0, "holistic": 0.1}
     collate = staticmethod(collate_dense)
 
     def __init__(
@@ -110,8 +109,13 @@ class SegmentationTask(ClassTask):
         logits = resize_map(logits, (labels.shape[-2], labels.shape[-1]))
         return F.cross_entropy(logits, labels, ignore_index=self.ignore_index, reduction="sum")
 
-    def pixel_loss(self, student: Forward, teacher: Forward, batch: Batch, *, temperature: float) -> Tensor:
-        """KL over the shared classes, at the coarser of the two logits grids.
+    def output_loss(self, student: Forward, teacher: Forward, batch: Batch, *, temperature: float) -> Tensor:
+        """Return the mean KL over the shared classes, see `logit_maps`."""
+        pair = self.logit_maps(student, teacher, batch)
+        return pixel_distillation_loss(pair.student, pair.teacher, temperature=temperature, mask=pair.mask)
+
+    def logit_maps(self, student: Forward, teacher: Forward, batch: Batch) -> MapPair:
+        """Return the logits over the shared classes, at the coarser of the two grids.
 
         Only labelled pixels count; of an image that is not labelled (`labeled` False) every pixel does.
         """
@@ -123,11 +127,11 @@ class SegmentationTask(ClassTask):
         inside = padding_mask(batch, size)
         if inside is not None:
             mask &= inside
-        return pixel_distillation_loss(student_logits, teacher_logits, temperature=temperature, mask=mask)
+        return MapPair(student_logits, teacher_logits, mask)
 
-    def feature_pairs(self, student: Forward, teacher: Forward, batch: Batch) -> list[FeaturePair]:
-        """One pair: the maps before the two classifiers."""
-        return [captured_pair(student, teacher, batch)]
+    def feature_pairs(self, student: Forward, teacher: Forward, batch: Batch) -> list[MapPair]:
+        """Return one pair, the maps before the two classifiers, or several where modules are named."""
+        return captured_pairs(student, teacher, batch)
 
     def score_maps(self, student: Forward, teacher: Forward, batch: Batch) -> ScoreMaps:
         """Class probabilities over the shared classes; both are 0 on padding, which nobody can score."""

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import copy
-import math
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from transformers import TrainingArguments
 from transformers.trainer_utils import SchedulerType
 
-from ..losses._common import check_temperature
-from ..losses.pairwise import check_connection_range
-from .terms import TERMS
+from ..terms import built_in_terms
+from ..terms.pairwise import positive_integers
+from .presets import preset_settings
 
 
 @dataclass(repr=False)  # Trainer's own hides the token
@@ -46,9 +44,9 @@ class StructKDTrainingArguments(TrainingArguments):
         critic_conditional: Whether the critic sees the image beside the map (the paper) or the map alone.
         critic_spectral_norm: Whether the critic's convolutions are spectrally normalised.
         gradient_penalty_weight: Weight of the critic's gradient penalty, >= 0; 0 leaves it out.
-        student_feature: Module of the student whose output the pair-wise term compares; None finds the last
-            map before the classifier.
-        teacher_feature: The same for the teacher.
+        student_feature: Modules of the student whose outputs the terms on features compare, one for each
+            level; none finds what the task compares, for example the last map before the classifier.
+        teacher_feature: The same for the teacher, as many.
         teacher_image_size: Height and width to which images are resized for the teacher; empty leaves them.
         remove_unused_columns: As in `TrainingArguments`, but off: an image column may have any name.
         batch_eval_metrics: As in `TrainingArguments`, but on: evaluation then takes constant memory.
@@ -104,11 +102,13 @@ class StructKDTrainingArguments(TrainingArguments):
     gradient_penalty_weight: float = field(
         default=0.0, metadata={"help": "Weight of the critic's gradient penalty; 10 in the paper, 0 is off."}
     )
-    student_feature: str | None = field(
-        default=None, metadata={"help": "Student module whose output the pair-wise term compares."}
+    student_feature: list[str] = field(
+        default_factory=list,
+        metadata={"help": "Student modules whose outputs are compared as features; unset finds one."},
     )
-    teacher_feature: str | None = field(
-        default=None, metadata={"help": "Teacher module whose output the pair-wise term compares."}
+    teacher_feature: list[str] = field(
+        default_factory=list,
+        metadata={"help": "Teacher modules whose outputs are compared as features; unset finds one."},
     )
     teacher_image_size: list[int] = field(
         default_factory=list,
@@ -123,32 +123,21 @@ class StructKDTrainingArguments(TrainingArguments):
     )
 
     def __post_init__(self) -> None:
-        """Check every value; `granularity` and `teacher_image_size` become lists, as JSON gives them back."""
+        """Check every value; `granularity` and the like become lists, as JSON gives them back."""
         super().__post_init__()
-        weights = {f"{term}_weight": getattr(self, f"{term}_weight") for term in TERMS}
-        given = {name: weight for name, weight in weights.items() if weight is not None}
-        for name in (*given, "gradient_penalty_weight", "critic_max_grad_norm"):
-            _check_number(name, getattr(self, name), minimum=0.0)
-        if not any(weight != 0 for weight in weights.values()):
-            raise ValueError(
-                "every term's weight is 0, so nothing would be trained; set `task_weight` above 0."
-            )
-        _check_number("critic_learning_rate", self.critic_learning_rate, minimum=0.0, exclusive=True)
-        check_temperature(self.temperature)
-        check_connection_range(self.connection_range)
-        self.granularity = _positive_integers("granularity", self.granularity, lengths=(1, 2))
-        if self.node_grid is not None and (not isinstance(self.node_grid, int) or self.node_grid < 2):
-            raise ValueError(
-                f"`node_grid` must be an integer of at least 2 nodes a side, got {self.node_grid!r}."
-            )
+        self.granularity = positive_integers("granularity", self.granularity, lengths=(1, 2))
         self.teacher_image_size = (
-            _positive_integers("teacher_image_size", self.teacher_image_size, lengths=(2,))
+            positive_integers("teacher_image_size", self.teacher_image_size, lengths=(2,))
             if self.teacher_image_size
             else []
         )
-        for name, choices in _CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(f"`{name}` must be one of {choices}, got {getattr(self, name)!r}.")
+        self.student_feature = _names(self.student_feature)
+        self.teacher_feature = _names(self.teacher_feature)
+        terms = built_in_terms(self)  # checks their weights and settings
+        if all(term.weight == 0 for term in terms):
+            raise ValueError(
+                "every term's weight is 0, so nothing would be trained; set `task_weight` above 0."
+            )
         if self.holistic_weight != 0 and self.lr_scheduler_type in _NEED_METRICS:
             raise ValueError(
                 f"`lr_scheduler_type` must not need a metric, which the critic has none of, got "
@@ -160,23 +149,10 @@ class StructKDTrainingArguments(TrainingArguments):
         """At most 1: in `DataParallel` no hook sees the replicas' maps; launch one process a GPU."""
         return min(int(super().n_gpu), 1)
 
-    def weights(self, defaults: Mapping[str, float]) -> dict[str, float]:
-        """Weight of every term, by its name in `TERMS`.
-
-        Args:
-            defaults: The task's own weights, for terms that were given none.
-        """
-        given = {term: getattr(self, f"{term}_weight") for term in TERMS}
-        return {term: defaults[term] if weight is None else weight for term, weight in given.items()}
-
     @property
     def global_batch_size(self) -> int:
         """Images in one optimiser step, over processes and accumulation."""
         return int(self.train_batch_size * self.world_size * self.gradient_accumulation_steps)
-
-    def structkd_settings(self) -> dict[str, Any]:
-        """The settings this class adds, as a checkpoint records them."""
-        return {name: getattr(self, name) for name in SETTING_NAMES}
 
     @classmethod
     def from_preset(cls, preset: str, **overrides: Any) -> StructKDTrainingArguments:
@@ -211,90 +187,13 @@ class StructKDTrainingArguments(TrainingArguments):
             self.node_grid = None
 
 
-_PUBLISHED: dict[str, Any] = {
-    "task_weight": 1.0,
-    "temperature": 1.0,
-    "granularity": [2],
-    "node_grid": None,
-    "connection_range": None,
-    "critic_optimizer": "adam",
-    "critic_learning_rate": 4e-4,
-    "critic_max_grad_norm": 0.0,
-    "critic_conditional": True,
-    "critic_spectral_norm": True,
-    "gradient_penalty_weight": 10.0,
-}
-
-PRESETS: dict[str, dict[str, Any]] = {
-    "paper": _PUBLISHED
-    | {
-        "pixel_weight": 10.0,
-        "pairwise_weight": 10.0,
-        "holistic_weight": 0.1,
-        "node_pooling": "mean",
-        "critic_loss": "wgan-gp",
-    },
-    "official": _PUBLISHED
-    | {
-        "pixel_weight": 10.0,
-        "pairwise_weight": 0.5,
-        "holistic_weight": 0.1,
-        "node_grid": 3,
-        "node_pooling": "max",
-        "critic_loss": "wgan-gp",
-        "critic_optimizer": "sgd",
-        "critic_conditional": False,
-    },
-    "cirkd": _PUBLISHED
-    | {
-        "pixel_weight": 1.0,
-        "pairwise_weight": 10.0,
-        "holistic_weight": 0.001,
-        "node_pooling": "max",
-        "critic_loss": "hinge",
-        "critic_conditional": False,
-        "gradient_penalty_weight": 0.0,
-    },
-}
-"""What each published configuration sets; written out, so that no default of ours changes it."""
-
-SETTING_NAMES = tuple(
-    name
-    for name in StructKDTrainingArguments.__annotations__
-    if name not in ("remove_unused_columns", "batch_eval_metrics")
-)
-"""Fields that this class adds to `TrainingArguments`."""
-
 _NEED_METRICS = (SchedulerType.REDUCE_ON_PLATEAU, SchedulerType.GREEDY)
 
-_CHOICES = {
-    "node_pooling": ("mean", "max"),
-    "critic_loss": ("wgan-gp", "hinge"),
-    "critic_optimizer": ("adam", "sgd"),
-}
+TRAINER_SETTINGS = ("student_feature", "teacher_feature", "teacher_image_size")
+"""Settings that belong to no term and that a resumed run must find again."""
 
 
-def preset_settings(preset: str) -> dict[str, Any]:
-    """The fields that a preset sets, before overrides.
-
-    Raises:
-        ValueError: If the preset is unknown.
-    """
-    if preset not in PRESETS:
-        raise ValueError(f"`preset` must be one of {sorted(PRESETS)}, got {preset!r}.")
-    return copy.deepcopy(PRESETS[preset])
-
-
-def _check_number(name: str, value: float, *, minimum: float, exclusive: bool = False) -> None:
-    above: Callable[[float], bool] = (lambda v: v > minimum) if exclusive else (lambda v: v >= minimum)
-    if not (isinstance(value, (int, float)) and math.isfinite(value) and above(value)):
-        bound = f"above {minimum:g}" if exclusive else f"at least {minimum:g}"
-        raise ValueError(f"`{name}` must be a finite number {bound}, got {value!r}.")
-
-
-def _positive_integers(name: str, value: Any, *, lengths: tuple[int, ...]) -> list[int]:
-    numbers = [value] if isinstance(value, int) else list(value) if isinstance(value, (list, tuple)) else []
-    if len(numbers) not in lengths or any(not isinstance(n, int) or n < 1 for n in numbers):
-        wanted = " or ".join(str(length) for length in lengths)
-        raise ValueError(f"`{name}` must be {wanted} positive integers, got {value!r}.")
-    return numbers
+def _names(value: str | Sequence[str] | None) -> list[str]:
+    if value is None:
+        return []
+    return [value] if isinstance(value, str) else list(value)

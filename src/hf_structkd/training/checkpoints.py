@@ -10,12 +10,32 @@ from typing import Any
 
 from transformers.trainer_utils import get_last_checkpoint
 
+from ..models import FrozenTeacher
+from ..tasks import Task
+from ..terms import Terms
+from .arguments import TRAINER_SETTINGS, StructKDTrainingArguments
+
 SETTINGS_FILE = "structkd_settings.json"
 
 
 def save_settings(settings: Mapping[str, Any], folder: str | Path) -> None:
     """Write a run's settings into its checkpoint."""
     (Path(folder) / SETTINGS_FILE).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+
+
+def run_settings(
+    terms: Terms,
+    weights: Mapping[str, float],
+    args: StructKDTrainingArguments,
+    teacher: FrozenTeacher | None,
+    task: Task,
+) -> dict[str, Any]:
+    """Return what a resumed run must find again: the terms, the teacher and the match, as JSON values."""
+    settings: dict[str, Any] = {f"{name}_weight": weight for name, weight in weights.items()}
+    for term in terms:
+        settings |= {f"{term.name}.{name}": value for name, value in term.settings().items()}
+    settings |= {name: getattr(args, name) for name in TRAINER_SETTINGS}
+    return {**settings, "teacher": None if teacher is None else teacher.description, **task.settings()}
 
 
 def refuse_other_settings(

@@ -1,62 +1,59 @@
-"""A Trainer whose evaluation takes constant memory, whatever its task."""
+"""Evaluation in constant memory, whatever the task."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import EvalPrediction, Trainer
 
+from ..models import FrozenTeacher
 from ..tasks import StreamingMetric, Task
 
 
-class StreamingEvaluationTrainer(Trainer):
-    """Reduces each image on the device to its task's statistics and streams them into the task's metric.
+class StreamingScores:
+    """A `compute_metrics` that is fed each batch's statistics in place of its logits.
 
-    A subclass sets `task` before it calls `use_task_metric`; with a `compute_metrics` of the caller's own,
-    evaluation is Trainer's.
+    Each image is reduced on the device to its task's statistics, so that no logits are gathered or kept.
+
+    Args:
+        task: Says what the statistics are, and makes the metric.
     """
 
-    task: Task
-    compute_metrics: Any
-    _metric: StreamingMetric
-    _streams_metrics = False
+    def __init__(self, task: Task) -> None:
+        """Start with an empty metric."""
+        self._task = task
+        self._metric: StreamingMetric = task.metric()
 
-    def use_task_metric(self) -> None:
-        """Stream into the task's metric, unless the caller gave `compute_metrics`."""
-        if self.compute_metrics is None:
-            self._streams_metrics = True
-            self.compute_metrics = self._compute_metrics
+    def start(self, task: Task) -> None:
+        """Start anew: an evaluation that was interrupted leaves nothing behind."""
+        self._task = task
+        self._metric = task.metric()
 
-    def prediction_step(
-        self,
-        model: nn.Module,
-        inputs: dict[str, Any],
-        prediction_loss_only: bool,
-        ignore_keys: list[str] | None = None,
-    ) -> tuple[Tensor | None, Any, Any]:
-        """Reduce each image to the task's statistics on the device, so that no logits are gathered or kept.
+    def statistics(self, output: Any, inputs: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        """Return each image's statistics, and in place of labels zeros.
 
-        Keeps Trainer's contract: (loss, predictions, labels), the statistics standing for the predictions.
-        With a `compute_metrics` of the caller's it is Trainer's own.
+        Trainer calls a metric only where there are labels; these are counted in the statistics already.
         """
-        if not self._streams_metrics:
-            return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)  # type: ignore[no-any-return]
-        inputs = self._prepare_inputs(inputs)
-        with torch.no_grad(), self.compute_loss_context_manager():
-            loss, output = self.compute_loss(model, inputs, return_outputs=True)
-        if prediction_loss_only:
-            return loss, None, None
-        statistics = self.task.evaluation_statistics(output, inputs)
-        # Trainer calls a metric only where there are labels; these are counted in the statistics already.
-        return loss, statistics, torch.zeros(statistics.shape[0], device=statistics.device)
+        statistics = self._task.evaluation_statistics(output, inputs)
+        return statistics, torch.zeros(statistics.shape[0], device=statistics.device)
 
-    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
-        """Trainer's loop over a fresh metric: an evaluation that was interrupted leaves nothing behind."""
-        self._metric = self.task.metric()
-        return super().evaluation_loop(*args, **kwargs)
-
-    def _compute_metrics(self, prediction: EvalPrediction, compute_result: bool = True) -> dict[str, float]:
+    def __call__(self, prediction: EvalPrediction, compute_result: bool = True) -> dict[str, float]:
+        """Add a batch's statistics; return the scores at the end."""
         self._metric.add_statistics(torch.as_tensor(prediction.predictions))
         return self._metric.scores() if compute_result else {}
+
+
+@torch.no_grad()
+def score_teacher(trainer: Trainer, teacher: FrozenTeacher, task: Task) -> dict[str, float]:
+    """Score a teacher on a trainer's `eval_dataset`; without a prefix."""
+    metric = task.metric()
+    for batch in trainer.get_eval_dataloader():
+        inputs = trainer._prepare_inputs(batch)
+        output = task.as_student(teacher(inputs).output, inputs)
+        statistics = task.evaluation_statistics(output, inputs)
+        # As Trainer pads what its own evaluation gathers: images have differently many boxes.
+        statistics = trainer.accelerator.pad_across_processes(statistics, dim=1, pad_index=-100)
+        metric.add_statistics(trainer.accelerator.gather_for_metrics(statistics))
+    return metric.scores()

@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
+
+from ..features import unwrap
+from ..terms import Term
+from .checkpoints import last_checkpoint
+
+
+class GuardedRun(Protocol):
+    """What the guard reads of a trainer."""
+
+    accelerator: Any
+    state: Any
+    args: Any
+    model_wrapped: Any
+    terms: Iterable[Term]
+
+    _save_checkpoint: Callable[..., None]
 
 
 def non_finite_names(values: Mapping[str, Tensor], accelerator: Accelerator) -> list[str]:
@@ -19,6 +37,45 @@ def non_finite_names(values: Mapping[str, Tensor], accelerator: Accelerator) -> 
     if bool((finite == 1).all()):
         return []
     return [name for name, share in zip(values, finite.tolist(), strict=True) if share < 1]
+
+
+class FiniteGuard:
+    """Stops a run whose numbers are no longer finite, and saves what was good."""
+
+    def __init__(self) -> None:
+        """Start without a step."""
+        self._buffers: dict[str, Tensor] = {}
+
+    def before_step(self, student: nn.Module) -> None:
+        """Remember the buffers of before the forward, which moves them."""
+        self._buffers = snapshot_buffers(student)
+
+    def stop_unless_finite(self, values: Mapping[str, Tensor], run: GuardedRun) -> None:
+        """Save the weights of before this step and raise, if a value is not finite on some process.
+
+        Raises:
+            FloatingPointError: It names what turned non-finite, and where the last good weights are.
+        """
+        names = non_finite_names(values, run.accelerator) if values else []
+        if names:
+            raise FloatingPointError(
+                f"{' and '.join(names)} turned non-finite at step {run.state.global_step + 1}; "
+                f"{self._save_last_good(run)}. Lower the learning rate or that term's weight, or set "
+                "`critic_loss` to hinge, and resume from there."
+            )
+
+    def _save_last_good(self, run: GuardedRun) -> str:
+        """Save the weights of before this step, unless they are saved already or spoilt too; say where."""
+        student = unwrap(run.model_wrapped)
+        restore_buffers(student, self._buffers)
+        folder = Path(str(run.args.output_dir)) / f"checkpoint-{run.state.global_step}"
+        missing = not folder.exists()
+        run.accelerator.wait_for_everyone()  # before the first process makes the folder
+        if missing and are_finite([student, *(n for term in run.terms for n in term.networks)]):
+            run._save_checkpoint(run.model_wrapped, trial=None)
+            missing = False
+        last = last_checkpoint(run.args.output_dir) if missing else str(folder)
+        return f"the weights before it are in {last}" if last else "no checkpoint was written before"
 
 
 def snapshot_buffers(model: nn.Module) -> dict[str, Tensor]:

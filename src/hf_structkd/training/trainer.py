@@ -1,55 +1,46 @@
-"""`StructKDTrainer`: `transformers.Trainer` with a teacher, three more terms and a critic."""
+"""`StructKDTrainer`: `transformers.Trainer` with a teacher and a list of terms."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import IterableDataset
-from transformers import PreTrainedModel
-from transformers.utils import logging
+from transformers import PreTrainedModel, Trainer
 
-from ..adversary.owner import Adversary
-from ..adversary.score_maps import ScoreMaps
-from ..features.forward import Capture
-from ..features.probe import unwrap
-from ..hub.pushing import SafePushTrainer
-from ..models.loading import (
-    config_of,
-    load_image_processor,
-    load_student,
-    load_teacher,
-    refuse_shared_parameters,
-    restore_weights,
-)
-from ..models.teacher import FrozenTeacher
+from ..features import unwrap
+from ..hub.pushing import Pusher, token_hidden
+from ..models import FrozenTeacher, load_image_processor
+from ..models.loading import restore_weights
 from ..tasks import Task, task_of
+from ..terms import Term
 from .arguments import StructKDTrainingArguments
-from .build import build_adversary, build_criterion, build_teacher
 from .callbacks import EpochCallback
-from .carding import CardTrainer
-from .checkpoints import last_checkpoint, refuse_other_settings, save_settings
-from .evaluation import StreamingEvaluationTrainer
-from .guard import are_finite, non_finite_names, restore_buffers, snapshot_buffers
-from .setup_table import describe_pair
+from .checkpoints import refuse_other_settings, run_settings, save_settings
+from .distillation import Distillation
+from .evaluation import StreamingScores, score_teacher
+from .guard import FiniteGuard
+from .pair import ModelPair
+from .set_up import collect_terms, first_student, refuse_what_has_no_effect, training_plan
 from .term_log import TermLog
+from .term_modules import example_rows
 
-logger = logging.get_logger(__name__)
 
-
-class StructKDTrainer(CardTrainer, SafePushTrainer, StreamingEvaluationTrainer):
+class StructKDTrainer(Trainer):
     """Train a student on its task and on what a frozen teacher knows.
 
     Args:
         model: The student: a Hub id, a folder (one with only a `config.json` starts from scratch), or a
-            model.
+            model; None where `model_init` makes it.
         teacher_model: The teacher: a Hub id, a folder, or a model; may be None where every distillation
             weight is 0, which trains the student alone.
         args: The settings.
-        task: What both solve; None reads it off the student.
+        terms: The terms beside the task's own loss; None builds the built-in ones from `args`. Weights and
+            settings of terms in this list are their own, and those in `args` have no effect.
+        task: What both models solve; None reads it off the student.
         processing_class: The student's image processor, saved beside it. It says how the batch's images are
             normalised; None loads the one beside `model`.
         teacher_processing_class: The teacher's; None loads the one beside `teacher_model`. Images are
@@ -57,6 +48,10 @@ class StructKDTrainer(CardTrainer, SafePushTrainer, StreamingEvaluationTrainer):
         task_options: Keyword arguments of the task's own, for example `teacher_label_map`.
         **kwargs: Passed to `transformers.Trainer`. `data_collator` defaults to the task's; `compute_metrics`
             to the task's streaming metric, for which each image is reduced on the device to its statistics.
+
+    Attributes:
+        terms: Every term, on or off, by place or by name: `trainer.terms["pixel"]`.
+        pair: The two models and the task between them.
 
     Raises:
         TypeError: If `args` are no `StructKDTrainingArguments`.
@@ -69,10 +64,11 @@ class StructKDTrainer(CardTrainer, SafePushTrainer, StreamingEvaluationTrainer):
 
     def __init__(
         self,
-        model: PreTrainedModel | str | Path,
+        model: PreTrainedModel | str | Path | None,
         teacher_model: PreTrainedModel | str | Path | None,
         args: StructKDTrainingArguments,
         *,
+        terms: Sequence[Term] | None = None,
         task: type[Task] | None = None,
         processing_class: Any = None,
         teacher_processing_class: Any = None,
@@ -82,54 +78,53 @@ class StructKDTrainer(CardTrainer, SafePushTrainer, StreamingEvaluationTrainer):
         """Load what is named, match the two models and hand the rest to `Trainer`."""
         if not isinstance(args, StructKDTrainingArguments):
             raise TypeError(f"`args` must be StructKDTrainingArguments, got {type(args).__name__}.")
-        task = task or task_of(model)
-        self.weights = args.weights(task.default_weights)
-        self.terms = frozenset(name for name, weight in self.weights.items() if weight > 0)
-        if teacher_model is None and self.terms - {"task"}:
-            raise ValueError(
-                f"`teacher_model` is None, but the terms {sorted(self.terms - {'task'})} need one; name a "
-                "teacher, or set their weights to 0 to train the student alone."
-            )
-        name = model if isinstance(model, (str, Path)) else model.name_or_path
-        processing_class = processing_class or load_image_processor(name)
-        if isinstance(model, (str, Path)):
-            model = load_student(model, task)
-        # Without a term that needs it, the teacher is not even loaded.
-        teacher = None
-        if teacher_model is not None and self.terms - {"task"}:
-            teacher = load_teacher(teacher_model, task)
-            refuse_shared_parameters(model, teacher)
-        task.check_models(model, teacher)
-        self.task = task(
-            config_of(model),
-            None if teacher is None else config_of(teacher),
-            **(task_options or {}),
+        self.terms = collect_terms(terms, args)
+        student = first_student(model, kwargs.get("model_init"), task)
+        processing_class = processing_class or load_image_processor(student.name_or_path)
+        self.pair = ModelPair(
+            student,
+            teacher_model,
+            task or task_of(student),
+            args,
+            processor=processing_class,
+            teacher_processor=teacher_processing_class,
+            task_options=task_options,
         )
+        self.distillation = Distillation(self.terms, self.pair)
+        self.distillation.load_teacher(student)
         kwargs.setdefault("data_collator", self.task.collate)
+        model = None if kwargs.get("model_init") is not None else student
+        self._pusher = Pusher()
         super().__init__(model=model, args=args, processing_class=processing_class, **kwargs)
         # Dense models take **kwargs, from which Trainer concludes that they divide their loss themselves.
         self.model_accepts_loss_kwargs = False
-        self._check_support()
-        self.use_task_metric()
-        self.criterion = build_criterion(self.task, self.terms, args)
-        self.teacher: FrozenTeacher | None = None
-        if teacher is not None:
-            self.teacher = build_teacher(
-                teacher,
-                self.task,
-                args,
-                processor=processing_class,
-                teacher_processor=teacher_processing_class,
-            )
+        refuse_what_has_no_effect(self)
+        if any(isinstance(data, IterableDataset) for data in (self.train_dataset, self.eval_dataset)):
+            # Dispatching concatenates batches, and label maps of different sizes cannot be.
+            self.accelerator.dataloader_config.dispatch_batches = False
+        self._streaming: StreamingScores | None = None
+        if kwargs.get("compute_metrics") is None:
+            self.compute_metrics = self._streaming = StreamingScores(self.task)
         self.add_callback(EpochCallback(self.train_dataset))
-        self.adversary: Adversary | None = None
-        self._student_capture: Capture | None = None
-        # What one micro-step leaves to its end: the terms, the critic's maps, the buffers of before.
-        self._values: dict[str, Tensor] = {}
-        self._maps: ScoreMaps | None = None
-        self._buffers: dict[str, Tensor] = {}
-        self._pair_is_ready = False
+        self._settings: dict[str, Any] = {}
+        self._guard = FiniteGuard()
         self._term_log = TermLog()
+        self._values: dict[str, Tensor] = {}  # what one micro-step leaves to its end
+
+    @property
+    def task(self) -> Task:
+        """What the two models' outputs mean."""
+        return self.pair.task
+
+    @property
+    def teacher(self) -> FrozenTeacher | None:
+        """The frozen teacher, or None where no term needs it."""
+        return self.pair.teacher
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Every term's weight in use, by its name."""
+        return self.distillation.weights
 
     # ---- one step ----
 
@@ -140,117 +135,87 @@ class StructKDTrainer(CardTrainer, SafePushTrainer, StreamingEvaluationTrainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
-        """The weighted sum of the terms in training; the task loss alone, without a teacher, in evaluation.
+        """Return the weighted sum of the terms in training, and the task's loss alone in evaluation.
 
         Keeps Trainer's contract: a scalar, or (scalar, model output). `num_items_in_batch` counts labels that
         are not -100, which dense labels are not, and is not used.
         """
-        if not self._pair_is_ready or inputs["pixel_values"].device.type == "cpu":
+        if self.distillation.is_first_batch() or inputs["pixel_values"].device.type == "cpu":
             self.task.check_batch(inputs)  # on an accelerator once only: it waits for the device
         if not model.training:
             output = self.task.student_forward(model, inputs, None).output
             loss = self.task.task_loss(output, inputs)
             return (loss, output) if return_outputs else loss
-        if not self._pair_is_ready:
-            self._prepare_pair(model, inputs)
-        student = self.task.student_forward(model, inputs, self._student_capture)
-        teacher = self.teacher(inputs) if self.teacher is not None else None
-        terms = self.criterion(student, teacher, inputs)
-        if "holistic" in self.terms and self.adversary is None:
-            raise RuntimeError("the critic is built by `train()`; call that, or set `holistic_weight` to 0.")
-        if self.adversary is not None and teacher is not None:
-            maps = self.task.score_maps(student, teacher, inputs)
-            terms["holistic"] = self.adversary.student_loss(maps)
-            self._maps = maps.detach()
-        self._values = {f"loss_{name}": value.detach().float() for name, value in terms.items()}
-        loss = torch.stack([self.weights[name] * value for name, value in terms.items()]).sum()
-        if self.terms == {"pairwise"}:
-            # The classifier has no part in this term, and DDP waits for a gradient of all that it saw.
-            loss = loss + 0.0 * self.task.prediction(student.output).float().sum()
-        return (loss, student.output) if return_outputs else loss
+        step = self.distillation.loss(model, inputs, may_print=self.is_world_process_zero())
+        self._values = step.values
+        return (step.total, step.output) if return_outputs else step.total
 
     def training_step(
         self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None = None
     ) -> Tensor:
-        """The student's micro-step as Trainer does it, then the critic's on the same maps.
+        """Do the student's micro-step as Trainer does it, then what the terms do after it.
 
-        Keeps Trainer's contract: the detached loss of the micro-batch. The critic steps once for each
-        optimiser step, on the last micro-batch, after every micro-batch of it has met the same critic.
+        Keeps Trainer's contract: the detached loss of the micro-batch. What a term trains beside the student
+        steps once for each optimiser step, after the last micro-batch.
         """
-        self._buffers = snapshot_buffers(unwrap(model))
+        self._guard.before_step(unwrap(model))
+        self.distillation.before_backward()
         loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
-        values = self._values
-        if self.adversary is not None and self._maps is not None:
-            steps = self.current_gradient_accumulation_steps
-            values = values | self.adversary.accumulate(self._maps, micro_steps=steps)
-        self._values, self._maps = {}, None
-        self._stop_unless_finite(values)
+        steps = self.current_gradient_accumulation_steps
+        values = self._values | self.distillation.after_backward(micro_steps=steps)
+        self._values = {}
+        self._guard.stop_unless_finite(values, self)
         self._term_log.add(values)
-        if self.adversary is not None and self.accelerator.sync_gradients:
-            self._stop_unless_finite({"the critic's gradient": self.adversary.step()})
+        if self.accelerator.sync_gradients:
+            self._guard.stop_unless_finite(self.distillation.step(), self)
         return loss
 
-    def _prepare_pair(self, model: nn.Module, inputs: dict[str, Any]) -> None:
-        """Find the two feature maps from the first batch and say what is compared with what."""
-        images = inputs["pixel_values"]
-        if self.teacher is not None:
-            self.teacher.check(inputs)
-            if "pairwise" in self.terms:
-                name = self.args.student_feature
-                self._student_capture = self.task.capture_features(unwrap(model), images[:1], name)
-                self.teacher.prepare_capture(images, self.args.teacher_feature)
-            if self.is_world_process_zero():
-                table = describe_pair(
-                    self.criterion,
-                    self.weights,
-                    inputs,
-                    student=unwrap(model),
-                    capture=self._student_capture,
-                    teacher=self.teacher,
-                    critic=None if self.adversary is None else self.adversary.critic,
-                )
-                print(table, flush=True)  # noqa: T201 - the one thing to read before a long training
-        self._pair_is_ready = True
-
-    # ---- the critic's life ----
+    # ---- a training's beginning, checkpoints and end ----
 
     def _prepare_for_training(
         self, max_steps: int, train_dataloader: Any, resume_from_checkpoint: Any
     ) -> Any:
-        """Build the critic before states are loaded into it.
+        """Begin the terms before states are loaded into them.
 
         Keeps Trainer's contract by calling it last. Not in `__init__`: `train()` frees what it prepared.
         """
-        refuse_other_settings(self._settings(), self.args.output_dir, resume_from_checkpoint)
-        self._pair_is_ready = False
-        self._values, self._maps = {}, None
-        self._term_log = TermLog()
-        self._drop_captures()
-        self.adversary = None
-        if "holistic" in self.terms:
-            self.adversary = build_adversary(self.args, self.task.score_map_channels, max_steps)
+        if self.model_init is not None:
+            self.pair.follow(self.model)
+        self._settings = run_settings(self.terms, self.weights, self.args, self.teacher, self.task)
+        refuse_other_settings(self._settings, self.args.output_dir, resume_from_checkpoint)
+        self._values, self._term_log = {}, TermLog()
+        self.distillation.prepare(training_plan(self.args, max_steps))
         return super()._prepare_for_training(max_steps, train_dataloader, resume_from_checkpoint)
 
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """Add what the terms own to the student's optimiser.
+
+        Keeps Trainer's contract: `self.optimizer`, made once, is returned.
+        """
+        is_new = self.optimizer is None
+        optimizer: torch.optim.Optimizer = super().create_optimizer(model)
+        parameters = self.distillation.build_modules(self.model, self._example_batch, anew=is_new)
+        if parameters:
+            optimizer.add_param_group({"params": parameters, "weight_decay": self.args.weight_decay})
+        return optimizer
+
+    def _example_batch(self) -> dict[str, Any]:
+        batch: dict[str, Any] = self._prepare_inputs(self.data_collator(example_rows(self.train_dataset)))
+        return batch
+
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        """Write the critic and the settings into the checkpoint, before it is rotated or pushed."""
+        """Write the terms' states and the settings into the checkpoint, before it is rotated or pushed."""
         super()._save_optimizer_and_scheduler(output_dir)
         if not self.args.should_save:
             return
-        save_settings(self._settings(), output_dir)
-        if self.adversary is not None:
-            self.adversary.save(output_dir)
+        save_settings({**self._settings, "weights_in_use": self.weights}, output_dir)
+        self.distillation.save(output_dir)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        """Read the critic back after Trainer's own states."""
+        """Read the terms' states back after Trainer's own."""
         super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint is not None and self.adversary is not None:
-            self.adversary.load(checkpoint)
-
-    def _settings(self) -> dict[str, Any]:
-        """What a resumed run must find again: the distillation's settings, the teacher and the match."""
-        teacher = None if self.teacher is None else self.teacher.description
-        weights = {f"{term}_weight": weight for term, weight in self.weights.items()}
-        return {**self.args.structkd_settings(), **weights, "teacher": teacher, **self.task.settings()}
+        if checkpoint is not None:
+            self.distillation.load(checkpoint)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         """Read the student back; keeps Trainer's contract, and loses no renamed weight."""
@@ -260,40 +225,20 @@ class StructKDTrainer(CardTrainer, SafePushTrainer, StreamingEvaluationTrainer):
         """Read the best student back; keeps Trainer's contract, and loses no renamed weight."""
         restore_weights(self.model, str(self.state.best_model_checkpoint))
 
-    # ---- logs ----
+    # ---- logs and guards ----
 
-    def _stop_unless_finite(self, values: dict[str, Tensor]) -> None:
-        names = non_finite_names(values, self.accelerator)
-        if names:
-            raise FloatingPointError(
-                f"{' and '.join(names)} turned non-finite at step {self.state.global_step + 1}; "
-                f"{self._save_last_good()}. Lower the learning rate or that term's weight, or set "
-                "`critic_loss` to hinge, and resume from there."
-            )
-
-    def _save_last_good(self) -> str:
-        """Save the weights of before this step, unless they are saved already or spoilt too; say where."""
-        student = unwrap(self.model_wrapped)
-        restore_buffers(student, self._buffers)
-        folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
-        missing = not folder.exists()
-        self.accelerator.wait_for_everyone()  # before the first process makes the folder
-        trained = [student, *([self.adversary.critic] if self.adversary is not None else [])]
-        if missing and are_finite(trained):
-            self._save_checkpoint(self.model_wrapped, trial=None)
-            missing = False
-        last = last_checkpoint(self.args.output_dir) if missing else str(folder)
-        return f"the weights before it are in {last}" if last else "no checkpoint was written before"
-
-    def _clip_grad_norm(self, model: nn.Module) -> Any:
-        """Trainer's clipping and norm; stops before a gradient that is not finite reaches the weights."""
-        norm = super()._clip_grad_norm(model)
+    def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
+        """Return Trainer's norm; stop before a gradient that is not finite reaches the weights."""
+        norms = {
+            "the student's gradient": super()._get_grad_norm(model, grad_norm),
+            "the gradient of the terms' modules": self.distillation.modules.clip(self.args.max_grad_norm),
+        }
         # In fp16 such gradients are the scaler's daily business: it skips their step.
-        if self.accelerator.scaler is None and norm is not None:
-            self._stop_unless_finite(
-                {"the student's gradient": torch.as_tensor(norm, device=self.args.device)}
-            )
-        return norm
+        if self.accelerator.scaler is None:
+            device = self.args.device
+            known = {name: torch.as_tensor(n, device=device) for name, n in norms.items() if n is not None}
+            self._guard.stop_unless_finite(known, self)
+        return norms["the student's gradient"]
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add every term, unweighted, averaged over the logging window and the processes."""
@@ -303,7 +248,41 @@ class StructKDTrainer(CardTrainer, SafePushTrainer, StreamingEvaluationTrainer):
             logs.update(zip(names, self.accelerator.reduce(means, reduction="mean").tolist(), strict=True))
         super().log(logs, start_time)
 
-    @torch.no_grad()
+    @property
+    def log_titles(self) -> dict[str, str]:
+        """What figures call the values that the terms log, by their names in the log."""
+        titles = {f"loss_{term.name}": term.title for term in self.terms}
+        return titles | {name: title for term in self.terms for name, title in term.log_titles.items()}
+
+    # ---- evaluation ----
+
+    def prediction_step(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+    ) -> tuple[Tensor | None, Any, Any]:
+        """Return the images' statistics in place of predictions, so that no logits are gathered or kept.
+
+        Keeps Trainer's contract: (loss, predictions, labels). With a `compute_metrics` of the caller's it is
+        Trainer's own.
+        """
+        if self._streaming is None:
+            return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)  # type: ignore[no-any-return]
+        inputs = self._prepare_inputs(inputs)
+        with torch.no_grad(), self.compute_loss_context_manager():
+            loss, output = self.compute_loss(model, inputs, return_outputs=True)
+        if prediction_loss_only:
+            return loss, None, None
+        return loss, *self._streaming.statistics(output, inputs)
+
+    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
+        """Run Trainer's loop over a fresh metric."""
+        if self._streaming is not None:
+            self._streaming.start(self.task)
+        return super().evaluation_loop(*args, **kwargs)
+
     def evaluate_teacher(self) -> dict[str, float]:
         """Score the teacher on `eval_dataset` as in training: its normalisation, its size.
 
@@ -317,34 +296,36 @@ class StructKDTrainer(CardTrainer, SafePushTrainer, StreamingEvaluationTrainer):
             raise ValueError(
                 "there is no teacher to evaluate; pass `teacher_model` and give a term a weight."
             )
-        metric = self.task.metric()
-        for batch in self.get_eval_dataloader():
-            inputs = self._prepare_inputs(batch)
-            output = self.task.as_student(self.teacher(inputs).output, inputs)
-            statistics = self.task.evaluation_statistics(output, inputs)
-            # As Trainer pads what its own evaluation gathers: images have differently many boxes.
-            statistics = self.accelerator.pad_across_processes(statistics, dim=1, pad_index=-100)
-            metric.add_statistics(self.accelerator.gather_for_metrics(statistics))
-        return metric.scores()
+        return score_teacher(self, self.teacher, self.task)
 
-    # ---- set-up ----
+    # ---- the Hub: Trainer hides failed pushes, pickles the token and pushes other runs' folders ----
 
-    def _check_support(self) -> None:
-        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
-            raise ValueError("StructKDTrainer is not tested with FSDP or DeepSpeed; use DDP.")
-        for name, is_set in (
-            ("label_smoothing_factor", self.args.label_smoothing_factor != 0),
-            ("compute_loss_func", self.compute_loss_func is not None),
-        ):
-            if is_set:
-                raise ValueError(f"`{name}` has no effect on StructKDTrainer's loss; leave it out.")
-        if any(isinstance(data, IterableDataset) for data in (self.train_dataset, self.eval_dataset)):
-            # Dispatching concatenates batches, and label maps of different sizes cannot be.
-            self.accelerator.dataloader_config.dispatch_batches = False
+    def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
+        """Open the repository, with a sentence where the Hub refuses; keeps Trainer's contract."""
+        self._pusher.open(self, token=token, private=private)
 
-    def _drop_captures(self) -> None:
-        if self._student_capture is not None:
-            self._student_capture.remove()
-            self._student_capture = None
-        if self.teacher is not None:
-            self.teacher.drop_capture()
+    def push_to_hub(
+        self,
+        commit_message: str | None = "End of training",
+        blocking: bool = True,
+        token: str | None = None,
+        revision: str | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Save the student, write its card and push the folder, but no checkpoints; see `hub.Pusher.push`."""
+        options = {"blocking": blocking, "token": token, "revision": revision, **kwargs}
+        return self._pusher.push(self, commit_message, **options)
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        """Save as Trainer does, while `args`, which it pickles, hold no token."""
+        with token_hidden(self):
+            super()._save(output_dir, state_dict)
+
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        """Push a fresh checkpoint in the background, as `hub_strategy` says; a failure is logged."""
+        self._pusher.push_checkpoint(self, checkpoint_folder)
+
+    def _finish_current_push(self) -> None:
+        """Wait for the pushes in the background and say which of them failed."""
+        super()._finish_current_push()
+        self._pusher.report_failures(self.args)

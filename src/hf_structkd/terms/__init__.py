@@ -1,0 +1,44 @@
+"""The terms of the total loss; a new one is a new file here and a line in `BUILT_IN_TERMS`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .base import Term, TrainingPlan
+from .collection import Terms
+from .holistic import HolisticTerm
+from .pairwise import PairwiseTerm
+from .pixel import PixelTerm
+from .task import TaskTerm
+
+BUILT_IN_TERMS: tuple[type[Term], ...] = (
+    TaskTerm,
+    PixelTerm,
+    PairwiseTerm,
+    HolisticTerm,
+)
+"""In the order in which logs, tables and cards name them."""
+
+__all__ = [
+    "BUILT_IN_TERMS",
+    "HolisticTerm",
+    "PairwiseTerm",
+    "PixelTerm",
+    "TaskTerm",
+    "Term",
+    "Terms",
+    "TrainingPlan",
+    "built_in_terms",
+]
+
+
+def built_in_terms(source: Any) -> list[Term]:
+    """Build every built-in term from training arguments, whose weights and settings it goes on reading.
+
+    Args:
+        source: `StructKDTrainingArguments`, or any object with the weights and settings as attributes.
+
+    Raises:
+        ValueError: If a weight or a setting is out of its range.
+    """
+    return [term.bound_to(source) for term in BUILT_IN_TERMS]

@@ -1,0 +1,238 @@
+"""What a loss term is: one object that holds all that is known of it."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import KW_ONLY, dataclass, field, fields
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, Self
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from ..features.forward import Batch, Forward
+from ..tasks import Task
+
+
+class TrainingPlan(NamedTuple):
+    """What a term that trains something of its own must know of the training.
+
+    Attributes:
+        device: Where the student is trained.
+        seed: Of the run. A term draws from a generator of its own, so that the student's randomness is the
+            same with the term and without it.
+        scheduler: Makes the run's learning-rate schedule for an optimiser.
+    """
+
+    device: torch.device
+    seed: int
+    scheduler: Callable[[torch.optim.Optimizer], Any]
+
+
+@dataclass(eq=False)
+class Term(ABC):
+    """One term of the total loss. Subclass it to add a term; see `examples/custom_term.py`.
+
+    A subclass says what it is in class attributes, computes its loss in `__call__`, and declares its settings
+    as dataclass fields. The trainer, its logs, the start table, the figures, the card and the checkpoints
+    walk over a list of terms and know none of them by name.
+
+    Args:
+        weight: Multiplies the term in the total, >= 0. 0 switches the term off, and it then costs nothing.
+            None is `default_weight_for` the task. It is read at every step, and may change between steps.
+
+    Attributes:
+        name: The term is logged as `loss_<name>`, and `<name>_weight` is its weight on a command line.
+        title: What figures and cards call it, for example "pixel-wise term".
+        compares: What it compares, in a few words that stand in the card's table.
+        default_weight: Its weight where none is given.
+        needs_teacher: Whether it reads the teacher's forward.
+        needs_features: Whether it reads captured feature maps.
+        reads_output: Whether its gradient reaches every layer of the student up to the output.
+        owns_modules: Whether `build` makes modules that are trained with the student.
+        log_titles: What figures call the further values that `after_backward` returns, by their name.
+
+    Raises:
+        ValueError: If the weight or a setting is out of its range.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    compares: ClassVar[str]
+    default_weight: ClassVar[float] = 0.0
+    needs_teacher: ClassVar[bool] = True
+    needs_features: ClassVar[bool] = False
+    reads_output: ClassVar[bool] = True
+    owns_modules: ClassVar[bool] = False
+    log_titles: ClassVar[Mapping[str, str]] = {}
+
+    weight: float | None = None
+    _: KW_ONLY
+    _source: Any = field(default=None, init=False, repr=False)
+    _modules: nn.ModuleList = field(default_factory=nn.ModuleList, init=False, repr=False)
+    _is_built: bool = field(default=False, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Check the weight and the settings."""
+        self.check()
+
+    # ---- what every term defines ----
+
+    @abstractmethod
+    def __call__(self, task: Task, student: Forward, teacher: Forward | None, batch: Batch) -> Tensor:
+        """Return the unweighted loss of one micro-batch, a scalar and a mean.
+
+        Args:
+            task: Says what the two models' outputs mean.
+            student: The student's forward, with its graph; `features` are captured if `needs_features`.
+            teacher: The teacher's forward, without a graph; None if no term that is on needs it.
+            batch: What the data collator returned.
+        """
+
+    # ---- weight and settings ----
+
+    def default_weight_for(self, task: Task) -> float:
+        """Return the weight for a task where none is given."""
+        return self.default_weight
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings beside the weight, as JSON values by their name."""
+        return {name: getattr(self, name) for name in self.setting_names()}
+
+    @classmethod
+    def setting_names(cls) -> tuple[str, ...]:
+        """Return the names of the settings: the dataclass fields of the subclass."""
+        return tuple(f.name for f in fields(cls) if f.init and f.name != "weight")
+
+    def check(self) -> None:
+        """Raise `ValueError` if the weight or a setting is out of its range; extend it for more settings."""
+        if self.weight is not None:
+            check_number(f"{self.name}_weight", self.weight, minimum=0.0)
+
+    @classmethod
+    def bound_to(cls, source: Any) -> Self:
+        """Build the term from an object with `<name>_weight` and the settings as attributes.
+
+        They are read from it again whenever the weight is asked for: what changes them there changes the
+        term.
+        """
+        term = cls()
+        term._source = source
+        term._read()
+        return term
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether weight and settings are read from somewhere else, see `bound_to`."""
+        return self._source is not None
+
+    def weight_for(self, task: Task) -> float:
+        """Return the weight in use, read anew from where the term is bound to."""
+        self._read()
+        return self.default_weight_for(task) if self.weight is None else self.weight
+
+    def _read(self) -> None:
+        if self._source is None:
+            return
+        theirs = {name: getattr(self._source, name) for name in self.setting_names()}
+        theirs["weight"] = getattr(self._source, f"{self.name}_weight")
+        changed = {name: value for name, value in theirs.items() if getattr(self, name) != value}
+        for name, value in changed.items():
+            setattr(self, name, value)
+        if changed:
+            self.check()
+
+    # ---- what trains beside the student ----
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether all that a step needs has been made."""
+        return self._is_built or not self.owns_modules
+
+    def begin(self, task: Task, plan: TrainingPlan) -> None:  # noqa: B027 - most terms train nothing
+        """Make what is trained beside the student; called when a training starts, or the term comes on."""
+
+    def build(self, task: Task, student: Forward, teacher: Forward, batch: Batch) -> Iterable[nn.Module]:
+        """Return modules that are optimised with the student, made for the widths of this example."""
+        return ()
+
+    def build_modules(
+        self, task: Task, student: Forward, teacher: Forward, batch: Batch, plan: TrainingPlan
+    ) -> None:
+        """Make the modules of `build` on the device, the same on every process."""
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(plan.seed)
+            self._modules = nn.ModuleList(self.build(task, student, teacher, batch)).to(plan.device)
+        self._is_built = True
+
+    @property
+    def modules(self) -> nn.ModuleList:
+        """What `build` made: trained with the student, saved in checkpoints, absent from the student."""
+        return self._modules
+
+    @property
+    def networks(self) -> list[nn.Module]:
+        """Every network of the term whose weights training moves."""
+        return [self._modules]
+
+    def after_backward(self, *, micro_steps: int) -> dict[str, Tensor]:
+        """Do what follows the student's backward of a micro-batch, and return further values to log."""
+        return {}
+
+    def step(self) -> dict[str, Tensor]:
+        """Do what happens once for each optimiser step, before it; return what must be finite, by a name."""
+        return {}
+
+    def end(self) -> None:  # noqa: B027 - most terms train nothing
+        """Let go of what `begin` made; called before a training starts."""
+
+    def save(self, folder: str | Path) -> None:
+        """Write into a checkpoint what a resumed training needs."""
+        if len(self._modules):
+            state = {name: value.contiguous() for name, value in self._modules.state_dict().items()}
+            save_file(state, self._file(folder))
+
+    def load(self, folder: str | Path) -> None:
+        """Read back what `save` wrote.
+
+        Raises:
+            FileNotFoundError: If the folder has none; fresh modules would silently change the run.
+        """
+        if not len(self._modules):
+            return
+        if not self._file(folder).is_file():
+            raise FileNotFoundError(
+                f"{folder} holds no {self._file(folder).name}, so the {self.title} cannot resume from it; "
+                f"resume from a checkpoint written with `{self.name}_weight` above 0, or start anew."
+            )
+        self._modules.load_state_dict(load_file(self._file(folder)))
+
+    def _file(self, folder: str | Path) -> Path:
+        return Path(folder) / f"term_{self.name}.safetensors"
+
+    # ---- the start table ----
+
+    def describe(self, task: Task, student: Forward, teacher: Forward, batch: Batch) -> dict[str, str]:
+        """Return further lines of the start table, text by label, from the forwards of one image."""
+        return {}
+
+    def extra_bytes(self, task: Task, student: Forward, teacher: Forward, batch: Batch, images: int) -> int:
+        """Estimate the memory that the term takes for a batch of so many images, from those of one."""
+        return 0
+
+
+def check_number(name: str, value: Any, *, minimum: float, exclusive: bool = False) -> None:
+    """Raise `ValueError` unless the value is a finite number, at least or `exclusive` above the minimum."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if not is_number or value < minimum or (exclusive and value == minimum):
+        bound = f"above {minimum:g}" if exclusive else f"at least {minimum:g}"
+        raise ValueError(f"`{name}` must be a finite number {bound}, got {value!r}.")
+
+
+def check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
+    """Raise `ValueError` unless the value is one of the choices."""
+    if value not in choices:
+        raise ValueError(f"`{name}` must be one of {choices}, got {value!r}.")

@@ -1,0 +1,152 @@
+"""The holistic term: a critic tells the teacher's maps from the student's, and the student learns from it."""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass, field
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ..adversary import Adversary, Critic, ScoreMaps
+from ..adversary.owner import build_optimizer
+from ..features.forward import Batch, Forward
+from ..tasks import Task
+from .base import Term, TrainingPlan, check_choice, check_number
+
+
+@dataclass(eq=False)
+class HolisticTerm(Term):
+    """How unlike the teacher's a critic finds the student's whole maps (TPAMI 2020, eq. (6) to (8)).
+
+    The critic is trained in alternation: its gradient is added up after every backward of the student, and it
+    steps once for each optimiser step.
+
+    Args:
+        weight: As in `Term`, on the student's side.
+        critic_loss: "wgan-gp" (the paper) or "hinge" (the more stable one).
+        critic_learning_rate: Peak learning rate of the critic, > 0; it follows the run's schedule.
+        critic_optimizer: "adam" (betas 0.9 and 0.99) or "sgd" (momentum 0.9).
+        critic_max_grad_norm: The critic's gradient is clipped to this norm; 0 switches clipping off.
+        critic_conditional: Whether the critic sees the image beside the map (the paper) or the map alone.
+        critic_spectral_norm: Whether the critic's convolutions are spectrally normalised.
+        gradient_penalty_weight: Weight of the critic's gradient penalty, >= 0; 0 leaves it out.
+    """
+
+    name: ClassVar[str] = "holistic"
+    title: ClassVar[str] = "holistic term"
+    compares: ClassVar[str] = "whole outputs, which a critic tries to tell apart"
+    default_weight: ClassVar[float] = 0.1
+    log_titles: ClassVar[dict[str, str]] = {
+        "critic_loss": "critic loss",
+        "critic_gap": "critic gap",
+        "gradient_penalty": "gradient penalty",
+    }
+
+    _: KW_ONLY
+    critic_loss: Literal["wgan-gp", "hinge"] = "hinge"
+    critic_learning_rate: float = 4e-4
+    critic_optimizer: Literal["adam", "sgd"] = "adam"
+    critic_max_grad_norm: float = 1.0
+    critic_conditional: bool = True
+    critic_spectral_norm: bool = True
+    gradient_penalty_weight: float = 0.0
+    adversary: Adversary | None = field(default=None, init=False, repr=False)
+    _maps: ScoreMaps | None = field(default=None, init=False, repr=False)
+    _is_stepping: bool = field(default=False, init=False, repr=False)
+
+    def check(self) -> None:
+        """Check the critic's settings too."""
+        super().check()
+        check_choice("critic_loss", self.critic_loss, ("wgan-gp", "hinge"))
+        check_choice("critic_optimizer", self.critic_optimizer, ("adam", "sgd"))
+        check_number("critic_learning_rate", self.critic_learning_rate, minimum=0.0, exclusive=True)
+        check_number("critic_max_grad_norm", self.critic_max_grad_norm, minimum=0.0)
+        check_number("gradient_penalty_weight", self.gradient_penalty_weight, minimum=0.0)
+
+    def default_weight_for(self, task: Task) -> float:
+        """Return 0 where the maps are not bounded as probabilities are.
+
+        There the critic's gradient drowns the others: the paper's 0.1 ruins a small depth student, and 0.01
+        does neither harm nor good (docs/results.md).
+        """
+        return self.default_weight if task.score_maps_are_bounded else 0.0
+
+    def __call__(self, task: Task, student: Forward, teacher: Forward | None, batch: Batch) -> Tensor:
+        """Return the student's side of the game."""
+        assert teacher is not None
+        assert self.adversary is not None
+        maps = task.score_maps(student, teacher, batch)
+        self._maps = maps.detach()
+        return self.adversary.student_loss(maps)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether there is a critic."""
+        return self.adversary is not None
+
+    def begin(self, task: Task, plan: TrainingPlan) -> None:
+        """Make a fresh critic with its optimiser and schedule."""
+        # Its own seed: a student is initialised, dropped out and ordered the same with a critic and without.
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(plan.seed)
+            critic = Critic(
+                task.score_map_channels,
+                image_channels=3 if self.critic_conditional else 0,
+                spectral_norm=self.critic_spectral_norm,
+            ).to(plan.device)
+        optimizer = build_optimizer(
+            critic, name=self.critic_optimizer, learning_rate=self.critic_learning_rate
+        )
+        self.adversary = Adversary(
+            critic,
+            optimizer,
+            plan.scheduler(optimizer),
+            kind=self.critic_loss,
+            gradient_penalty_weight=self.gradient_penalty_weight,
+            max_grad_norm=self.critic_max_grad_norm,
+            seed=plan.seed,
+        )
+
+    @property
+    def networks(self) -> list[nn.Module]:
+        """The critic."""
+        return [] if self.adversary is None else [self.adversary.critic]
+
+    def after_backward(self, *, micro_steps: int) -> dict[str, Tensor]:
+        """Add the critic's gradient of the maps that the student has just been judged by."""
+        if self.adversary is None or self._maps is None:
+            return {}
+        maps, self._maps = self._maps, None
+        self._is_stepping = True
+        return self.adversary.accumulate(maps, micro_steps=micro_steps)
+
+    def step(self) -> dict[str, Tensor]:
+        """Let the critic step, after every micro-batch of the step has met the same critic."""
+        if self.adversary is None or not self._is_stepping:
+            return {}
+        self._is_stepping = False
+        return {"the critic's gradient": self.adversary.step()}
+
+    def end(self) -> None:
+        """Drop the critic of an earlier training."""
+        self.adversary, self._maps, self._is_stepping = None, None, False
+
+    def save(self, folder: str | Path) -> None:
+        """Write the critic, its optimiser, its schedule and its steps."""
+        if self.adversary is not None:
+            self.adversary.save(folder)
+
+    def load(self, folder: str | Path) -> None:
+        """Read the critic back; see `Adversary.load`."""
+        if self.adversary is not None:
+            self.adversary.load(folder)
+
+    def extra_bytes(self, task: Task, student: Forward, teacher: Forward, batch: Batch, images: int) -> int:
+        """Count the critic with its gradient and two moments, and the maps that it sees."""
+        if self.adversary is None:
+            return 0
+        maps = task.score_maps(student, teacher, batch)
+        weights = sum(p.numel() for p in self.adversary.critic.parameters())
+        return 4 * 4 * weights + 2 * images * (maps.real.nbytes + maps.fake.nbytes)

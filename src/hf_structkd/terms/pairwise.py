@@ -1,0 +1,122 @@
+"""The pair-wise term: the student learns which places of the feature map the teacher finds alike."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from ..features.forward import Batch, Forward
+from ..losses import node_grid_size, pairwise_distillation_loss
+from ..losses.pairwise import check_connection_range
+from ..tasks import MapPair, Task
+from .base import Term, check_choice
+
+
+@dataclass(eq=False)
+class PairwiseTerm(Term):
+    """Squared differences between the affinities of the two feature maps (TPAMI 2020, eq. (3)).
+
+    Where the task compares several levels of features, the term is the mean over them. Levels of one node,
+    with which nothing can be compared, are left out.
+
+    Args:
+        weight: As in `Term`.
+        granularity: Side of a node in pixels of the aligned feature map: one number, or rows and columns.
+        node_grid: Nodes a side, at most, in place of `granularity`: a node is then the map's side divided by
+            it, rounded up. None takes `granularity`.
+        connection_range: How many nearest nodes each node is compared with, an odd square; None is all.
+        node_pooling: How the pixels of a node become one vector, "mean" (the paper) or "max".
+    """
+
+    name: ClassVar[str] = "pairwise"
+    title: ClassVar[str] = "pair-wise term"
+    compares: ClassVar[str] = "how similar the places of a feature map are to one another"
+    default_weight: ClassVar[float] = 10.0
+    needs_features: ClassVar[bool] = True
+    reads_output: ClassVar[bool] = False
+
+    _: KW_ONLY
+    granularity: int | Sequence[int] = 2
+    node_grid: int | None = None
+    connection_range: int | None = None
+    node_pooling: Literal["mean", "max"] = "mean"
+
+    def check(self) -> None:
+        """Check the settings; `granularity` becomes a list, as JSON gives it back."""
+        super().check()
+        self.granularity = positive_integers("granularity", self.granularity, lengths=(1, 2))
+        if self.node_grid is not None and (not isinstance(self.node_grid, int) or self.node_grid < 2):
+            raise ValueError(
+                f"`node_grid` must be an integer of at least 2 nodes a side, got {self.node_grid!r}."
+            )
+        check_connection_range(self.connection_range)
+        check_choice("node_pooling", self.node_pooling, ("mean", "max"))
+
+    def __call__(self, task: Task, student: Forward, teacher: Forward | None, batch: Batch) -> Tensor:
+        """Return the mean over the levels."""
+        assert teacher is not None
+        pairs = self.feature_pairs(task, student, teacher, batch)
+        return torch.stack([self._loss(pair) for pair in pairs]).mean()
+
+    def feature_pairs(self, task: Task, student: Forward, teacher: Forward, batch: Batch) -> list[MapPair]:
+        """Return the task's pairs that have two nodes or more.
+
+        Where every pair is so small they come back all, and the loss says what is wrong.
+        """
+        pairs = task.feature_pairs(student, teacher, batch)
+        return [pair for pair in pairs if self._node_count(pair) > 1] or pairs
+
+    def node_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return the rows and columns of a node on a map of `height` by `width` pixels."""
+        if self.node_grid is not None:
+            return math.ceil(height / self.node_grid), math.ceil(width / self.node_grid)
+        sides = positive_integers("granularity", self.granularity, lengths=(1, 2))
+        return sides[0], sides[-1]
+
+    def describe(self, task: Task, student: Forward, teacher: Forward, batch: Batch) -> dict[str, str]:
+        """Say how many nodes each level has and with how many each is compared."""
+        texts = []
+        for pair in self.feature_pairs(task, student, teacher, batch):
+            height, width = pair.student.shape[-2:]
+            rows, columns = node_grid_size(height, width, self.node_size(height, width))
+            reach = "all" if self.connection_range is None else str(self.connection_range)
+            texts.append(f"{rows} × {columns} of the {height} × {width} map, each compared with {reach}")
+        return {"nodes": "; ".join(texts)}
+
+    def extra_bytes(self, task: Task, student: Forward, teacher: Forward, batch: Batch, images: int) -> int:
+        """Count the aligned maps, their nodes in float64 and the gradient of the student's."""
+        pairs = self.feature_pairs(task, student, teacher, batch)
+        return sum(images * (4 * int(pair.student.nbytes) + 3 * int(pair.teacher.nbytes)) for pair in pairs)
+
+    def _node_count(self, pair: MapPair) -> int:
+        height, width = int(pair.student.shape[-2]), int(pair.student.shape[-1])
+        rows, columns = self.node_size(height, width)
+        return math.ceil(height / rows) * math.ceil(width / columns)
+
+    def _loss(self, pair: MapPair) -> Tensor:
+        return pairwise_distillation_loss(
+            pair.student,
+            pair.teacher,
+            granularity=self.node_size(pair.student.shape[-2], pair.student.shape[-1]),
+            connection_range=self.connection_range,
+            pooling=self.node_pooling,
+            mask=pair.mask,
+        )
+
+
+def positive_integers(name: str, value: Any, *, lengths: tuple[int, ...]) -> list[int]:
+    """Return one or more positive integers as a list.
+
+    Raises:
+        ValueError: If they are something else, or not as many as one of `lengths`.
+    """
+    numbers = [value] if isinstance(value, int) else list(value) if isinstance(value, (list, tuple)) else []
+    if len(numbers) not in lengths or any(not isinstance(n, int) or n < 1 for n in numbers):
+        wanted = " or ".join(str(length) for length in lengths)
+        raise ValueError(f"`{name}` must be {wanted} positive integers, got {value!r}.")
+    return numbers

@@ -1,0 +1,191 @@
+"""The terms at work on a pair of models: what happens in a step, whatever loop runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from ..features import unwrap
+from ..features.forward import Batch
+from ..terms import Term, Terms, TrainingPlan
+from .pair import ModelPair
+from .start_table import describe_pair
+from .term_modules import TermModules
+
+Weighted = list[tuple[Term, float]]
+
+
+class StepLoss(NamedTuple):
+    """The total of one micro-batch, the student's output, and every term's detached value by its name."""
+
+    total: Tensor
+    output: Any
+    values: dict[str, Tensor]
+
+
+class Distillation:
+    """Computes the weighted sum of the terms, and does what they do beside the student's own step.
+
+    Args:
+        terms: Every term, on or off. A term is on while its weight is above 0.
+        pair: The two models.
+    """
+
+    def __init__(self, terms: Terms, pair: ModelPair) -> None:
+        """Take the terms; `prepare` makes them ready for a training."""
+        self.terms = terms
+        self.pair = pair
+        self.modules = TermModules()
+        self._plan: TrainingPlan | None = None
+        self._is_described = False
+        self._stepping: list[Term] = []
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Every term's weight in use, by its name."""
+        return {term.name: term.weight_for(self.pair.task) for term in self.terms}
+
+    def active(self) -> Weighted:
+        """Return the terms that are on with their weights, read anew.
+
+        Raises:
+            ValueError: If none is on.
+        """
+        weights = self.weights
+        active = [(term, weights[term.name]) for term in self.terms if weights[term.name] > 0]
+        if not active:
+            raise ValueError("every term's weight is 0, so nothing would be trained; set one above 0.")
+        return active
+
+    def load_teacher(self, student: PreTrainedModel) -> None:
+        """Load the teacher if a term that is on needs it; see `ModelPair.load_teacher`."""
+        taught = [term for term, _ in self.active() if term.needs_teacher]
+        if taught:
+            self.pair.load_teacher(student, taught)
+
+    # ---- a training ----
+
+    def prepare(self, plan: TrainingPlan) -> None:
+        """Begin a training: let go of what an earlier one left, and begin every term that is on."""
+        self._plan = plan
+        self._is_described = False
+        self._stepping = []
+        self.pair.drop_captures()
+        for term in self.terms:
+            term.end()
+        for term, _ in self.active():
+            term.begin(self.pair.task, plan)
+
+    def build_modules(
+        self, student: PreTrainedModel, example: Callable[[], Batch], *, anew: bool
+    ) -> list[nn.Parameter]:
+        """Make the modules that terms own, and return their parameters for the student's optimiser.
+
+        Args:
+            student: The student, on its device.
+            example: Gives one image as a batch, from which the widths are read; called only if needed.
+            anew: Whether modules of an earlier training are made again.
+        """
+        owners = [term for term, _ in self.active() if term.owns_modules]
+        if not owners or self._plan is None or (self.modules.terms and not anew):
+            return []
+        self.modules = TermModules(owners)
+        self.modules.build(self.pair, student, example(), self._plan)
+        return self.modules.parameters
+
+    def save(self, folder: str | Path) -> None:
+        """Write every term's state into a checkpoint."""
+        for term in self.terms:
+            term.save(folder)
+
+    def load(self, folder: str | Path) -> None:
+        """Read every term's state back."""
+        for term in self.terms:
+            term.load(folder)
+
+    # ---- a step ----
+
+    def is_first_batch(self) -> bool:
+        """Return whether no batch of this training has been seen."""
+        return not self._is_described
+
+    def loss(self, model: nn.Module, inputs: dict[str, Any], *, may_print: bool) -> StepLoss:
+        """Run both models on a micro-batch and add up the terms.
+
+        Args:
+            model: The student as it is trained, in its wrappers.
+            inputs: The micro-batch.
+            may_print: Whether this process prints the start table, before the first step.
+        """
+        active = self.active()
+        terms = [term for term, _ in active]
+        self._make_ready(model, inputs, active, may_print=may_print)
+        student, teacher = self.pair.forward(model, inputs, terms)
+        values = [term(self.pair.task, student, teacher, inputs) for term in terms]
+        total = torch.stack([weight * value for (_, weight), value in zip(active, values, strict=True)]).sum()
+        if not any(term.reads_output for term in terms):
+            # The last layers have no part in these terms, and DDP waits for a gradient of all that it saw.
+            total = total + 0.0 * self.pair.task.prediction(student.output).float().sum()
+        self._stepping = terms
+        named = zip(terms, values, strict=True)
+        return StepLoss(
+            total, student.output, {f"loss_{term.name}": value.detach().float() for term, value in named}
+        )
+
+    def before_backward(self) -> None:
+        """Zero, at the first micro-step of a step, the gradients of what terms own."""
+        self.modules.before_backward()
+
+    def after_backward(self, *, micro_steps: int) -> dict[str, Tensor]:
+        """Let the terms do what follows a micro-step; return further values to log, by name."""
+        values: dict[str, Tensor] = {}
+        for term in self._stepping:
+            values |= term.after_backward(micro_steps=micro_steps)
+        return values
+
+    def step(self) -> dict[str, Tensor]:
+        """Let the terms do what happens once a step, before the optimiser; return what must be finite."""
+        self.modules.before_step()
+        watched: dict[str, Tensor] = {}
+        for term in self._stepping:
+            watched |= term.step()
+        return watched
+
+    def _make_ready(
+        self, model: nn.Module, inputs: dict[str, Any], active: Weighted, *, may_print: bool
+    ) -> None:
+        """See that the terms have all that they need, and say once what is compared with what."""
+        student = unwrap(model)
+        assert isinstance(student, PreTrainedModel)
+        self.load_teacher(student)
+        for term, _ in active:
+            self._begin(term)
+        teacher, is_first = self.pair.teacher, self.is_first_batch()
+        if teacher is not None and is_first:
+            teacher.check(inputs)
+        if any(term.needs_features for term, _ in active):
+            self.pair.capture_features(model, inputs["pixel_values"])
+        self._is_described = True
+        if teacher is not None and is_first and may_print:
+            # The one thing to read before a long training.
+            print(describe_pair(self.pair, active, student, inputs), flush=True)  # noqa: T201
+
+    def _begin(self, term: Term) -> None:
+        """Begin a term that came on after the training began."""
+        if term.is_ready:
+            return
+        if self._plan is None:
+            raise RuntimeError(
+                f"the {term.title} is made ready by `train()`; call that, or set its weight to 0."
+            )
+        term.begin(self.pair.task, self._plan)
+        if not term.is_ready:
+            raise RuntimeError(
+                f"the {term.title} trains modules of its own, which are made when a training starts; start "
+                f"with `{term.name}_weight` above 0."
+            )

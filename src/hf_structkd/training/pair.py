@@ -1,0 +1,131 @@
+"""The student and its teacher: the task between them, and how both are run on a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from ..features import unwrap
+from ..features.forward import Batch, Capture, Forward
+from ..models import FrozenTeacher, load_image_processor, load_teacher
+from ..models.loading import config_of, refuse_shared_parameters
+from ..models.teacher import matching_normalizations
+from ..tasks import Task
+from ..terms import Term
+from .arguments import StructKDTrainingArguments
+
+
+class ModelPair:
+    """What student and teacher are to one another.
+
+    Args:
+        student: The student.
+        teacher_model: A Hub id, a folder, a model, or None. It is loaded when a term first needs it.
+        kind: The task that both solve.
+        args: The settings.
+        processor: The student's image processor, or None.
+        teacher_processor: The teacher's; None loads the one beside it.
+        task_options: Keyword arguments of the task.
+
+    Attributes:
+        task: What the two models' outputs mean.
+        teacher: The frozen teacher, or None as long as no term needs it.
+        student_capture: Where the student's feature maps are taken, or None.
+
+    Raises:
+        ValueError: If the student cannot be trained for the task.
+    """
+
+    def __init__(
+        self,
+        student: PreTrainedModel,
+        teacher_model: PreTrainedModel | str | Path | None,
+        kind: type[Task],
+        args: StructKDTrainingArguments,
+        *,
+        processor: Any,
+        teacher_processor: Any,
+        task_options: Mapping[str, Any] | None,
+    ) -> None:
+        """Match nothing yet: without a term that needs it, the teacher is not even loaded."""
+        self.teacher: FrozenTeacher | None = None
+        self.student_capture: Capture | None = None
+        self._teacher_model = teacher_model
+        self._kind = kind
+        self._args = args
+        self._processors = (processor, teacher_processor)
+        self._task_options = dict(task_options or {})
+        self.task = self._match(student, None)
+
+    def load_teacher(self, student: PreTrainedModel, terms: Sequence[Term]) -> None:
+        """Load the teacher, unless it is loaded already, and match it with the student.
+
+        Args:
+            student: The student.
+            terms: The terms that need it.
+
+        Raises:
+            ValueError: If there is none, if it solves another task or shares no class with the student.
+        """
+        if self.teacher is not None:
+            return
+        if self._teacher_model is None:
+            raise ValueError(
+                f"`teacher_model` is None, but the terms {sorted(term.name for term in terms)} need one; "
+                "name a teacher, or set their weights to 0 to train the student alone."
+            )
+        model = load_teacher(self._teacher_model, self._kind)
+        refuse_shared_parameters(student, model)
+        self.task = self._match(student, model)
+        processor, teacher_processor = self._processors
+        own, theirs = matching_normalizations(
+            processor, teacher_processor or load_image_processor(model.name_or_path)
+        )
+        size = self._args.teacher_image_size
+        self.teacher = FrozenTeacher(
+            model,
+            self.task,
+            student_normalization=own,
+            teacher_normalization=theirs,
+            image_size=(size[0], size[1]) if size else None,
+            device=self._args.device,
+        )
+
+    def follow(self, student: PreTrainedModel) -> None:
+        """Match the teacher with another student, as `model_init` makes one for every training."""
+        self.task = self._match(student, None if self.teacher is None else self.teacher.model)
+
+    def capture_features(self, model: nn.Module, pixel_values: Tensor) -> None:
+        """Find the two feature maps on these images, unless that is done already."""
+        assert self.teacher is not None
+        if self.student_capture is None:
+            names = self._args.student_feature
+            self.student_capture = self.task.capture_features(unwrap(model), pixel_values[:1], names)
+        if self.teacher.capture is None:
+            self.teacher.prepare_capture(pixel_values, self._args.teacher_feature)
+
+    def drop_captures(self) -> None:
+        """Take the hooks of an earlier training off both models."""
+        if self.student_capture is not None:
+            self.student_capture.remove()
+            self.student_capture = None
+        if self.teacher is not None:
+            self.teacher.drop_capture()
+
+    def forward(
+        self, model: nn.Module, batch: Batch, terms: Sequence[Term]
+    ) -> tuple[Forward, Forward | None]:
+        """Run both models for these terms; the teacher only if one of them needs it."""
+        student = self.task.student_forward(model, batch, self.student_capture)
+        if self.teacher is None or not any(term.needs_teacher for term in terms):
+            return student, None
+        return student, self.teacher(batch)
+
+    def _match(self, student: PreTrainedModel, teacher: PreTrainedModel | None) -> Task:
+        self._kind.check_models(student, teacher)
+        theirs = None if teacher is None else config_of(teacher)
+        return self._kind(config_of(student), theirs, **self._task_options)

@@ -1,0 +1,88 @@
+"""What a trainer is made of: the terms, the student, the schedule of a training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, Trainer, get_scheduler
+from transformers.trainer_utils import number_of_arguments
+
+from ..models import load_student
+from ..tasks import Task, task_of
+from ..terms import TaskTerm, Term, Terms, TrainingPlan, built_in_terms
+from .arguments import StructKDTrainingArguments
+
+
+def collect_terms(terms: Sequence[Term] | None, args: StructKDTrainingArguments) -> Terms:
+    """Return the terms of a run: those of `args`, or those given with the task's own loss before them.
+
+    Raises:
+        TypeError: If one of them is no `Term`.
+        ValueError: If two have one name, or if `args` also set the weight of a built-in term.
+    """
+    if terms is None:
+        return Terms(built_in_terms(args))
+    own = Terms(terms)
+    bound = {term.name for term in own if term.is_bound}
+    for term in built_in_terms(args):
+        if term.name not in bound and term.weight not in (None, 0.0) and not isinstance(term, TaskTerm):
+            raise ValueError(
+                f"`{term.name}_weight` is {term.weight:g} in `args`, which has no effect beside `terms`; set "
+                "the weight of the term in that list, and leave it out of `args`."
+            )
+    if any(isinstance(term, TaskTerm) for term in own):
+        return own
+    return Terms([TaskTerm.bound_to(args), *own])
+
+
+def first_student(
+    model: PreTrainedModel | str | Path | None,
+    model_init: Callable[..., PreTrainedModel] | None,
+    task: type[Task] | None,
+) -> PreTrainedModel:
+    """Return the student: loaded where it is named, made where `model_init` makes it.
+
+    Raises:
+        ValueError: If both or none are given.
+    """
+    if (model is None) == (model_init is None):
+        raise ValueError(
+            "exactly one of `model` and `model_init` must be given, got "
+            f"{'none' if model is None else 'both'}; pass a model, or None and a function that makes one."
+        )
+    if model_init is not None:
+        return model_init(None) if number_of_arguments(model_init) else model_init()
+    if isinstance(model, PreTrainedModel):
+        return model
+    assert model is not None
+    return load_student(model, task or task_of(model))
+
+
+def training_plan(args: StructKDTrainingArguments, max_steps: int) -> TrainingPlan:
+    """Return what terms must know of a training of so many optimiser steps."""
+
+    def scheduler(optimizer: torch.optim.Optimizer) -> Any:
+        return get_scheduler(
+            args.lr_scheduler_type,
+            optimizer,
+            num_warmup_steps=args.get_warmup_steps(max_steps),
+            num_training_steps=max_steps,
+            scheduler_specific_kwargs=args.lr_scheduler_kwargs,
+        )
+
+    return TrainingPlan(args.device, args.seed, scheduler)
+
+
+def refuse_what_has_no_effect(trainer: Trainer) -> None:
+    """Raise `ValueError` for options of `Trainer` that would be passed over in silence."""
+    if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
+        raise ValueError("StructKDTrainer is not tested with FSDP or DeepSpeed; use DDP.")
+    for name, is_set in (
+        ("label_smoothing_factor", trainer.args.label_smoothing_factor != 0),
+        ("compute_loss_func", trainer.compute_loss_func is not None),
+    ):
+        if is_set:
+            raise ValueError(f"`{name}` has no effect on StructKDTrainer's loss; leave it out.")

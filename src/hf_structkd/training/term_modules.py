@@ -1,0 +1,82 @@
+"""The modules that terms own: their gradients are zeroed, averaged and clipped here, not by Trainer."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..adversary.owner import average_gradients
+from ..features.forward import Batch, run_model
+from ..features.probe import probing
+from ..terms import Term, TrainingPlan
+from .pair import ModelPair
+
+
+class TermModules:
+    """What terms train with the student: optimised in its optimiser, replicated, saved in checkpoints.
+
+    Args:
+        terms: The terms that own modules and are on.
+    """
+
+    def __init__(self, terms: Iterable[Term] = ()) -> None:
+        """Start without modules; `build` makes them."""
+        self.terms = tuple(terms)
+        self._is_new_step = True
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """Return every parameter of the modules."""
+        return [parameter for term in self.terms for parameter in term.modules.parameters()]
+
+    def build(self, pair: ModelPair, model: nn.Module, batch: Batch, plan: TrainingPlan) -> None:
+        """Make the modules, for the widths that the two models have on this batch."""
+        assert pair.teacher is not None
+        pair.capture_features(model, batch["pixel_values"])
+        with probing(model):
+            student = run_model(model, pair.task.model_inputs(batch), pair.student_capture)
+        teacher = pair.teacher(batch)
+        for term in self.terms:
+            term.build_modules(pair.task, student, teacher, batch, plan)
+
+    def before_backward(self) -> None:
+        """Zero the gradients at the first micro-step of a step."""
+        if self._is_new_step:
+            for parameter in self.parameters:
+                parameter.grad = None
+        self._is_new_step = False
+
+    def before_step(self) -> None:
+        """Average the gradients over the processes, after the last micro-step of a step."""
+        self._is_new_step = True
+        average_gradients([p for p in self.parameters if p.grad is not None])
+
+    def clip(self, max_grad_norm: float) -> Tensor | None:
+        """Clip the gradients to a norm of their own, 0 for no clipping; return the norm before it."""
+        parameters = [p for p in self.parameters if p.grad is not None]
+        if not parameters:
+            return None
+        return torch.nn.utils.clip_grad_norm_(parameters, max_grad_norm or float("inf"))
+
+
+def example_rows(dataset: Any) -> list[Any]:
+    """Read one training row, and leave every source of random numbers as it was."""
+    with _random_states_kept():
+        return [dataset[0] if hasattr(dataset, "__getitem__") else next(iter(dataset))]
+
+
+@contextmanager
+def _random_states_kept() -> Iterator[None]:
+    python, numpy = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
