@@ -18,9 +18,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from .loopback_hub import LoopbackHub, client, fixtures
-from .loopback_hub.cards import check_card
-from .loopback_hub.server import MAX_BODY
+from ..loopback_hub import LoopbackHub, client, fixtures
+from ..loopback_hub.cards import check_card
+from ..loopback_hub.server import MAX_BODY
 
 hub = fixtures.hub
 

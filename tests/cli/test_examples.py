@@ -26,9 +26,9 @@ from transformers import (
 
 from hf_structkd.scenes.scenes import load_scenes
 
-from .tiny_models import tiny_segmentation_model
+from ..tiny_models import tiny_segmentation_model
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 NAMES = {0: "floor", 1: "wall", 2: "thing"}
 
 

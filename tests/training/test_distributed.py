@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from .cases import TaskCase
+from ..cases import TaskCase
 from .test_trainer import assert_states_close, over_tasks
 
 
@@ -26,7 +26,7 @@ def launch(
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        command, cwd=Path(__file__).parents[1], env=environment, capture_output=True, text=True, timeout=240
+        command, cwd=Path(__file__).parents[2], env=environment, capture_output=True, text=True, timeout=240
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     facts = [json.loads((folder / f"facts-{rank}.json").read_text()) for rank in range(processes)]

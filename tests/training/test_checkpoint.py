@@ -13,9 +13,9 @@ from hf_structkd import StructKDTrainer, StructKDTrainingArguments
 from hf_structkd.data import load_segmentation_data
 from hf_structkd.matching.normalization import ImageNormalization
 
-from .cases import StopAt, TaskCase, arguments, make_trainer, state_of
+from ..cases import StopAt, TaskCase, arguments, make_trainer, state_of
+from ..tiny_models import tiny_segmentation_model
 from .test_trainer import assert_states_close, over_tasks
-from .tiny_models import tiny_segmentation_model
 
 
 def saving(folder: Path, **overrides: Any) -> StructKDTrainingArguments:

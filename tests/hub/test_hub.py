@@ -21,9 +21,9 @@ from hf_structkd import StructKDTrainingArguments
 from hf_structkd.hub.access import explained, hub_fault, reason, upload_command
 from hf_structkd.tasks import DetectionTask
 
-from . import hub_world
-from .hub_world import CASES, PROGRAMS, ROOT, SMALL, Case
-from .loopback_hub import ClientRun, LoopbackHub
+from .. import hub_world
+from ..hub_world import CASES, PROGRAMS, ROOT, SMALL, Case
+from ..loopback_hub import ClientRun, LoopbackHub
 
 world = hub_world.world
 
@@ -410,8 +410,8 @@ from pathlib import Path
 import torch
 from huggingface_hub import snapshot_download
 from transformers.utils.hub import PushInProgress
-from hf_structkd.pushing import PushError
-from hf_structkd.workflows import WORKFLOWS, train_teacher
+from hf_structkd.hub.pushing import PushError
+from hf_structkd.cli.workflows import WORKFLOWS, train_teacher
 from tests.cases import SEGMENTATION, StopAt, arguments, make_trainer, state_of
 
 def trainer_for(name, callback=None, **settings):

@@ -45,7 +45,7 @@ def test_the_baseline_of_unlabelled_images_takes_as_many_steps_on_labelled_ones(
     workflow: Workflow, name: str, tmp_path: Path
 ) -> None:
     """Fewer steps would make the student alone worse for another reason than the missing teacher."""
-    folder = Path(__file__).parents[1] / "examples" / "configs"
+    folder = Path(__file__).parents[2] / "examples" / "configs"
     flags = (*CPU, *TINY, "--student_model_name_or_path", str(folder / name), "--output_dir", str(tmp_path))
     batch = ("--num_train_epochs", "4", "--per_device_train_batch_size", "2")
     mixed = (*flags, *batch, "--unlabeled_dataset_name", "scenes", "--max_unlabeled_samples", "4")

@@ -17,7 +17,7 @@ from hf_structkd.matching.normalization import ImageNormalization
 from hf_structkd.tasks import task_of
 from hf_structkd.training.terms import TERMS
 
-from .cases import (
+from ..cases import (
     ALONE,
     CASES,
     SEGMENTATION,
@@ -29,7 +29,7 @@ from .cases import (
     make_trainer,
     state_of,
 )
-from .tiny_models import tiny_segmentation_model
+from ..tiny_models import tiny_segmentation_model
 
 over_tasks = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 

@@ -15,14 +15,14 @@ from transformers import PreTrainedModel
 
 from hf_structkd import StructKDTrainer
 
-from .cases import NUM_LABELS, Rows, arguments
-from .tiny_detectors import (
+from ..cases import NUM_LABELS, Rows, arguments
+from ..tiny_detectors import (
     DETECTION_ARCHITECTURES,
     TEACHER_ARCHITECTURES,
     detector_labels,
     tiny_detector,
 )
-from .tiny_models import (
+from ..tiny_models import (
     DEPTH_MODELS,
     SEGMENTATION_ARCHITECTURES,
     smallest_image,

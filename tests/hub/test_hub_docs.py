@@ -10,9 +10,9 @@ from pathlib import Path
 
 from hf_structkd.hub.access import upload_command
 
-from . import hub_world
-from .hub_world import CASES, PROGRAMS, ROOT, SMALL
-from .loopback_hub import LoopbackHub
+from .. import hub_world
+from ..hub_world import CASES, PROGRAMS, ROOT, SMALL
+from ..loopback_hub import LoopbackHub
 
 world = hub_world.world
 

@@ -17,7 +17,7 @@ from transformers import AutoBackbone, AutoConfig, MobileNetV2ForImageClassifica
 
 from hf_structkd.models.backbones import MobileNetV2Backbone, MobileNetV2BackboneConfig
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 STAGES = ("stage1", "stage2", "stage3", "stage4")
 IMAGES = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 DETR = {
