@@ -201,8 +201,10 @@ def make_trainer(
 
 
 def state_of(trainer: StructKDTrainer) -> dict[str, torch.Tensor]:
-    """Every tensor that training moves: the student's, and the critic's where there is one."""
+    """Every tensor that training moves: the student's, and those of the terms' networks."""
     state = {f"student.{name}": value.clone() for name, value in trainer.model.state_dict().items()}
-    if trainer.adversary is not None:
-        state |= {f"critic.{n}": value.clone() for n, value in trainer.adversary.critic.state_dict().items()}
+    for term in trainer.terms:
+        for number, network in enumerate(term.networks):
+            own = network.state_dict().items()
+            state |= {f"{term.name}.{number}.{name}": value.clone() for name, value in own}
     return state

@@ -141,7 +141,9 @@ def test_a_room_imports_only_from_rooms_before_it(room: str) -> None:
     later = ROOMS[ROOMS.index(room) + 1 :]
     for path in files:
         for name in imported(path):
-            assert not any(within(name, f"hf_structkd.{other}") for other in later), f"{relative(path)}: {name}"
+            assert not any(within(name, f"hf_structkd.{other}") for other in later), (
+                f"{relative(path)}: {name}"
+            )
 
 
 def test_every_module_stands_in_a_room() -> None:

@@ -15,6 +15,7 @@ from transformers import SegformerConfig
 from hf_structkd import StructKDTrainingArguments
 from hf_structkd.scenes.scenes import CLASS_NAMES, load_scenes
 from hf_structkd.tasks import SegmentationTask
+from hf_structkd.terms import built_in_terms
 
 from .tiny_models import tiny_segmentation_model
 
@@ -64,7 +65,7 @@ def test_the_options_table_names_fields_and_their_defaults() -> None:
     weights = next(defaults for names, defaults in rows if "task_weight" in names)
     stated = [float(value) for value in weights.split(",")]
     args = StructKDTrainingArguments("unused", use_cpu=True)
-    assert stated == list(args.weights(SegmentationTask.default_weights).values())
+    assert stated == [term.weight_for(SegmentationTask) for term in built_in_terms(args)]
 
 
 def test_no_placeholder_is_left() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from hf_structkd import StructKDTrainingArguments
 from hf_structkd.cli.runs import alone_arguments, refuse_used_folder, run_outside_launcher
+from hf_structkd.terms import built_in_terms
 
 
 def arguments(folder: Path, **settings: Any) -> StructKDTrainingArguments:
@@ -37,7 +38,8 @@ def test_alone_differs_in_the_distillation_and_the_folder_only(tmp_path: Path) -
     before, after = args.to_dict(), alone.to_dict()
     differing = {name for name in before if before[name] != after[name]}
     assert differing == {"pixel_weight", "pairwise_weight", "holistic_weight", "output_dir"}
-    assert alone.weights({}) == {"task": 0.5, "pixel": 0.0, "pairwise": 0.0, "holistic": 0.0}
+    on = [term.name for term in built_in_terms(alone) if term.weight != 0]
+    assert (on, alone.task_weight) == (["task"], 0.5)
 
 
 def test_the_original_is_left_as_it_is(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from hf_structkd.cli.workflows import DETECTION, SEGMENTATION, Workflow
 from hf_structkd.cli.workflows.label_map import with_teachers_classes
 from hf_structkd.data import load_depth_data, load_detection_data, load_segmentation_data
 from hf_structkd.matching.normalization import ImageNormalization
+from tests.training.test_training_args import recorded
 
 TYPES = (ModelArguments, SegmentationDataArguments, StructKDTrainingArguments)
 CPU = ("--use_cpu", "--report_to", "none")
@@ -84,7 +85,7 @@ def test_a_preset_is_not_mixed_with_the_scripts_defaults() -> None:
 
 
 def test_without_a_preset_the_weights_are_the_defaults() -> None:
-    assert training().structkd_settings() == StructKDTrainingArguments(use_cpu=True).structkd_settings()
+    assert recorded(training()) == recorded(StructKDTrainingArguments(use_cpu=True))
 
 
 def test_the_command_line_is_read_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,7 +188,7 @@ def test_a_json_file_is_read_too(tmp_path: Path) -> None:
 def test_an_empty_file_sets_nothing(tmp_path: Path) -> None:
     models, data, args = parse(written(tmp_path / "a.yml", "# nothing yet\n"))
     assert (models, data) == (ModelArguments(), SegmentationDataArguments())
-    assert args.structkd_settings() == StructKDTrainingArguments(use_cpu=True).structkd_settings()
+    assert recorded(args) == recorded(StructKDTrainingArguments(use_cpu=True))
 
 
 def test_an_unknown_key_names_the_nearest_option(tmp_path: Path) -> None:

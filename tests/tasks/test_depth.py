@@ -164,19 +164,19 @@ def test_an_inverse_student_is_trained_on_inverse_depth() -> None:
 # ---- the pixel-wise term ----
 
 
-def test_pixel_loss_of_a_metric_pair_is_the_absolute_difference() -> None:
+def test_output_loss_of_a_metric_pair_is_the_absolute_difference() -> None:
     student, teacher = depths(2, 8, 8), depths(2, 8, 8)
     for temperature in (1.0, 5.0):
-        loss = make().pixel_loss(forward(student), forward(teacher), {}, temperature=temperature)
+        loss = make().output_loss(forward(student), forward(teacher), {}, temperature=temperature)
         torch.testing.assert_close(loss, (student - teacher).abs().mean())
 
 
 @pytest.mark.parametrize(("student_side", "teacher_side"), [(16, 8), (8, 16)])
-def test_pixel_loss_compares_at_the_coarser_grid(student_side: int, teacher_side: int) -> None:
+def test_output_loss_compares_at_the_coarser_grid(student_side: int, teacher_side: int) -> None:
     """A coarse teacher resized up would be followed in outlines that it does not have."""
     student, teacher = depths(1, student_side, student_side), depths(1, teacher_side, teacher_side)
     coarse = [F.adaptive_avg_pool2d(maps[:, None], 8)[:, 0] for maps in (student, teacher)]
-    loss = make().pixel_loss(forward(student), forward(teacher), {}, temperature=1.0)
+    loss = make().output_loss(forward(student), forward(teacher), {}, temperature=1.0)
     torch.testing.assert_close(loss, (coarse[0] - coarse[1]).abs().mean())
 
 
@@ -188,7 +188,7 @@ def test_an_inverse_teacher_is_compared_with_the_students_inverse() -> None:
         ones = torch.ones(64, dtype=torch.float64)
         line = torch.linalg.lstsq(torch.stack([theirs.flatten(), ones], dim=1), one.flatten()).solution
         errors.append((one - line[0] * theirs - line[1]).abs().mean())
-    loss = make(teacher_depth_kind="inverse").pixel_loss(
+    loss = make(teacher_depth_kind="inverse").output_loss(
         forward(student), forward(teacher), {}, temperature=1.0
     )
     assert loss.item() == pytest.approx(torch.stack(errors).mean().item(), rel=1e-4)
@@ -201,11 +201,11 @@ def test_an_inverse_student_has_nothing_to_learn_from_a_metric_teacher_it_agrees
     for shift in (0.0, 1.0, -2.0):
         student = (3 / teacher + shift).requires_grad_()
         sides = forward(student), forward(teacher)
-        assert task.pixel_loss(*sides, {}, temperature=1.0) < 1e-5
+        assert task.output_loss(*sides, {}, temperature=1.0) < 1e-5
         maps = task.score_maps(*sides, images(2, 32, 32))
         torch.testing.assert_close(maps.fake, maps.real, rtol=1e-3, atol=1e-3)
     student = (depths(2, 8, 8) - 3).requires_grad_()
-    task.pixel_loss(forward(student), forward(teacher), {}, temperature=1.0).backward()
+    task.output_loss(forward(student), forward(teacher), {}, temperature=1.0).backward()
     assert student.grad is not None
     assert (student.grad != 0).all()
 
@@ -213,17 +213,17 @@ def test_an_inverse_student_has_nothing_to_learn_from_a_metric_teacher_it_agrees
 def test_a_metric_teacher_teaches_its_scale() -> None:
     """Aligned as a relative one, it would leave a student that is twice too far alone."""
     teacher = depths(2, 8, 8)
-    loss = make().pixel_loss(forward(2 * teacher), forward(teacher), {}, temperature=1.0)
+    loss = make().output_loss(forward(2 * teacher), forward(teacher), {}, temperature=1.0)
     torch.testing.assert_close(loss, teacher.mean())
 
 
-def test_an_image_without_labels_counts_in_the_pixel_loss() -> None:
+def test_an_image_without_labels_counts_in_the_output_loss() -> None:
     """The teacher says as much of it as of any other."""
     student, teacher = depths(2, 8, 8), depths(2, 8, 8)
     labels = depths(2, 8, 8)
     labels[1] = 0
     batch = {"labels": labels, "labeled": torch.tensor([True, False])}
-    loss = make().pixel_loss(forward(student), forward(teacher), batch, temperature=1.0)
+    loss = make().output_loss(forward(student), forward(teacher), batch, temperature=1.0)
     torch.testing.assert_close(loss, (student - teacher).abs().mean())
 
 
@@ -235,9 +235,9 @@ def test_a_teacher_without_a_scale_teaches_none(kind: str) -> None:
     theirs = student if kind == "relative" else 1 / student
     for scale, shift in ((1.0, 0.0), (7.0, -3.0)):
         teacher = forward(scale * theirs + shift)
-        assert task.pixel_loss(forward(student), teacher, {}, temperature=1.0) < 1e-5
+        assert task.output_loss(forward(student), teacher, {}, temperature=1.0) < 1e-5
     other = forward(depths(2, 8, 8))
-    assert task.pixel_loss(forward(student), other, {}, temperature=1.0) > 1e-2
+    assert task.output_loss(forward(student), other, {}, temperature=1.0) > 1e-2
 
 
 @pytest.mark.parametrize(("own", "theirs"), [("relative", "inverse"), ("inverse", "relative")])
@@ -247,14 +247,14 @@ def test_two_kinds_without_a_shift_are_not_compared(own: str, theirs: str) -> No
     pair = forward(depths(1, 8, 8)), forward(depths(1, 8, 8))
     message = f"`teacher_depth_kind` {theirs} cannot be compared with a student of {own} depth"
     with pytest.raises(ValueError, match=message):
-        task.pixel_loss(*pair, {}, temperature=1.0)
+        task.output_loss(*pair, {}, temperature=1.0)
     with pytest.raises(ValueError, match=message):
         task.score_maps(*pair, images(1, 32, 32))
 
 
 @pytest.mark.parametrize("garbage", [1e6, math.nan, math.inf])
 @pytest.mark.parametrize("teacher_kind", KINDS)
-def test_pixel_loss_leaves_padding_out(teacher_kind: str, garbage: float) -> None:
+def test_output_loss_leaves_padding_out(teacher_kind: str, garbage: float) -> None:
     """On padding the teacher makes things up; the alignment must not see them either."""
     padding = torch.ones(2, 32, 32, dtype=torch.bool)
     padding[0, :, 16:] = False
@@ -265,7 +265,7 @@ def test_pixel_loss_leaves_padding_out(teacher_kind: str, garbage: float) -> Non
     def run(fill: float) -> tuple[Tensor, Tensor]:
         student, teacher = (torch.where(inside, one, fill) for one in maps)
         student.requires_grad_()
-        loss = task.pixel_loss(forward(student), forward(teacher), {"pixel_mask": padding}, temperature=1.0)
+        loss = task.output_loss(forward(student), forward(teacher), {"pixel_mask": padding}, temperature=1.0)
         loss.backward()
         assert student.grad is not None
         return loss, student.grad

@@ -29,7 +29,7 @@ from hf_structkd.metrics._decoding import decode_detections
 from hf_structkd.metrics._detections import DETECTION, PADDING, TRUTH
 from hf_structkd.tasks import DetectionTask, find_task
 from hf_structkd.tasks.detectors import DetectionQueries, detection_head, final_queries
-from hf_structkd.training.criterion import Criterion
+from hf_structkd.terms import PairwiseTerm
 from tests.cases import DETECTION as CASE
 from tests.cases import Rows, arguments, make_trainer
 from tests.tiny_detectors import (
@@ -229,12 +229,12 @@ def test_an_error_of_the_model_about_the_labels_comes_through(
 
 
 @pytest.mark.parametrize("spoilt", ["logits", "boxes"])
-def test_the_pixel_loss_of_a_student_that_is_not_finite_is_nan(spoilt: str) -> None:
+def test_the_output_loss_of_a_student_that_is_not_finite_is_nan(spoilt: str) -> None:
     logits, boxes = logits_of("sigmoid", 3), boxes_of()
     (logits if spoilt == "logits" else boxes)[1, 2, 0] = math.nan
     logits.requires_grad_()
     teacher = forward(logits_of("softmax", 4), boxes_of())
-    loss = pair_task().pixel_loss(forward(logits, boxes), teacher, {}, temperature=1.0)
+    loss = pair_task().output_loss(forward(logits, boxes), teacher, {}, temperature=1.0)
     assert loss.isnan()
     loss.backward()
 
@@ -244,14 +244,14 @@ def test_the_pixel_loss_of_a_student_that_is_not_finite_is_nan(spoilt: str) -> N
 
 @over_heads
 @pytest.mark.parametrize("temperature", [1.0, 3.0])
-def test_pixel_loss_is_query_distillation_over_the_shared_classes(
+def test_output_loss_is_query_distillation_over_the_shared_classes(
     student_head: DetectionHead, teacher_head: DetectionHead, temperature: float
 ) -> None:
     """Matched by index, the student learns that the cat is a dog; without its last place, "no object"."""
     student, teacher = logits_of(student_head, 3), logits_of(teacher_head, 4, queries=9)
     boxes, theirs = boxes_of(), boxes_of(9)
     torch.testing.assert_close(
-        pair_task().pixel_loss(
+        pair_task().output_loss(
             forward(student, boxes), forward(teacher, theirs), {}, temperature=temperature
         ),
         query_distillation_loss(
@@ -274,7 +274,9 @@ def test_classes_that_only_the_student_knows_are_not_taught(
     names, ids = ("ant", "owl", "bee", "dog"), [1, 3]  # of which the teacher calls two: its columns 3 and 0
     student = logits_of(student_head, 4).requires_grad_()
     teacher, boxes, theirs = logits_of(teacher_head, 4), boxes_of(), boxes_of()
-    loss = pair_task(names).pixel_loss(forward(student, boxes), forward(teacher, theirs), {}, temperature=1.0)
+    loss = pair_task(names).output_loss(
+        forward(student, boxes), forward(teacher, theirs), {}, temperature=1.0
+    )
     expected = query_distillation_loss(
         pick(student, ids, student_head),
         boxes,
@@ -307,7 +309,7 @@ def test_the_probabilities_of_merged_classes_are_added(teacher_head: DetectionHe
         merged = torch.stack([odds[..., 0] + odds[..., 2], odds[..., 1]], dim=-1).log()
     student, boxes = logits_of("sigmoid", 2), boxes_of()
     torch.testing.assert_close(
-        task.pixel_loss(forward(student, boxes), forward(teacher, theirs), {}, temperature=2.0),
+        task.output_loss(forward(student, boxes), forward(teacher, theirs), {}, temperature=2.0),
         query_distillation_loss(
             student,
             boxes,
@@ -360,8 +362,8 @@ def pairwise(sides: tuple[int, ...], granularity: int) -> tuple[Tensor, list[Ten
     """The pair-wise term of two pyramids of these sides, and that of each level by itself."""
     queries = logits_of("sigmoid", 3), boxes_of()
     student, teacher = pyramid(5, *sides), pyramid(7, *sides)
-    criterion = Criterion(pair_task(), ("pairwise",), granularity=(granularity, granularity))
-    value = criterion(forward(*queries, *student), forward(*queries, *teacher), {})["pairwise"]
+    term = PairwiseTerm(granularity=granularity)
+    value = term(pair_task(), forward(*queries, *student), forward(*queries, *teacher), {})
     single = [
         pairwise_distillation_loss(one, other, granularity=granularity)
         for one, other in zip(student, teacher, strict=True)

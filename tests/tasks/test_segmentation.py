@@ -149,7 +149,7 @@ def test_a_good_batch_passes() -> None:
 # ---- the pixel-wise term ----
 
 
-def test_pixel_loss_leaves_ignored_and_padded_pixels_out() -> None:
+def test_output_loss_leaves_ignored_and_padded_pixels_out() -> None:
     """There the teacher was never right or wrong, and on padding it makes things up."""
     task = pair_task()
     student = torch.randn(2, 3, 8, 8)
@@ -166,7 +166,7 @@ def test_pixel_loss_leaves_ignored_and_padded_pixels_out() -> None:
     def run(fill: float) -> tuple[Tensor, Tensor]:
         logits = torch.where(counted[:, None], student, fill).requires_grad_()
         maps = torch.where(counted[:, None], teacher, fill)
-        loss = task.pixel_loss(forward(logits), forward(maps), batch, temperature=2.0)
+        loss = task.output_loss(forward(logits), forward(maps), batch, temperature=2.0)
         loss.backward()
         assert logits.grad is not None
         return loss, logits.grad
@@ -190,18 +190,18 @@ def test_every_pixel_of_an_unlabelled_image_counts() -> None:
     counted[1] = True
     batch = {"labels": labels, "labeled": torch.tensor([True, False])}
     torch.testing.assert_close(
-        pair_task().pixel_loss(forward(student), forward(teacher), batch, temperature=1.0),
+        pair_task().output_loss(forward(student), forward(teacher), batch, temperature=1.0),
         pixel_distillation_loss(student, teacher[:, PICK], mask=counted),
     )
 
 
-def test_pixel_loss_leaves_the_batchs_labels_and_mask_as_they_are() -> None:
+def test_output_loss_leaves_the_batchs_labels_and_mask_as_they_are() -> None:
     labels, padding = labels_with_ignored(2, 8, 8), torch.ones(2, 8, 8, dtype=torch.bool)
     padding[0, 0] = False
     before = labels.clone(), padding.clone()
     logits = torch.randn(2, 3, 8, 8), torch.randn(2, 4, 8, 8)
     batch = {"labels": labels, "pixel_mask": padding}
-    pair_task().pixel_loss(forward(logits[0]), forward(logits[1]), batch, temperature=1.0)
+    pair_task().output_loss(forward(logits[0]), forward(logits[1]), batch, temperature=1.0)
     assert torch.equal(labels, before[0])
     assert torch.equal(padding, before[1])
 
@@ -214,8 +214,8 @@ def test_classes_are_matched_by_name_whatever_their_order() -> None:
     sides = forward(student), forward(teacher)
     sorted_sides = forward(student), forward(teacher[:, PICK])
     torch.testing.assert_close(
-        pair_task().pixel_loss(*sides, batch, temperature=1.0),
-        same_order.pixel_loss(*sorted_sides, batch, temperature=1.0),
+        pair_task().output_loss(*sides, batch, temperature=1.0),
+        same_order.output_loss(*sorted_sides, batch, temperature=1.0),
     )
     for one, other in zip(
         pair_task().score_maps(*sides, batch), same_order.score_maps(*sorted_sides, batch), strict=True
@@ -230,7 +230,7 @@ def test_a_label_map_names_what_is_called_otherwise() -> None:
     student, teacher = torch.randn(1, 3, 8, 8), torch.randn(1, 4, 8, 8)
     batch = {"labels": torch.zeros(1, 8, 8, dtype=torch.long)}
     torch.testing.assert_close(
-        task.pixel_loss(forward(student), forward(teacher), batch, temperature=1.0),
+        task.output_loss(forward(student), forward(teacher), batch, temperature=1.0),
         pixel_distillation_loss(student, teacher[:, PICK]),
     )
 
@@ -247,7 +247,7 @@ def test_logits_are_compared_at_the_coarser_grid_before_the_softmax(finer: str) 
     }
     coarse_student, coarse_teacher = (F.adaptive_avg_pool2d(logits, 4) for logits in (student, teacher))
     torch.testing.assert_close(
-        pair_task().pixel_loss(forward(student), forward(teacher), batch, temperature=1.0),
+        pair_task().output_loss(forward(student), forward(teacher), batch, temperature=1.0),
         pixel_distillation_loss(coarse_student, coarse_teacher[:, PICK]),
     )
     for one, other in zip(

@@ -47,7 +47,7 @@ def test_two_processes_are_one_with_the_same_global_batch(
     first, second = (torch.load(tmp_path / "two" / f"state-{rank}.pt") for rank in range(2))
     assert_states_close(first, second, rtol=0, atol=0)
     assert_states_close(single, first, rtol=1e-4, atol=2e-6)
-    assert any(name.startswith("critic.") for name in single)
+    assert any(name.startswith("holistic.") for name in single)
     for whole, split in zip(one[0]["logs"], two[0]["logs"], strict=True):
         for name in [n for n in whole if n.startswith(("loss", "critic", "gradient"))]:
             assert split[name] == pytest.approx(whole[name], rel=1e-3, abs=1e-5), name

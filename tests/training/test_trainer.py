@@ -15,7 +15,7 @@ from hf_structkd import StructKDTrainer
 from hf_structkd.data import load_segmentation_data
 from hf_structkd.matching.normalization import ImageNormalization
 from hf_structkd.tasks import task_of
-from hf_structkd.training.terms import TERMS
+from hf_structkd.terms import BUILT_IN_TERMS
 
 from ..cases import (
     ALONE,
@@ -78,7 +78,7 @@ def test_accumulation_leaves_the_run_unchanged(case: TaskCase, batch: int, tmp_p
         for name in (
             "loss",
             "grad_norm",
-            *(f"loss_{term}" for term in TERMS),
+            *(f"loss_{term.name}" for term in BUILT_IN_TERMS),
             "critic_loss",
             "gradient_penalty",
         ):
@@ -117,7 +117,7 @@ def test_without_distillation_it_is_the_plain_trainer(case: TaskCase, tmp_path: 
     )
     ours.train()
     assert ours.teacher is None
-    assert ours.adversary is None
+    assert not ours.terms["holistic"].networks
     assert_states_close(
         {n: v for n, v in plain.model.state_dict().items()},
         {n: v for n, v in ours.model.state_dict().items()},
@@ -168,12 +168,12 @@ def test_a_term_of_weight_0_costs_nothing(
     def fail(*_: Any, **__: Any) -> None:
         raise AssertionError(f"{off} was computed")
 
-    method = {"pixel": "pixel_loss", "pairwise": "feature_pairs", "holistic": "score_maps"}[off]
+    method = {"pixel": "output_loss", "pairwise": "feature_pairs", "holistic": "score_maps"}[off]
     monkeypatch.setattr(trainer.task, method, fail)
     trainer.train()
     logs = trainer.state.log_history[0]
     assert f"loss_{off}" not in logs
-    assert (trainer.adversary is None) == (off == "holistic")
+    assert (not trainer.terms["holistic"].networks) == (off == "holistic")
 
 
 @over_tasks
@@ -183,7 +183,7 @@ def test_the_loss_is_the_weighted_sum_of_the_terms_it_logs(case: TaskCase, tmp_p
     trainer = make_trainer(case, arguments(tmp_path, max_steps=3, logging_steps=3, **weights))
     trainer.train()
     log = next(log for log in trainer.state.log_history if "loss" in log)
-    total = sum(weights[f"{term}_weight"] * log[f"loss_{term}"] for term in TERMS)
+    total = sum(weights[f"{term.name}_weight"] * log[f"loss_{term.name}"] for term in BUILT_IN_TERMS)
     assert log["loss"] == pytest.approx(total, rel=1e-5)
     assert {"critic_loss", "critic_gap"} <= log.keys()
 
@@ -352,7 +352,7 @@ def test_a_gradient_that_is_not_finite_stops_before_the_step(
 ) -> None:
     """Else clipping by a NaN norm makes every weight NaN while the loss still looks fine."""
     trainer = make_trainer(case, arguments(tmp_path))
-    monkeypatch.setattr(Trainer, "_clip_grad_norm", lambda self, model: torch.tensor(math.nan))
+    monkeypatch.setattr(Trainer, "_get_grad_norm", lambda self, model, grad_norm=None: torch.tensor(math.nan))
     with pytest.raises(FloatingPointError, match=r"the student's gradient turned non-finite at step 1"):
         trainer.train()
     assert_states_close(trainer.model.state_dict(), case.student(0).state_dict(), rtol=0, atol=0)
@@ -443,7 +443,7 @@ def test_what_has_no_effect_is_refused(tmp_path: Path) -> None:
 def test_the_holistic_term_is_never_left_out_in_silence(tmp_path: Path) -> None:
     trainer = make_trainer(SEGMENTATION, arguments(tmp_path))
     batch = trainer.task.collate(SEGMENTATION.rows(2).rows)
-    with pytest.raises(RuntimeError, match=r"the critic is built by `train\(\)`"):
+    with pytest.raises(RuntimeError, match=r"the holistic term is made ready by `train\(\)`"):
         trainer.compute_loss(trainer.model.train(), batch)
 
 

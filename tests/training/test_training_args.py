@@ -13,8 +13,10 @@ import pytest
 from transformers import HfArgumentParser, TrainingArguments
 
 from hf_structkd import StructKDTrainingArguments
-from hf_structkd.training.arguments import PRESETS, SETTING_NAMES, preset_settings
-from hf_structkd.training.terms import TERMS
+from hf_structkd.tasks import DepthTask, SegmentationTask
+from hf_structkd.terms import BUILT_IN_TERMS, built_in_terms
+from hf_structkd.training.arguments import TRAINER_SETTINGS
+from hf_structkd.training.presets import PRESETS, preset_settings
 
 OVERRIDDEN = ("remove_unused_columns", "batch_eval_metrics")
 
@@ -75,6 +77,16 @@ def own_fields() -> dict[str, dataclasses.Field[Any]]:
     return {name: fields[name] for name in StructKDTrainingArguments.__annotations__}
 
 
+def recorded(args: StructKDTrainingArguments) -> dict[str, Any]:
+    """The fields that the class adds, with their values."""
+    return {name: getattr(args, name) for name in own_fields() if name not in OVERRIDDEN}
+
+
+def weights(args: StructKDTrainingArguments, task: Any) -> dict[str, float]:
+    """Weight of every term for a task, by its name."""
+    return {term.name: term.weight_for(task) for term in built_in_terms(args)}
+
+
 def without_spaces(text: str) -> str:
     return re.sub(r"\s+", "", text)
 
@@ -84,7 +96,7 @@ def without_spaces(text: str) -> str:
 
 def test_defaults() -> None:
     """A changed default changes every run that does not name it."""
-    assert arguments().structkd_settings() == {
+    assert recorded(arguments()) == {
         "task_weight": 1.0,
         "pixel_weight": None,
         "pairwise_weight": None,
@@ -101,8 +113,8 @@ def test_defaults() -> None:
         "critic_conditional": True,
         "critic_spectral_norm": True,
         "gradient_penalty_weight": 0.0,
-        "student_feature": None,
-        "teacher_feature": None,
+        "student_feature": [],
+        "teacher_feature": [],
         "teacher_image_size": [],
     }
 
@@ -134,21 +146,21 @@ def test_help_renders_every_field() -> None:
 def test_every_new_field_is_a_recorded_setting() -> None:
     """A setting that a checkpoint does not record can change between a run and its resumption."""
     inherited = {field.name for field in dataclasses.fields(TrainingArguments)}
-    assert set(SETTING_NAMES) == set(own_fields()) - inherited
+    of_terms = {name for term in BUILT_IN_TERMS for name in (f"{term.name}_weight", *term.setting_names())}
+    assert of_terms | set(TRAINER_SETTINGS) == set(own_fields()) - inherited
     assert set(OVERRIDDEN) == set(own_fields()) & inherited
 
 
 def test_weights_name_every_term() -> None:
     args = arguments(task_weight=2.0, pixel_weight=3.0, pairwise_weight=5.0, holistic_weight=7.0)
-    assert args.weights({}) == {"task": 2.0, "pixel": 3.0, "pairwise": 5.0, "holistic": 7.0}
-    assert tuple(args.weights({})) == TERMS
+    assert weights(args, DepthTask) == {"task": 2.0, "pixel": 3.0, "pairwise": 5.0, "holistic": 7.0}
 
 
 def test_a_weight_that_is_not_given_is_the_tasks() -> None:
     """What helps a segmentation student is not what helps a depth student."""
     args = arguments(pairwise_weight=0.0)
-    defaults = {"pixel": 2.0, "pairwise": 3.0, "holistic": 4.0}
-    assert args.weights(defaults) == {"task": 1.0, "pixel": 2.0, "pairwise": 0.0, "holistic": 4.0}
+    assert weights(args, SegmentationTask) == {"task": 1.0, "pixel": 1.0, "pairwise": 0.0, "holistic": 0.1}
+    assert weights(args, DepthTask) == {"task": 1.0, "pixel": 1.0, "pairwise": 0.0, "holistic": 0.0}
 
 
 # ---- ranges ----
@@ -251,11 +263,11 @@ def test_at_least_one_term_must_be_on() -> None:
         arguments(task_weight=0, pixel_weight=0, pairwise_weight=0, holistic_weight=0)
 
 
-@pytest.mark.parametrize("term", TERMS)
+@pytest.mark.parametrize("term", ["task", "pixel", "pairwise", "holistic"])
 def test_any_one_term_is_enough(term: str) -> None:
-    off = {f"{name}_weight": 0.0 for name in TERMS if name != term}
-    defaults = {"pixel": 2.0, "pairwise": 3.0, "holistic": 4.0}
-    assert sum(arguments(**off).weights(defaults).values()) == arguments().weights(defaults)[term]
+    off = {f"{other.name}_weight": 0.0 for other in BUILT_IN_TERMS if other.name != term}
+    alone = weights(arguments(**off), SegmentationTask)
+    assert {name for name, weight in alone.items() if weight > 0} == {term}
 
 
 # ---- records ----
@@ -268,11 +280,12 @@ def test_settings_survive_a_checkpoint() -> None:
         connection_range=9,
         teacher_image_size=(64, 96),
         student_feature="neck",
+        teacher_feature=["neck", "head"],
         critic_conditional=False,
     )
-    settings = json.loads(json.dumps(args.structkd_settings()))
-    assert settings == args.structkd_settings()
-    assert arguments(**settings).structkd_settings() == settings
+    settings = json.loads(json.dumps(recorded(args)))
+    assert settings == recorded(args)
+    assert recorded(arguments(**settings)) == settings
 
 
 def test_arguments_print_as_json() -> None:

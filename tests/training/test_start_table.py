@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import re
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hf_structkd import Critic, pairwise_distillation_loss
 from hf_structkd.features import FeatureCapture
 from hf_structkd.features.forward import run_model
 from hf_structkd.losses import pairwise
-from hf_structkd.tasks import SegmentationTask, Task
-from hf_structkd.training.criterion import Criterion
-from hf_structkd.training.setup_table import setup_table
+from hf_structkd.tasks import SegmentationTask
+from hf_structkd.terms import HolisticTerm, PairwiseTerm, PixelTerm, TaskTerm, TrainingPlan
+from hf_structkd.training.start_table import start_table
 from tests.tiny_models import tiny_segmentation_model
 
 WEIGHTS = {"task": 1.0, "pixel": 0.5, "pairwise": 10.0, "holistic": 0.0}
 SIZE = (64, 96)
+PLAN = TrainingPlan(torch.device("cpu"), 0, lambda optimizer: None)
 
 
 def table(
@@ -28,7 +29,6 @@ def table(
     teacher: str = "mobilevit",
     images: int = 2,
     weights: dict[str, float] = WEIGHTS,
-    critic: nn.Module | None = None,
     **settings: Any,
 ) -> str:
     """The table of two tiny models, of which each has answered one image."""
@@ -36,24 +36,19 @@ def table(
         "pixel_values": torch.randn(images, 3, *SIZE),
         "labels": torch.zeros(images, *SIZE, dtype=torch.long),
     }
-    terms = {name for name, weight in weights.items() if weight > 0}
+    terms = [TaskTerm(), PixelTerm(), PairwiseTerm(**settings), HolisticTerm()]
+    active = [(term, weights[term.name]) for term in terms if weights[term.name] > 0]
     models = tiny_segmentation_model(student), tiny_segmentation_model(teacher)
     task = SegmentationTask(models[0].config, models[1].config)
+    for term, _ in active:
+        term.begin(task, PLAN)
     sides = []
     with torch.no_grad():
         for model in models:
             one = batch["pixel_values"][:1]
-            capture = FeatureCapture.before_classifier(model, one) if "pairwise" in terms else None
+            capture = FeatureCapture.before_classifier(model, one) if weights["pairwise"] > 0 else None
             sides.append((model, run_model(model, {"pixel_values": one}, capture), capture))
-    return setup_table(
-        task=task,
-        criterion=Criterion(task, terms, **settings),
-        weights=weights,
-        batch=batch,
-        student=sides[0],
-        teacher=sides[1],
-        critic=critic,
-    )
+    return start_table(task, active, batch, student=sides[0], teacher=sides[1])
 
 
 def row(text: str, name: str) -> str:
@@ -124,8 +119,8 @@ def test_nodes_are_those_of_the_loss(settings: dict[str, Any], monkeypatch: pyte
         r"(\d+) × (\d+) of the 8 × 12 map, each compared with (\w+)", row(table(**settings), "nodes")
     )
     assert found is not None
-    criterion = Criterion(cast(Task, None), ("pairwise",), **settings)
-    assert (int(found[1]), int(found[2])) == nodes_of_the_loss(criterion.node_size(8, 12), monkeypatch)
+    size = PairwiseTerm(**settings).node_size(8, 12)
+    assert (int(found[1]), int(found[2])) == nodes_of_the_loss(size, monkeypatch)
     assert found[3] == str(settings.get("connection_range", "all"))
 
 
@@ -147,9 +142,7 @@ def nodes_of_the_loss(granularity: tuple[int, int], monkeypatch: pytest.MonkeyPa
 def test_memory_grows_with_the_batch_and_with_the_critic() -> None:
     small, large = megabytes(table(images=2)), megabytes(table(images=128))
     assert large > small
-    critic = Critic(7, image_channels=3)
-    weights = {**WEIGHTS, "holistic": 0.1}
-    with_critic = megabytes(table(weights=weights, critic=critic))
+    with_critic = megabytes(table(weights={**WEIGHTS, "holistic": 0.1}))
     # Weights, gradient and two moments, 4 bytes each; the maps of two small images are below the rounding.
-    parameters = sum(p.numel() for p in critic.parameters())
+    parameters = sum(p.numel() for p in Critic(7, image_channels=3).parameters())
     assert with_critic - small == pytest.approx(16 * parameters / 2**20, abs=1)
