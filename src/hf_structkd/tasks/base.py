@@ -40,6 +40,7 @@ class Task(ABC):
         auto_model: The `transformers` auto class that loads its models.
         model_classes: Names of the model classes that solve this task.
         score_map_channels: Channels of the maps that `score_maps` returns.
+        has_logit_maps: Whether the outputs are maps of class logits, which `logit_maps` returns.
         score_maps_are_bounded: Whether their values are bounded, as probabilities are.
     """
 
@@ -47,6 +48,7 @@ class Task(ABC):
     auto_model: ClassVar[Any]
     model_classes: ClassVar[frozenset[str]]
     score_map_channels: int
+    has_logit_maps: ClassVar[bool] = False
     score_maps_are_bounded: ClassVar[bool] = True
 
     @abstractmethod
@@ -120,9 +122,9 @@ class Task(ABC):
     def feature_pairs(self, student: Forward, teacher: Forward, batch: Batch) -> list[MapPair]:
         """Return the captured feature maps, level by level, each pair on one grid."""
 
-    def logit_maps(self, student: Forward, teacher: Forward, batch: Batch) -> MapPair | None:
-        """Return the two maps of logits over the same classes, or None if the outputs are no such maps."""
-        return None
+    def logit_maps(self, student: Forward, teacher: Forward, batch: Batch) -> MapPair:
+        """Return the two maps of logits over the same classes; only where `has_logit_maps`."""
+        raise NotImplementedError(f"the outputs of {self.name} are no maps of logits")
 
     @abstractmethod
     def score_maps(self, student: Forward, teacher: Forward, batch: Batch) -> ScoreMaps:

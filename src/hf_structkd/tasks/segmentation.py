@@ -48,6 +48,7 @@ class SegmentationTask(ClassTask):
     name = "image-segmentation"
     auto_model = AutoModelForSemanticSegmentation
     model_classes = frozenset(MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES.values())
+    has_logit_maps = True
     collate = staticmethod(collate_dense)
 
     def __init__(

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, field, fields
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from ..features.forward import Batch, Forward
 from ..tasks import Task
+
+Reading = Literal["output", "features"]
 
 
 class TrainingPlan(NamedTuple):
@@ -50,8 +52,7 @@ class Term(ABC):
         compares: What it compares, in a few words that stand in the card's table.
         default_weight: Its weight where none is given.
         needs_teacher: Whether it reads the teacher's forward.
-        needs_features: Whether it reads captured feature maps.
-        reads_output: Whether its gradient reaches every layer of the student up to the output.
+        reads: What it reads of a forward, "output", "features" or both; see `reads_for`.
         owns_modules: Whether `build` makes modules that are trained with the student.
         log_titles: What figures call the further values that `after_backward` returns, by their name.
 
@@ -64,8 +65,7 @@ class Term(ABC):
     compares: ClassVar[str]
     default_weight: ClassVar[float] = 0.0
     needs_teacher: ClassVar[bool] = True
-    needs_features: ClassVar[bool] = False
-    reads_output: ClassVar[bool] = True
+    reads: ClassVar[frozenset[Reading]] = frozenset({"output"})
     owns_modules: ClassVar[bool] = False
     log_titles: ClassVar[Mapping[str, str]] = {}
 
@@ -87,10 +87,18 @@ class Term(ABC):
 
         Args:
             task: Says what the two models' outputs mean.
-            student: The student's forward, with its graph; `features` are captured if `needs_features`.
+            student: The student's forward, with its graph; `features` are captured if the term reads them.
             teacher: The teacher's forward, without a graph; None if no term that is on needs it.
             batch: What the data collator returned.
         """
+
+    def reads_for(self, task: Task) -> frozenset[Reading]:
+        """Return what the term reads of a forward for a task.
+
+        Features are captured only for a term that reads them. The gradient of a term that does not read the
+        output ends below the student's last layers.
+        """
+        return self.reads
 
     # ---- weight and settings ----
 

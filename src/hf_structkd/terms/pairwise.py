@@ -14,7 +14,7 @@ from ..features.forward import Batch, Forward
 from ..losses import node_grid_size, pairwise_distillation_loss
 from ..losses.pairwise import check_connection_range
 from ..tasks import MapPair, Task
-from .base import Term, check_choice
+from .base import Reading, Term, check_choice
 
 
 @dataclass(eq=False)
@@ -37,8 +37,7 @@ class PairwiseTerm(Term):
     title: ClassVar[str] = "pair-wise term"
     compares: ClassVar[str] = "how similar the places of a feature map are to one another"
     default_weight: ClassVar[float] = 10.0
-    needs_features: ClassVar[bool] = True
-    reads_output: ClassVar[bool] = False
+    reads: ClassVar[frozenset[Reading]] = frozenset({"features"})
 
     _: KW_ONLY
     granularity: int | Sequence[int] = 2

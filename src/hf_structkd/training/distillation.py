@@ -128,7 +128,7 @@ class Distillation:
         student, teacher = self.pair.forward(model, inputs, terms)
         values = [term(self.pair.task, student, teacher, inputs) for term in terms]
         total = torch.stack([weight * value for (_, weight), value in zip(active, values, strict=True)]).sum()
-        if not any(term.reads_output for term in terms):
+        if not any("output" in term.reads_for(self.pair.task) for term in terms):
             # The last layers have no part in these terms, and DDP waits for a gradient of all that it saw.
             total = total + 0.0 * self.pair.task.prediction(student.output).float().sum()
         self._stepping = terms
@@ -168,7 +168,7 @@ class Distillation:
         teacher, is_first = self.pair.teacher, self.is_first_batch()
         if teacher is not None and is_first:
             teacher.check(inputs)
-        if any(term.needs_features for term, _ in active):
+        if any("features" in term.reads_for(self.pair.task) for term, _ in active):
             self.pair.capture_features(model, inputs["pixel_values"])
         self._is_described = True
         if teacher is not None and is_first and may_print:

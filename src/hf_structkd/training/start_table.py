@@ -66,7 +66,7 @@ def start_table(
         ("parameters", *(f"{_parameters(side[0]) / 1e6:.2f} M" for side in sides)),
         ("output", *(_shape(task.prediction(side[1].output)) for side in sides)),
     ]
-    if any(term.needs_features for term, _ in terms):
+    if any("features" in term.reads_for(task) for term, _ in terms):
         rows.append(("feature", *(side[2].description if side[2] else "-" for side in sides)))
         rows.append(("feature map", *(", ".join(map(_shape, side[1].features)) for side in sides)))
     width = max(len(student_cell) for _, student_cell, _ in rows)

@@ -38,7 +38,8 @@ class TermModules:
     def build(self, pair: ModelPair, model: nn.Module, batch: Batch, plan: TrainingPlan) -> None:
         """Make the modules, for the widths that the two models have on this batch."""
         assert pair.teacher is not None
-        pair.capture_features(model, batch["pixel_values"])
+        if any("features" in term.reads_for(pair.task) for term in self.terms):
+            pair.capture_features(model, batch["pixel_values"])
         with probing(model):
             student = run_model(model, pair.task.model_inputs(batch), pair.student_capture)
         teacher = pair.teacher(batch)
