@@ -57,6 +57,7 @@ class Term(ABC):
         log_titles: What figures call the further values that `after_backward` returns, by their name.
 
     Raises:
+        TypeError: If a setting has the name of a method or an attribute of this class.
         ValueError: If the weight or a setting is out of its range.
     """
 
@@ -77,6 +78,12 @@ class Term(ABC):
 
     def __post_init__(self) -> None:
         """Check the weight and the settings."""
+        hidden = [name for name in self.setting_names() if hasattr(Term, name)]
+        if hidden:
+            raise TypeError(
+                f"`{hidden[0]}` of {type(self).__name__} must not be a setting, because Term has something of "
+                "that name; rename it."
+            )
         self.check()
 
     # ---- what every term defines ----
