@@ -16,7 +16,7 @@ from transformers.utils import logging
 
 from ..cli.script_args import DataArguments, DenseDataArguments
 from ..models.loading import config_of, holds_only_a_configuration
-from ..report.comparison import count_parameters
+from ..models.parameters import count_parameters
 from ..training.arguments import StructKDTrainingArguments
 from ..training.terms import TERMS
 from ..training.trainer import StructKDTrainer

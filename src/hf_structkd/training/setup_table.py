@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..features.forward import Batch, Capture, Forward, run_model
 from ..losses import node_grid_size
+from ..models.parameters import count_parameters
 from ..models.teacher import FrozenTeacher
 from ..tasks import Task
 from .criterion import Criterion
@@ -76,7 +77,7 @@ def setup_table(
     rows = [
         ("", "student", "teacher"),
         ("model", *(type(side[0]).__name__ for side in (student, teacher))),
-        ("parameters", *(f"{_parameters(side[0]) / 1e6:.2f} M" for side in (student, teacher))),
+        ("parameters", *(f"{count_parameters(side[0]) / 1e6:.2f} M" for side in (student, teacher))),
         ("output", *(_shape(task.prediction(side[1].output)) for side in (student, teacher))),
     ]
     if "pairwise" in criterion.terms:
@@ -123,13 +124,9 @@ def _extra_bytes(
             total += images * (4 * _bytes(pair.student) + 3 * _bytes(pair.teacher))
     if critic is not None:
         maps = task.score_maps(student, teacher[1], one)
-        total += 4 * 4 * _parameters(critic)  # weights, gradient, two moments
+        total += 4 * 4 * count_parameters(critic)  # weights, gradient, two moments
         total += images * 2 * (_bytes(maps.real) + _bytes(maps.fake))
     return total
-
-
-def _parameters(model: nn.Module) -> int:
-    return sum(p.numel() for p in model.parameters())
 
 
 def _bytes(tensor: Tensor) -> int:
