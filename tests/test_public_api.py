@@ -135,6 +135,7 @@ def test_losses_import_torch_scipy_and_the_standard_library_only() -> None:
         ("tasks/", ("trainer", "training_args", "adversary", "criterion", "report", "runs", "models")),
         ("metrics/", ("trainer", "tasks", "report", "models")),
         ("data/", ("trainer", "tasks", "models", "report")),
+        ("card/", ("training", "report", "tasks", "cli", "terms")),
         ("criterion.py", ("trainer", "training_args", "adversary", "models")),
         ("critic.py", ("trainer", "tasks", "adversary", "losses")),
         ("adversary.py", ("trainer", "training_args", "models", "report")),

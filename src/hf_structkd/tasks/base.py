@@ -41,6 +41,11 @@ class Task(ABC):
         model_classes: Names of the model classes that solve this task.
         default_weights: Weight of the pixel-wise, pair-wise and holistic term where none is given.
         score_map_channels: Channels of the maps that the critic sees.
+        metric_labels: Name of a metric, as `metric()` has it, to its name for people.
+        class_metric_labels: Beginning of the name of a metric of one class, whose rest is the class, to the
+            metric's name for people.
+        usage: Lines of Python for the card that use the pipeline's answer, `predictor(image)`; empty prints
+            it.
     """
 
     name: ClassVar[str]
@@ -48,6 +53,9 @@ class Task(ABC):
     model_classes: ClassVar[frozenset[str]]
     default_weights: ClassVar[Mapping[str, float]]
     score_map_channels: int
+    metric_labels: ClassVar[Mapping[str, str]] = {}
+    class_metric_labels: ClassVar[Mapping[str, str]] = {}
+    usage: ClassVar[str] = ""
 
     @abstractmethod
     def __init__(self, student: PretrainedConfig, teacher: PretrainedConfig | None, **options: Any) -> None:

@@ -70,6 +70,18 @@ class DepthTask(Task):
     default_weights: ClassVar[Mapping[str, float]] = {"pixel": 1.0, "pairwise": 10.0, "holistic": 0.0}
     score_map_channels = 1
     collate = staticmethod(collate_dense)
+    metric_labels: ClassVar[Mapping[str, str]] = {
+        "abs_rel": "AbsRel",
+        "sq_rel": "SqRel",
+        "rmse": "RMSE",
+        "rmse_log": "RMSE of logarithms",
+        "log10": "log10 error",
+        "silog": "SILog",
+        "delta1": "δ1 (< 1.25)",
+        "delta2": "δ2 (< 1.25²)",
+        "delta3": "δ3 (< 1.25³)",
+    }
+    usage = 'predictor(image)["depth"].save("depth.png")'
 
     def __init__(
         self,

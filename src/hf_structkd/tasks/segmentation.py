@@ -50,6 +50,13 @@ class SegmentationTask(ClassTask):
     model_classes = frozenset(MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES.values())
     default_weights: ClassVar[Mapping[str, float]] = {"pixel": 1.0, "pairwise": 10.0, "holistic": 0.1}
     collate = staticmethod(collate_dense)
+    metric_labels: ClassVar[Mapping[str, str]] = {
+        "mean_iou": "mean IoU",
+        "mean_accuracy": "mean accuracy",
+        "overall_accuracy": "overall accuracy",
+    }
+    class_metric_labels: ClassVar[Mapping[str, str]] = {"iou_": "IoU"}
+    usage = 'for part in predictor(image):\n    print(part["label"], part["mask"].size)'
 
     def __init__(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from transformers.utils import logging
 
 from ..adversary.owner import Adversary
 from ..adversary.score_maps import ScoreMaps
+from ..card import RunNotes, write_card
 from ..features.forward import Capture
 from ..features.probe import unwrap
 from ..hub.pushing import SafePushTrainer
@@ -30,7 +31,6 @@ from ..tasks import Task, task_of
 from .arguments import StructKDTrainingArguments
 from .build import build_adversary, build_criterion, build_teacher
 from .callbacks import EpochCallback
-from .carding import CardTrainer
 from .checkpoints import last_checkpoint, refuse_other_settings, save_settings
 from .evaluation import StreamingEvaluationTrainer
 from .guard import are_finite, non_finite_names, restore_buffers, snapshot_buffers
@@ -40,7 +40,7 @@ from .term_log import TermLog
 logger = logging.get_logger(__name__)
 
 
-class StructKDTrainer(CardTrainer, SafePushTrainer, StreamingEvaluationTrainer):
+class StructKDTrainer(SafePushTrainer, StreamingEvaluationTrainer):
     """Train a student on its task and on what a frozen teacher knows.
 
     Args:
@@ -58,12 +58,16 @@ class StructKDTrainer(CardTrainer, SafePushTrainer, StreamingEvaluationTrainer):
         **kwargs: Passed to `transformers.Trainer`. `data_collator` defaults to the task's; `compute_metrics`
             to the task's streaming metric, for which each image is reduced on the device to its statistics.
 
+    Attributes:
+        run_notes: What the card says and a trainer does not know: the data, the command, the comparison.
+
     Raises:
         TypeError: If `args` are no `StructKDTrainingArguments`.
         ValueError: If a teacher is missing, solves another task or shares no class with the student.
     """
 
     args: StructKDTrainingArguments
+    run_notes: RunNotes | None = None
     # The loss is a mean over the micro-batch: the Trainer must divide it by the number of micro-steps.
     loss_is_scaled_for_ga = False
 
@@ -326,6 +330,40 @@ class StructKDTrainer(CardTrainer, SafePushTrainer, StreamingEvaluationTrainer):
             statistics = self.accelerator.pad_across_processes(statistics, dim=1, pad_index=-100)
             metric.add_statistics(self.accelerator.gather_for_metrics(statistics))
         return metric.scores()
+
+    # ---- the card ----
+
+    def create_model_card(
+        self,
+        language: str | None = None,
+        license: str | None = None,
+        tags: str | Sequence[str] | None = None,
+        model_name: str | None = None,
+        finetuned_from: str | None = None,
+        tasks: str | Sequence[str] | None = None,
+        dataset_tags: str | Sequence[str] | None = None,
+        dataset: str | Sequence[str] | None = None,
+        dataset_args: str | Sequence[str] | None = None,
+    ) -> None:
+        """Write `README.md` into `output_dir`; Trainer's own leaves the results of these tasks empty.
+
+        Keeps Trainer's contract: every process may call it, the first one writes; what is given here wins
+        over what the run says. See `card.card.with_overrides`.
+        """
+        if self.is_world_process_zero():
+            write_card(
+                self,
+                self.run_notes,
+                language=language,
+                license=license,
+                tags=tags,
+                model_name=model_name,
+                finetuned_from=finetuned_from,
+                tasks=tasks,
+                dataset_tags=dataset_tags,
+                dataset=dataset,
+                dataset_args=dataset_args,
+            )
 
     # ---- set-up ----
 
