@@ -11,6 +11,7 @@ import PIL.Image
 import pytest
 import torch
 import transformers
+from torch import nn
 from transformers import AutoImageProcessor, PreTrainedModel
 from transformers.utils import is_torchvision_available
 
@@ -23,6 +24,7 @@ from hf_structkd.models.loading import (
     restore_weights,
     student_image_processor,
 )
+from hf_structkd.models.parameters import count_parameters
 from hf_structkd.tasks import DetectionTask, SegmentationTask, task_of
 from tests.tiny_models import tiny_segmentation_model
 
@@ -275,3 +277,9 @@ def test_a_detectors_processor_keeps_the_aspect_that_evaluation_kept(tmp_path: P
     processor = student_image_processor(tmp_path, DetectionTask, (48, 80), keep_aspect_ratio=True)
     picture = PIL.Image.fromarray(np.zeros((50, 100, 3), dtype=np.uint8))
     assert processor(images=picture, return_tensors="pt")["pixel_values"].shape == (1, 3, 40, 80)
+
+
+def test_parameters_count_frozen_once_and_no_buffers() -> None:
+    shared = nn.Linear(3, 2)
+    frozen = nn.Linear(2, 2, bias=False).requires_grad_(False)
+    assert count_parameters(nn.Sequential(shared, shared, frozen, nn.BatchNorm1d(2))) == 8 + 4 + 4

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from hf_structkd.report import (
     ComparisonRow,
     comparison_table,
-    count_parameters,
     milliseconds_per_image,
     share_of_gap_closed,
 )
@@ -209,12 +208,6 @@ def test_a_metric_missing_from_a_row_is_refused() -> None:
         table([ComparisonRow("a", {"m": 0.5}), ComparisonRow("b", {"iou": 0.6})])
     with pytest.raises(ValueError, match=r"`extra` .* got 'rmse' where 'a' has \['m'\]"):
         table([ComparisonRow("a", {"m": 0.5})], extra=[("rmse", "RMSE")])
-
-
-def test_parameters_count_frozen_once_and_no_buffers() -> None:
-    shared = nn.Linear(3, 2)
-    frozen = nn.Linear(2, 2, bias=False).requires_grad_(False)
-    assert count_parameters(nn.Sequential(shared, shared, frozen, nn.BatchNorm1d(2))) == 8 + 4 + 4
 
 
 class Recorder(nn.Module):

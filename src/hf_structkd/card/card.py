@@ -1,28 +1,41 @@
-"""The model card of a distilled student: `card_facts` reads a run, `model_card` writes what it found."""
+"""The model card of a student: `model_card` renders the facts, `write_card` those of a run."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from . import markdown
 from .command import redact_tokens
-from .facts import CardFacts, DataFacts, Origin, licenses_of
+from .facts import CardFacts, DataFacts, Origin, license_notice, licenses_of
 from .origin import hub_id_of, listed, name_of
+from .protocols import Run
 from .run import RunNotes, card_facts
-from .scores import metric_label
-from .text import card_text
+from .scores import Score, labelled_scores
 
-__all__ = ["CardFacts", "DataFacts", "Origin", "RunNotes", "card_facts", "model_card", "with_overrides"]
-
+TEMPLATE = Path(__file__).with_name("template.md.jinja")
 TAGS = ("structkd", "knowledge-distillation")
 _KEYS = ("license", "library_name", "pipeline_tag", "base_model", "base_model_relation", "datasets", "tags")
 
 
+def write_card(run: Run, notes: RunNotes | None = None, **overrides: Any) -> None:
+    """Write the card of a run as `README.md` into its `output_dir`; on the main process.
+
+    Args:
+        run: Its trainer.
+        notes: What the trainer does not know.
+        **overrides: What to say in place of what the run says, see `with_overrides`.
+    """
+    facts = with_overrides(card_facts(run, notes), **overrides)
+    model_card(facts).save(Path(str(run.args.output_dir)) / "README.md")
+
+
 def model_card(facts: CardFacts) -> ModelCard:
-    """Write the card.
+    """Render the card.
 
     `base_model` is where the student's weights started, with the relation `finetune`: the Hub draws its model
     tree, and people judge licences, from that key, and it knows no relation for a teacher, none of whose
@@ -36,8 +49,21 @@ def model_card(facts: CardFacts) -> ModelCard:
     Returns:
         The card, without any token of the Hub.
     """
-    head = _metadata(facts).to_yaml(original_order=list(_KEYS))
-    return ModelCard(redact_tokens(f"---\n{head}\n---\n\n{card_text(facts)}"))
+    card = ModelCard.from_template(_metadata(facts), str(TEMPLATE), **template_variables(facts))
+    return ModelCard(redact_tokens(f"{card}\n"))  # Jinja drops a template's last newline
+
+
+def template_variables(facts: CardFacts) -> dict[str, Any]:
+    """Return what the template may name: the facts, what follows from them, and the module `markdown`."""
+    return {
+        **vars(facts),
+        # In the order of `_KEYS`, which `from_template`'s own `card_data` does not keep.
+        "metadata": _metadata(facts).to_yaml(original_order=list(_KEYS)),
+        "scores": _scores(facts),
+        "licenses": licenses_of(facts),
+        "notice": license_notice(facts),
+        "markdown": markdown,
+    }
 
 
 def with_overrides(
@@ -53,7 +79,7 @@ def with_overrides(
     dataset: str | Sequence[str] | None = None,
     dataset_args: str | Sequence[str] | None = None,
 ) -> CardFacts:
-    """The facts with what a caller of `Trainer.create_model_card` asked for in their place.
+    """Return the facts with what a caller of `Trainer.create_model_card` asked for in their place.
 
     Args:
         facts: Read off the run.
@@ -74,8 +100,9 @@ def with_overrides(
             "student": Origin(name_of(finetuned_from), hub_id_of(finetuned_from)),
             "from_scratch": False,
         }
-    if tasks:
-        changes["pipeline_tag"] = listed(tasks)[0]
+    if tasks and listed(tasks)[0] != facts.pipeline_tag:
+        # What another pipeline answers is not known here.
+        changes |= {"pipeline_tag": listed(tasks)[0], "usage": ""}
     ids, names, configs = listed(dataset_tags), listed(dataset), listed(dataset_args)
     if ids or names or configs:
         data = facts.data or DataFacts(source=Origin("unknown"))
@@ -120,9 +147,13 @@ def _eval_results(facts: CardFacts) -> list[EvalResult]:
             dataset_config=data.config,
             dataset_split=data.validation_split,
             dataset_revision=data.source.revision,
-            metric_type=name,
-            metric_name=metric_label(name),
-            metric_value=value,
+            metric_type=score.name,
+            metric_name=score.label,
+            metric_value=score.value,
         )
-        for name, value in facts.metrics.items()
+        for score in _scores(facts)
     ]
+
+
+def _scores(facts: CardFacts) -> list[Score]:
+    return labelled_scores(facts.metrics, facts.metric_labels, facts.class_metric_labels)

@@ -27,7 +27,7 @@ def redact_tokens(text: str, secrets: Collection[str] = ()) -> str:
 
 
 def printable_command(argv: Sequence[str], *, processes: int = 1, secrets: Collection[str] = ()) -> str:
-    r"""The command that started a run, an option a line, ready for a POSIX shell.
+    r"""Write the command that started a run, an option a line, ready for a POSIX shell.
 
     The value of every option that ends in "token" becomes the variable HF_TOKEN, and other text that looks
     like a token is blanked out. Absolute paths lose what is of one machine: inside the working directory they

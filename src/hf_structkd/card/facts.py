@@ -48,6 +48,21 @@ class DataFacts:
     unlabeled: Origin | None = None
 
 
+@dataclass(frozen=True)
+class TermFacts:
+    """One term of the loss.
+
+    Attributes:
+        title: Its name for people.
+        weight: Its multiplier in the total; 0 means that it is switched off.
+        compares: What it compares, in words.
+    """
+
+    title: str
+    weight: float
+    compares: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class CardFacts:
     """Everything that a card says.
@@ -63,11 +78,14 @@ class CardFacts:
         from_scratch: Whether the student started without weights.
         teacher: Where the teacher came from; None for a student that was trained alone.
         teacher_description: Its class and size.
-        weights: Weight of every term, by its name.
+        terms: Every term, those that are switched off too.
         settings: Further settings of distillation and training, by name, as they are to be printed.
         data: None if nothing is known of it.
         dataset_ids: The data on the Hub.
+        usage: Lines of Python that use the answer `predictor(image)`; empty prints it.
         metrics: Scores of the student, without `eval_`; empty before the first evaluation.
+        metric_labels: Name of a metric to its name for people.
+        class_metric_labels: The same of metrics of one class, by the beginning of their names.
         table: Markdown table of teacher, student alone and distilled; None where nothing was compared.
         figures: Paths relative to the card.
         command: The command that trained it, without tokens and paths of one machine; None if unknown.
@@ -91,7 +109,7 @@ class CardFacts:
     parameters: int
     student: Origin
     from_scratch: bool
-    weights: Mapping[str, float]
+    terms: tuple[TermFacts, ...]
     seed: int
     steps: int
     epochs: float
@@ -105,7 +123,10 @@ class CardFacts:
     settings: Mapping[str, str] = field(default_factory=dict)
     data: DataFacts | None = None
     dataset_ids: tuple[str, ...] = ()
+    usage: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
+    metric_labels: Mapping[str, str] = field(default_factory=dict)
+    class_metric_labels: Mapping[str, str] = field(default_factory=dict)
     table: str | None = None
     figures: tuple[str, ...] = ()
     command: str | None = None
@@ -116,7 +137,7 @@ class CardFacts:
 
 
 def licenses_of(facts: CardFacts) -> tuple[str, ...]:
-    """What the student is licensed under: as asked for, else the teacher's, else, without one, its start's.
+    """Return the student's licences: as asked for, else the teacher's, else, without one, its start's.
 
     Never guessed: empty where the one that decides is not known.
     """
@@ -128,7 +149,7 @@ def licenses_of(facts: CardFacts) -> tuple[str, ...]:
 
 
 def license_notice(facts: CardFacts) -> str | None:
-    """One sentence where the licences behind a student are not all known or differ; None where all agree.
+    """Return a sentence where the licences behind a student are unknown or differ; None where all agree.
 
     A licence that the caller asked for is the caller's decision, and nothing is said.
     """
@@ -144,7 +165,7 @@ def license_notice(facts: CardFacts) -> str | None:
 
 
 def _licensed(facts: CardFacts) -> dict[str, tuple[str, ...]]:
-    """Everything that brings a licence, as the notice names it, and what it states."""
+    """Return everything that brings a licence, as the notice names it, and what it states."""
     origins = {
         "teacher": facts.teacher,
         "student's start": None if facts.from_scratch else facts.student,

@@ -19,7 +19,7 @@ logger = logging.get_logger(__name__)
 def find_origin(
     name_or_path: str, *, kind: Literal["model", "dataset"], revision: str | None, token: str | None
 ) -> Origin:
-    """What a Hub id or a folder is called on a card, and what its own card says of its licence.
+    """Find what a Hub id or a folder is called on a card, and what its own card says of its licence.
 
     Args:
         name_or_path: What is no folder or file here is an id, if its form allows.
@@ -40,7 +40,7 @@ def find_origin(
 
 
 def hub_id_of(name: str) -> str | None:
-    """The id on the Hub that a name can be, or None: what is no folder or file here, if its form allows."""
+    """Return the id on the Hub that a name can be; None for what is here, or has the form of no id."""
     try:
         validate_repo_id(name)
     except HFValidationError:
@@ -49,12 +49,12 @@ def hub_id_of(name: str) -> str | None:
 
 
 def name_of(name_or_path: str) -> str:
-    """A Hub id as it is; of a path the last name, which says nothing of the machine."""
+    """Return a Hub id as it is, and of a path the last name, which says nothing of the machine."""
     return hub_id_of(name_or_path) or Path(name_or_path).expanduser().resolve().name
 
 
 def listed(value: str | Sequence[str] | None) -> list[str]:
-    """One, several or no texts as a list."""
+    """Return one, several or no texts as a list."""
     if value is None:
         return []
     return [value] if isinstance(value, str) else list(value)

@@ -14,15 +14,12 @@ import torch
 from transformers import PretrainedConfig
 from transformers.utils import logging
 
-from ..cli.script_args import DataArguments, DenseDataArguments
 from ..models.loading import config_of, holds_only_a_configuration
-from ..report.comparison import count_parameters
-from ..terms import BUILT_IN_TERMS
-from ..training.arguments import StructKDTrainingArguments
-from ..training.trainer import StructKDTrainer
+from ..models.parameters import count_parameters
 from .command import printable_command
-from .facts import CardFacts, DataFacts, Origin, license_notice
+from .facts import CardFacts, DataFacts, Origin, TermFacts, license_notice
 from .origin import find_origin, name_of
+from .protocols import DataOptions, Run, RunArguments
 from .scores import finite_scores
 
 logger = logging.get_logger(__name__)
@@ -44,6 +41,7 @@ _TRAINING_SETTINGS = (
     "fp16",
     "bf16",
 )
+_PAIR_SETTINGS = ("student_feature", "teacher_feature", "teacher_image_size")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +57,7 @@ class RunNotes:
         table: What `write_report` returned.
     """
 
-    data: DataArguments | None = None
+    data: DataOptions | None = None
     student_revision: str | None = None
     teacher_revision: str | None = None
     command: Sequence[str] | None = None
@@ -67,7 +65,7 @@ class RunNotes:
     table: str | None = None
 
 
-def card_facts(trainer: StructKDTrainer, notes: RunNotes | None = None) -> CardFacts:
+def card_facts(run: Run, notes: RunNotes | None = None) -> CardFacts:
     """Read off a run what its card says; on the main process, at any time of the run.
 
     Licences are read from the cards of teacher, student and data, on the disk or on the Hub; one that cannot
@@ -75,30 +73,33 @@ def card_facts(trainer: StructKDTrainer, notes: RunNotes | None = None) -> CardF
     logged; the card says it in any case.
 
     Args:
-        trainer: Of the student. Where its model was built by `from_config` from a configuration of the Hub,
+        run: Its trainer. Where the student was built by `from_config` from a configuration of the Hub,
             it cannot be told from a pretrained one.
-        notes: What the trainer does not know.
+        notes: What the run does not know.
     """
     notes = notes or RunNotes()
-    args, log = trainer.args, trainer.state.log_history
+    args, log = run.args, run.state.log_history
     folder = Path(str(args.output_dir))
-    data = None if notes.data is None else _data_facts(notes.data, trainer)
+    data = None if notes.data is None else _data_facts(notes.data, run)
     facts = CardFacts(
-        name=(trainer.hub_model_id or folder.resolve().name).rpartition("/")[2],
-        repo_id=trainer.hub_model_id or None,
-        pipeline_tag=trainer.task.name,
-        **_models(trainer, notes),
-        weights=trainer.weights,
-        settings=_settings(args, distilled=trainer.teacher is not None),
+        name=(run.hub_model_id or folder.resolve().name).rpartition("/")[2],
+        repo_id=run.hub_model_id or None,
+        pipeline_tag=run.task.name,
+        **_models(run, notes),
+        usage=run.task.usage,
+        terms=term_facts(run),
+        settings=_settings(run),
         data=data,
         dataset_ids=_dataset_ids(data),
         metrics=finite_scores(notes.metrics or _last_evaluation(log)),
+        metric_labels=run.task.metric_labels,
+        class_metric_labels=run.task.class_metric_labels,
         table=notes.table,
         figures=tuple(name for name in _FIGURES if (folder / name).is_file()),
         command=_command(notes.command, args),
         seed=args.seed,
-        steps=trainer.state.global_step,
-        epochs=float(trainer.state.epoch or 0),
+        steps=run.state.global_step,
+        epochs=float(run.state.epoch or 0),
         global_batch_size=args.global_batch_size,
         train_seconds=next((entry[_TIME] for entry in reversed(log) if _TIME in entry), None),
         hardware=_device_name(args.device),
@@ -111,45 +112,52 @@ def card_facts(trainer: StructKDTrainer, notes: RunNotes | None = None) -> CardF
     return facts
 
 
-def _models(trainer: StructKDTrainer, notes: RunNotes) -> dict[str, Any]:
-    """What the card says of student and teacher."""
-    start, from_scratch = _start(trainer, notes.student_revision)
+def term_facts(run: Run) -> tuple[TermFacts, ...]:
+    """Return what the card says of every term."""
+    return tuple(TermFacts(term.title, run.weights[term.name], term.compares) for term in run.terms)
+
+
+def _models(run: Run, notes: RunNotes) -> dict[str, Any]:
+    """Return what the card says of student and teacher."""
+    start, from_scratch = _start(run, notes.student_revision)
     facts: dict[str, Any] = {
-        "architecture": type(trainer.model).__name__,
-        "parameters": count_parameters(trainer.model),
-        "needs_library": _needs_library(config_of(trainer.model)),
+        "architecture": type(run.model).__name__,
+        "parameters": count_parameters(run.model),
+        "needs_library": _needs_library(config_of(run.model)),
         "student": start,
         "from_scratch": from_scratch,
     }
-    if trainer.teacher is None:
+    if run.teacher is None:
         return facts
-    model, token = trainer.teacher.model, trainer.args.hub_token
+    model, token = run.teacher.model, run.args.hub_token
     teacher = Origin(type(model).__name__)  # built in this process, and never named
     if model.name_or_path:
         teacher = find_origin(model.name_or_path, kind="model", revision=notes.teacher_revision, token=token)
-    return facts | {"teacher": teacher, "teacher_description": trainer.teacher.description}
+    return facts | {"teacher": teacher, "teacher_description": run.teacher.description}
 
 
-def _start(trainer: StructKDTrainer, revision: str | None) -> tuple[Origin, bool]:
-    """Where the student came from, and whether it came without weights."""
-    name = trainer.model.name_or_path
+def _start(run: Run, revision: str | None) -> tuple[Origin, bool]:
+    """Return where the student came from, and whether it came without weights."""
+    name = run.model.name_or_path
     if not name or holds_only_a_configuration(name):
         return Origin(name_of(name) if name else ""), True
-    return find_origin(name, kind="model", revision=revision, token=trainer.args.hub_token), False
+    return find_origin(name, kind="model", revision=revision, token=run.args.hub_token), False
 
 
-def _data_facts(options: DataArguments, trainer: StructKDTrainer) -> DataFacts:
-    token = trainer.args.hub_token
+def _data_facts(options: DataOptions, run: Run) -> DataFacts:
+    token = run.args.hub_token
+    # Tasks that only learn from labelled images have no such options.
+    name = getattr(options, "unlabeled_dataset_name", None)
     unlabeled = None
-    if isinstance(options, DenseDataArguments) and options.unlabeled_dataset_name is not None:
-        unlabeled = _dataset(options.unlabeled_dataset_name, options.unlabeled_revision, token)
+    if name is not None:
+        unlabeled = _dataset(name, getattr(options, "unlabeled_revision", None), token)
     return DataFacts(
         source=_dataset(options.dataset_name, options.dataset_revision, token),
         config=options.dataset_config_name,
         train_split=options.train_split,
         validation_split=options.validation_split,
-        train_images=_length(trainer.train_dataset),
-        validation_images=_length(trainer.eval_dataset),
+        train_images=_length(run.train_dataset),
+        validation_images=_length(run.eval_dataset),
         unlabeled=unlabeled,
     )
 
@@ -169,7 +177,7 @@ def _length(dataset: Any) -> int | None:
     return len(dataset) if hasattr(dataset, "__len__") else None
 
 
-def _command(argv: Sequence[str] | None, args: StructKDTrainingArguments) -> str | None:
+def _command(argv: Sequence[str] | None, args: RunArguments) -> str | None:
     if argv is None:
         return None
     secrets = [args.hub_token or "", huggingface_hub.get_token() or ""]
@@ -177,7 +185,7 @@ def _command(argv: Sequence[str] | None, args: StructKDTrainingArguments) -> str
 
 
 def _last_evaluation(history: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
-    """The scores that were logged last."""
+    """Return the scores that were logged last."""
     for entry in reversed(history):
         scores = {name: value for name, value in entry.items() if name.startswith("eval_")}
         if scores:
@@ -185,17 +193,14 @@ def _last_evaluation(history: Sequence[Mapping[str, float]]) -> Mapping[str, flo
     return {}
 
 
-def _settings(args: StructKDTrainingArguments, *, distilled: bool) -> dict[str, str]:
-    """Settings beside the terms' weights that have a value, as text."""
-    settings = {name: getattr(args, name) for name in _TRAINING_SETTINGS}
-    if distilled:
-        settings |= {}
-    weights = {f"{term.name}_weight" for term in BUILT_IN_TERMS}
-    return {
-        name: _printed(value)
-        for name, value in settings.items()
-        if name not in weights and value not in (None, [])
-    }
+def _settings(run: Run) -> dict[str, str]:
+    """Return the settings of the training and of the terms that are on, as text, where they have a value."""
+    settings = {name: getattr(run.args, name) for name in _TRAINING_SETTINGS}
+    if run.teacher is not None:
+        settings |= {name: getattr(run.args, name) for name in _PAIR_SETTINGS}
+        for term in run.terms:
+            settings |= term.settings() if run.weights[term.name] > 0 else {}
+    return {name: _printed(value) for name, value in settings.items() if value not in (None, [])}
 
 
 def _printed(value: Any) -> str:
@@ -211,7 +216,7 @@ def _device_name(device: torch.device) -> str:
 
 
 def _needs_library(config: PretrainedConfig) -> bool:
-    """Whether a class of this package is needed to load a model of this configuration."""
+    """Tell whether a class of this package is needed to load a model of this configuration."""
     nested = [value for value in vars(config).values() if isinstance(value, PretrainedConfig)]
     package = __name__.partition(".")[0]
     return type(config).__module__.partition(".")[0] == package or any(map(_needs_library, nested))

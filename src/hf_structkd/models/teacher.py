@@ -13,6 +13,7 @@ from transformers.utils import logging
 from ..features.forward import Batch, Capture, Forward, run_model
 from ..matching.alignment import resize_ids, resize_map
 from ..matching.normalization import ImageNormalization, convert_normalization
+from .parameters import count_parameters
 
 logger = logging.get_logger(__name__)
 
@@ -121,8 +122,7 @@ class FrozenTeacher:
     @property
     def description(self) -> str:
         """What tells this teacher from another, wherever its folder is: class and size."""
-        count = sum(parameter.numel() for parameter in self.model.parameters())
-        return f"{type(self.model).__name__} of {count:,} parameters"
+        return f"{type(self.model).__name__} of {count_parameters(self.model):,} parameters"
 
     @property
     def _name(self) -> str:

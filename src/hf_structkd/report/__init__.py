@@ -5,7 +5,6 @@ from .class_bars import plot_class_bars
 from .comparison import (
     ComparisonRow,
     comparison_table,
-    count_parameters,
     milliseconds_per_image,
     share_of_gap_closed,
 )
@@ -27,7 +26,6 @@ __all__ = [
     "PredictionRow",
     "class_palette",
     "comparison_table",
-    "count_parameters",
     "milliseconds_per_image",
     "plot_class_bars",
     "plot_curves",

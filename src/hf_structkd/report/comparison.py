@@ -24,7 +24,7 @@ class ComparisonRow:
     Attributes:
         name: what the table calls it; `comparison_table` finds the teacher and the student alone by it.
         metrics: name -> value, as the Trainer's `evaluate()` returns them.
-        parameters: see `count_parameters`; `None` if unknown.
+        parameters: see `models.parameters.count_parameters`; `None` if unknown.
         milliseconds: for one image, see `milliseconds_per_image`; `None` if unknown.
     """
 
@@ -132,11 +132,6 @@ def share_of_gap_closed(
     if advantage <= _SMALLEST_GAP * max(abs(teacher), abs(alone)):
         return None
     return (distilled - alone) / gap
-
-
-def count_parameters(model: nn.Module) -> int:
-    """Number of parameters, frozen ones included, shared ones once."""
-    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def milliseconds_per_image(

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from ..matching.alignment import resize_map
 from ..matching.normalization import ImageNormalization
+from ..models.parameters import count_parameters
 from ..training.trainer import StructKDTrainer
-from .comparison import ComparisonRow, comparison_table, count_parameters, milliseconds_per_image
+from .comparison import ComparisonRow, comparison_table, milliseconds_per_image
 from .curves import plot_curves
 
 _PICTURES = 4

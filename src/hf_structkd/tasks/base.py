@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from torch import Tensor, nn
@@ -42,6 +42,11 @@ class Task(ABC):
         score_map_channels: Channels of the maps that `score_maps` returns.
         has_logit_maps: Whether the outputs are maps of class logits, which `logit_maps` returns.
         score_maps_are_bounded: Whether their values are bounded, as probabilities are.
+        metric_labels: Name of a metric, as `metric()` has it, to its name for people.
+        class_metric_labels: Beginning of the name of a metric of one class, whose rest is the class, to the
+            metric's name for people.
+        usage: Lines of Python for the card that use the pipeline's answer, `predictor(image)`; empty prints
+            it.
     """
 
     name: ClassVar[str]
@@ -50,6 +55,9 @@ class Task(ABC):
     score_map_channels: int
     has_logit_maps: ClassVar[bool] = False
     score_maps_are_bounded: ClassVar[bool] = True
+    metric_labels: ClassVar[Mapping[str, str]] = {}
+    class_metric_labels: ClassVar[Mapping[str, str]] = {}
+    usage: ClassVar[str] = ""
 
     @abstractmethod
     def __init__(self, student: PretrainedConfig, teacher: PretrainedConfig | None, **options: Any) -> None:

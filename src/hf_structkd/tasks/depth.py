@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 import transformers
@@ -66,6 +66,18 @@ class DepthTask(Task):
     score_map_channels = 1
     score_maps_are_bounded = False
     collate = staticmethod(collate_dense)
+    metric_labels: ClassVar[Mapping[str, str]] = {
+        "abs_rel": "AbsRel",
+        "sq_rel": "SqRel",
+        "rmse": "RMSE",
+        "rmse_log": "RMSE of logarithms",
+        "log10": "log10 error",
+        "silog": "SILog",
+        "delta1": "δ1 (< 1.25)",
+        "delta2": "δ2 (< 1.25²)",
+        "delta3": "δ3 (< 1.25³)",
+    }
+    usage = 'predictor(image)["depth"].save("depth.png")'
 
     def __init__(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import transformers
@@ -67,6 +67,24 @@ class DetectionTask(ClassTask):
     auto_model = AutoModelForObjectDetection
     model_classes = frozenset(MODEL_FOR_OBJECT_DETECTION_MAPPING_NAMES.values())
     collate = staticmethod(collate_detection)
+    metric_labels: ClassVar[Mapping[str, str]] = {
+        "map": "mAP (IoU 0.50 to 0.95)",
+        "map_50": "AP at IoU 0.50",
+        "map_75": "AP at IoU 0.75",
+        "map_small": "mAP, small objects",
+        "map_medium": "mAP, medium objects",
+        "map_large": "mAP, large objects",
+        "mar_1": "mAR, 1 detection an image",
+        "mar_10": "mAR, 10 detections an image",
+        "mar_100": "mAR, 100 detections an image",
+        "mar_small": "mAR, small objects",
+        "mar_medium": "mAR, medium objects",
+        "mar_large": "mAR, large objects",
+    }
+    class_metric_labels: ClassVar[Mapping[str, str]] = {"ap_": "AP"}
+    usage = (
+        'for found in predictor(image):\n    print(found["label"], round(found["score"], 2), found["box"])'
+    )
 
     def __init__(
         self,

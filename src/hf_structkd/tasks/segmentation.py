@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import transformers
@@ -50,6 +50,13 @@ class SegmentationTask(ClassTask):
     model_classes = frozenset(MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES.values())
     has_logit_maps = True
     collate = staticmethod(collate_dense)
+    metric_labels: ClassVar[Mapping[str, str]] = {
+        "mean_iou": "mean IoU",
+        "mean_accuracy": "mean accuracy",
+        "overall_accuracy": "overall accuracy",
+    }
+    class_metric_labels: ClassVar[Mapping[str, str]] = {"iou_": "IoU"}
+    usage = 'for part in predictor(image):\n    print(part["label"], part["mask"].size)'
 
     def __init__(
         self,

@@ -81,7 +81,7 @@ class Term(ABC):
         hidden = [name for name in self.setting_names() if hasattr(Term, name)]
         if hidden:
             raise TypeError(
-                f"`{hidden[0]}` of {type(self).__name__} must not be a setting, because Term has something of "
+                f"`{hidden[0]}` must be no setting of {type(self).__name__}: Term has an attribute of "
                 "that name; rename it."
             )
         self.check()

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import IterableDataset
 from transformers import PreTrainedModel, Trainer
 
+from ..card import RunNotes, write_card
 from ..features import unwrap
 from ..hub.pushing import Pusher, token_hidden
 from ..models import FrozenTeacher, load_image_processor
@@ -52,6 +53,7 @@ class StructKDTrainer(Trainer):
     Attributes:
         terms: Every term, on or off, by place or by name: `trainer.terms["pixel"]`.
         pair: The two models and the task between them.
+        run_notes: What the card says and a trainer does not know: the data, the command, the comparison.
 
     Raises:
         TypeError: If `args` are no `StructKDTrainingArguments`.
@@ -59,6 +61,7 @@ class StructKDTrainer(Trainer):
     """
 
     args: StructKDTrainingArguments
+    run_notes: RunNotes | None = None
     # The loss is a mean over the micro-batch: the Trainer must divide it by the number of micro-steps.
     loss_is_scaled_for_ga = False
 
@@ -298,7 +301,16 @@ class StructKDTrainer(Trainer):
             )
         return score_teacher(self, self.teacher, self.task)
 
-    # ---- the Hub: Trainer hides failed pushes, pickles the token and pushes other runs' folders ----
+    # ---- the card and the Hub: Trainer hides failed pushes and pickles the token ----
+
+    def create_model_card(self, language: str | None = None, **overrides: Any) -> None:
+        """Write `README.md` into `output_dir`; Trainer's own leaves the results of these tasks empty.
+
+        Keeps Trainer's contract: every process may call it, the first one writes, and what is given here wins
+        over what the run says; see `card.card.with_overrides` for the names.
+        """
+        if self.is_world_process_zero():
+            write_card(self, self.run_notes, language=language, **overrides)
 
     def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
         """Open the repository, with a sentence where the Hub refuses; keeps Trainer's contract."""

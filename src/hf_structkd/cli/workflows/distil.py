@@ -10,7 +10,7 @@ from typing import Any
 
 from transformers import PreTrainedModel, set_seed
 
-from ...card.card import RunNotes
+from ...card import RunNotes
 from ...data import DenseData
 from ...hub.access import check_push, open_repository
 from ...matching.normalization import ImageNormalization

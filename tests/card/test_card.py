@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import math
 import re
-import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,24 +12,18 @@ from typing import Any
 import numpy as np
 import PIL.Image
 import pytest
-import torch
 import yaml
 from huggingface_hub import ModelCard, ModelCardData, constants
-from transformers import DPTConfig
+from jinja2 import Environment, StrictUndefined
 
-from hf_structkd import StructKDTrainer
-from hf_structkd.card.card import model_card, with_overrides
-from hf_structkd.card.command import printable_command
-from hf_structkd.card.facts import CardFacts, DataFacts, Origin, license_notice
+from hf_structkd.card.card import TEMPLATE, model_card, template_variables, with_overrides
+from hf_structkd.card.facts import CardFacts, DataFacts, Origin, TermFacts, license_notice
 from hf_structkd.card.origin import find_origin
-from hf_structkd.card.run import RunNotes, _needs_library, card_facts
-from hf_structkd.card.scores import _LABELS, finite_scores, is_of_one_class, metric_label
-from hf_structkd.card.text import usage_snippet
-from hf_structkd.cli.script_args import DataArguments, SegmentationDataArguments
-from hf_structkd.models.backbones import MobileNetV2BackboneConfig
+from hf_structkd.card.run import card_facts
+from hf_structkd.card.scores import Score, finite_scores, labelled_scores
 from hf_structkd.report.comparison import ComparisonRow, comparison_table
-from hf_structkd.tasks import TASKS
-from tests.cases import ALONE, CASES, SEGMENTATION, TaskCase, arguments, make_trainer
+from hf_structkd.tasks import TASKS, Task
+from tests.cases import CASES, SEGMENTATION, TaskCase, arguments, make_trainer
 from tests.loopback_hub.cards import check_card, read_metadata
 
 TOKEN = "hf_" + "AbCd" * 8 + "Xy"
@@ -45,6 +38,15 @@ TABLE = comparison_table(
 )
 
 
+def terms(task: float, pixel: float, pairwise: float, holistic: float) -> tuple[TermFacts, ...]:
+    return (
+        TermFacts("task", task, "the student's output with the labels (its own supervised loss)"),
+        TermFacts("pixel-wise", pixel, "the two outputs, pixel by pixel or query by query"),
+        TermFacts("pair-wise", pairwise, "how similar the places of a feature map are to one another"),
+        TermFacts("holistic", holistic, "whole outputs, which a critic tries to tell apart"),
+    )
+
+
 def facts(**changes: Any) -> CardFacts:
     """A student of a pushed run with everything in it."""
     known = CardFacts(
@@ -57,7 +59,7 @@ def facts(**changes: Any) -> CardFacts:
         from_scratch=False,
         teacher=Origin("user/teacher", "user/teacher", "v1", ("apache-2.0",)),
         teacher_description="SegformerForSemanticSegmentation of 2,040,000 parameters",
-        weights={"task": 1.0, "pixel": 1.0, "pairwise": 10.0, "holistic": 0.0},
+        terms=terms(1.0, 1.0, 10.0, 0.0),
         settings={"temperature": "1.0", "optim": "adamw_torch"},
         data=DataFacts(
             source=Origin("user/camvid", "user/camvid", "main", ("apache-2.0",)),
@@ -67,7 +69,10 @@ def facts(**changes: Any) -> CardFacts:
             validation_images=101,
         ),
         dataset_ids=("user/camvid",),
+        usage='for part in predictor(image):\n    print(part["label"], part["mask"].size)',
         metrics={"mean_iou": 0.4281, "iou_road|way": 0.899},
+        metric_labels={"mean_iou": "mean IoU"},
+        class_metric_labels={"iou_": "IoU"},
         table=TABLE,
         figures=("figures/predictions.png", "figures/classes.png", "figures/curves.png"),
         command="python examples/run_seg_distill.py \\\n    --seed 1",
@@ -93,10 +98,17 @@ def text(**changes: Any) -> str:
     return str(model_card(facts(**changes)).text)
 
 
+def usage_snippet(card: ModelCard) -> str:
+    """The code that a reader copies off a card."""
+    code = re.search(r"```python\n(.*?)```", str(card.text), re.DOTALL)
+    assert code is not None
+    return code.group(1)
+
+
 # ---- metadata ----
 
 
-@pytest.mark.parametrize(
+VARIANTS = pytest.mark.parametrize(
     "changes",
     [
         {},
@@ -108,6 +120,9 @@ def text(**changes: Any) -> str:
     ],
     ids=["all", "local", "alone", "config only", "before evaluation", "odd names"],
 )
+
+
+@VARIANTS
 def test_the_metadata_pass_validation_and_come_back_as_written(
     tmp_path: Path, changes: dict[str, Any]
 ) -> None:
@@ -211,21 +226,22 @@ def test_scores_are_finite_numbers_of_the_model() -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_every_score_of_every_task_has_a_name_for_people(case: TaskCase, tmp_path: Path) -> None:
-    scores = make_trainer(case, arguments(tmp_path, report_to="none"), rows=1).evaluate()
-    for name in (key.removeprefix("eval_") for key in scores):
+    trainer = make_trainer(case, arguments(tmp_path, report_to="none"), rows=1)
+    for name in (key.removeprefix("eval_") for key in trainer.evaluate()):
         if name in finite_scores({name: 0.0}):
-            assert name in _LABELS or is_of_one_class(name), name
+            prefixes = tuple(trainer.task.class_metric_labels)
+            assert name in trainer.task.metric_labels or name.startswith(prefixes), name
 
 
 def test_scores_of_one_class_are_told_by_their_name() -> None:
-    assert metric_label("iou_traffic_light") == "IoU of traffic_light"
-    assert metric_label("ap_cat") == "AP of cat"
-    assert metric_label("my_score") == "my score"
-    assert [is_of_one_class(name) for name in ("iou_a", "ap_a", "map", "mean_iou")] == [
-        True,
-        True,
-        False,
-        False,
+    """A metric that only begins like one keeps the label that is its own."""
+    labels = {"map": "mAP", "ap_50": "AP at IoU 0.50"}
+    metrics = {"ap_traffic_light": 0.1, "ap_50": 0.2, "map": 0.3, "my_score": 0.4}
+    assert labelled_scores(metrics, labels, {"ap_": "AP"}) == [
+        Score("ap_traffic_light", "AP of traffic_light", 0.1, of_class=True),
+        Score("ap_50", "AP at IoU 0.50", 0.2, of_class=False),
+        Score("map", "mAP", 0.3, of_class=False),
+        Score("my_score", "my score", 0.4, of_class=False),
     ]
 
 
@@ -260,6 +276,19 @@ def test_scores_are_printed_alike_and_small_ones_do_not_vanish() -> None:
         assert row in found
 
 
+@VARIANTS
+def test_the_template_names_nothing_that_the_card_lacks(changes: dict[str, Any]) -> None:
+    """Jinja prints nothing for a name that it does not know, and a card would lose a fact unseen."""
+    template = Environment(undefined=StrictUndefined).from_string(TEMPLATE.read_text(encoding="utf-8"))
+    known = facts(**changes)
+    assert f"{template.render(template_variables(known))}\n" == str(model_card(known))
+
+
+def test_what_a_name_holds_is_no_template() -> None:
+    assert "{{ seed }}" in text(name="{{ seed }}")
+    assert "{% raw %}" in text(settings={"a": "{% raw %}"})
+
+
 def test_figures_are_embedded_by_relative_paths() -> None:
     """Absolute ones are dead links on the Hub."""
     paths = re.findall(r"!\[[^]]+\]\(([^)]+)\)", text())
@@ -284,14 +313,16 @@ def test_a_name_does_not_turn_into_markup() -> None:
 # ---- usage ----
 
 
-@pytest.mark.parametrize("task", [*(task.name for task in TASKS), "another-task"])
-def test_the_usage_snippet_is_python(task: str) -> None:
+@pytest.mark.parametrize("task", [*TASKS, Task], ids=lambda task: getattr(task, "name", "another-task"))
+def test_the_usage_snippet_is_python(task: type[Task]) -> None:
+    """Also that of a task which says nothing of its answer."""
+    name = getattr(task, "name", "another-task")
     for needs_library in (False, True):
-        known = facts(pipeline_tag=task, needs_library=needs_library)
-        tree = ast.parse(usage_snippet(known))
-        assert f"```python\n{usage_snippet(known)}\n```" in model_card(known).text
-        assert ("import hf_structkd" in ast.unparse(tree)) is needs_library
-    assert f"pipeline('{task}', model='user/camvid-student')" in ast.unparse(tree)
+        known = facts(pipeline_tag=name, usage=task.usage, needs_library=needs_library)
+        code = ast.unparse(ast.parse(usage_snippet(model_card(known))))
+        assert ("import hf_structkd" in code) is needs_library
+        assert f"pipeline('{name}', model='user/camvid-student')" in code
+        assert "predictor(image)" in code
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -304,23 +335,14 @@ def test_the_usage_snippet_runs(
     student.save_pretrained("student")
     trainer.task.image_processor((64, 64), student.config).save_pretrained("student")
     PIL.Image.fromarray(np.full((48, 64, 3), 90, dtype=np.uint8)).save("image.png")
-    card = model_card(card_facts(trainer))
-    code = re.search(r"```python\n(.*?)```", str(card.text), re.DOTALL)
-    assert code is not None
     scope: dict[str, Any] = {}
-    exec(code.group(1), scope)
+    exec(usage_snippet(model_card(card_facts(trainer))), scope)
     assert scope["predictor"].model.name_or_path == "student"
     if case is SEGMENTATION:
         assert "LABEL_" in capsys.readouterr().out
     if case.name == "depth":
         with PIL.Image.open("depth.png") as picture:
             assert picture.size == (64, 48)
-
-
-def test_a_student_on_our_backbone_imports_the_library() -> None:
-    """Without it `pipeline` does not know the architecture."""
-    assert _needs_library(DPTConfig(backbone_config=MobileNetV2BackboneConfig()))
-    assert not _needs_library(DPTConfig())
 
 
 # ---- licences ----
@@ -402,182 +424,13 @@ def test_licences_are_read_off_cards_of_the_hub(tmp_path: Path, monkeypatch: pyt
     assert find_origin("user/camvid", kind="model", revision=None, token=None).licenses == ()
 
 
-# ---- the command ----
-
-
-def test_the_command_runs_again() -> None:
-    """Read back by a shell, it is what was typed."""
-    argv = [
-        "run.py",
-        "a.yaml",
-        "--image_size",
-        "180",
-        "240",
-        "--note=it's",
-        "--label_map",
-        '{"a": "b c"}',
-        "",
-    ]
-    printed = printable_command(argv)
-    assert printed.splitlines()[0] == "python run.py a.yaml \\"
-    assert shlex.split(printed.replace("\\\n", "")) == ["python", *argv]
-    assert printable_command(["run.py"], processes=4) == "torchrun --nproc_per_node 4 run.py"
-
-
-@pytest.mark.parametrize(
-    "argv",
-    [
-        ["--hub_token", "secret-word"],
-        ["--hub-token=secret-word"],
-        ["--token", "secret-word"],
-        ["--TOKEN=secret-word"],
-        ["-token", "secret-word"],
-        ["--note", f"see {TOKEN}."],
-        [f"--{TOKEN}"],
-        [f"--name={TOKEN}", TOKEN],
-        ["--other", "known-secret"],
-    ],
-)
-def test_no_token_is_in_the_command(argv: list[str]) -> None:
-    """A card is public, and so would the account be."""
-    printed = printable_command(["run.py", *argv, "--seed", "1"], secrets=["known-secret", ""])
-    assert "secret" not in printed
-    assert TOKEN not in printed
-    assert "1" in shlex.split(printed.replace("\\\n", ""))
-
-
-def test_a_token_option_reads_the_environment_instead() -> None:
-    printed = printable_command(
-        ["run.py", "--hub_token", "x", "--seed", "1", "--token=y", "--hub_token", "--a"]
-    )
-    assert printed == (
-        'python run.py \\\n    --hub_token "$HF_TOKEN" \\\n    --seed 1 \\\n    --token="$HF_TOKEN" \\\n'
-        "    --hub_token \\\n    --a"
-    )
-
-
-def test_the_name_of_the_library_is_no_token() -> None:
-    argv = ["run.py", "--output_dir", "outputs/hf_structkd", "--hub_model_id", "user/hf_structkd-student"]
-    assert shlex.split(printable_command(argv).replace("\\\n", "")) == ["python", *argv]
-
-
-def test_paths_of_the_machine_are_not_in_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    argv = [
-        str(tmp_path / "run.py"),
-        f"--data=/srv/{'x'}/camvid",
-        "--out",
-        str(tmp_path / "a" / "b"),
-        "../c",
-        "~/d",
-    ]
-    assert printable_command(argv).replace(" \\\n   ", "") == "python run.py --data=camvid --out a/b ../c d"
+# ---- secrets ----
 
 
 def test_no_token_is_anywhere_on_a_card() -> None:
     """Whatever way it came into the facts."""
     card = model_card(facts(name=f"x {TOKEN}", command=f"run --x {TOKEN}", settings={"a": TOKEN}))
     assert TOKEN not in str(card)
-
-
-# ---- reading a run ----
-
-
-@pytest.fixture
-def trainer(tmp_path: Path) -> StructKDTrainer:
-    """A distilled run before its first step, teacher and student from folders of this machine."""
-    student, teacher = SEGMENTATION.student(0), SEGMENTATION.teacher(1)
-    student.config.architectures = [type(student).__name__]
-    student.config.save_pretrained(tmp_path / "segformer-tiny")
-    teacher.save_pretrained(tmp_path / "big-teacher")
-    (tmp_path / "big-teacher" / "README.md").write_text("---\nlicense: mit\n---\n")
-    return StructKDTrainer(
-        str(tmp_path / "segformer-tiny"),
-        str(tmp_path / "big-teacher"),
-        arguments(tmp_path / "my-student", report_to="none", seed=7, hub_token=TOKEN),
-        train_dataset=SEGMENTATION.rows(3),
-        eval_dataset=SEGMENTATION.rows(2),
-    )
-
-
-def test_a_run_is_read_off_its_trainer(
-    trainer: StructKDTrainer, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    metrics = trainer.evaluate()
-    folder = Path(str(trainer.args.output_dir)) / "figures"
-    folder.mkdir(parents=True)
-    (folder / "curves.png").touch()
-    (tmp_path / "data").mkdir()
-    options = SegmentationDataArguments(
-        dataset_name=str(tmp_path / "data"), dataset_config_name="small", unlabeled_dataset_name="user/more"
-    )
-    command = ["run.py", "--hub_token", TOKEN, "--teacher", str(tmp_path / "big-teacher")]
-    trainer.args.push_to_hub = True
-    known = card_facts(trainer, RunNotes(data=options, command=command, table=TABLE))
-    assert known.name == "my-student"
-    assert known.repo_id is None
-    assert known.student == Origin("segformer-tiny")
-    assert known.from_scratch
-    assert known.teacher == Origin("big-teacher", licenses=("mit",))
-    assert known.data == DataFacts(
-        source=Origin("data"),
-        config="small",
-        train_split="train",
-        validation_split="validation",
-        train_images=3,
-        validation_images=2,
-        unlabeled=Origin("user/more", "user/more"),
-    )
-    assert known.dataset_ids == ("user/more",)
-    assert known.metrics["mean_iou"] == pytest.approx(metrics["eval_mean_iou"], rel=1e-5)
-    assert known.weights == {"task": 1.0, "pixel": 1.0, "pairwise": 10.0, "holistic": 0.1}
-    assert known.settings["granularity"] == "2"
-    assert known.settings["lr_scheduler_type"] == "linear"
-    assert "pixel_weight" not in known.settings
-    assert known.figures == ("figures/curves.png",)
-    assert (known.seed, known.steps, known.train_seconds, known.processes) == (7, 0, None, 1)
-    assert known.versions["torch"] == torch.__version__ or known.versions["torch"] in torch.__version__
-    assert [r.getMessage() for r in caplog.records if "licences" in r.getMessage()] == [license_notice(known)]
-    card = model_card(known)
-    assert check_card(str(card)) == ([], [])
-    assert str(tmp_path) not in str(card)
-    assert TOKEN not in str(card)
-
-
-def test_without_notes_a_card_is_complete(trainer: StructKDTrainer, caplog: pytest.LogCaptureFixture) -> None:
-    """Who trains in code of their own pushes with `push_to_hub` alone; till then no licence matters."""
-    trainer.hub_model_id = "user/student"
-    known = card_facts(trainer)
-    assert license_notice(known) is not None
-    assert "licences" not in caplog.text
-    assert (known.name, known.repo_id) == ("student", "user/student")
-    assert (known.data, known.command, known.table, known.metrics) == (None, None, None, {})
-    assert check_card(str(model_card(known))) == ([], [])
-
-
-def test_a_training_is_told_with_its_length(tmp_path: Path) -> None:
-    trainer = make_trainer(SEGMENTATION, arguments(tmp_path, report_to="none", max_steps=1, **ALONE), rows=4)
-    trainer.train()
-    trainer.log({"eval_mean_iou": 0.25})
-    known = card_facts(trainer, RunNotes(data=DataArguments()))
-    assert (known.steps, known.epochs, known.global_batch_size) == (1, 1.0, 4)
-    assert known.train_seconds is not None
-    assert known.train_seconds > 0
-    assert known.metrics == {"mean_iou": 0.25}
-    assert known.teacher is None
-    assert "temperature" not in known.settings
-    assert known.data is not None
-    assert known.data.source.generated
-    assert "embedded scenes" in model_card(known).text
-    given = card_facts(trainer, RunNotes(metrics={"eval_mean_iou": 0.5}))
-    assert given.metrics == {"mean_iou": 0.5}
-
-
-def test_models_that_were_built_in_the_process_have_no_place(tmp_path: Path) -> None:
-    """A class's name has the form of a Hub id."""
-    known = card_facts(make_trainer(SEGMENTATION, arguments(tmp_path, report_to="none")))
-    assert (known.student, known.from_scratch) == (Origin(""), True)
-    assert known.teacher == Origin("DPTForSemanticSegmentation")
 
 
 # ---- what the caller asks for ----

@@ -1,0 +1,128 @@
+"""What a card says is read off the run, whoever built it and however far it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import DPTConfig
+
+from hf_structkd import StructKDTrainer
+from hf_structkd.card.card import model_card
+from hf_structkd.card.facts import DataFacts, Origin, license_notice
+from hf_structkd.card.run import RunNotes, _needs_library, card_facts
+from hf_structkd.cli.script_args import DataArguments, SegmentationDataArguments
+from hf_structkd.models.backbones import MobileNetV2BackboneConfig
+from tests.cases import ALONE, SEGMENTATION, arguments, make_trainer
+from tests.loopback_hub.cards import check_card
+
+TOKEN = "hf_" + "AbCd" * 8 + "Xy"
+
+
+@pytest.fixture
+def trainer(tmp_path: Path) -> StructKDTrainer:
+    """A distilled run before its first step, teacher and student from folders of this machine."""
+    student, teacher = SEGMENTATION.student(0), SEGMENTATION.teacher(1)
+    student.config.architectures = [type(student).__name__]
+    student.config.save_pretrained(tmp_path / "segformer-tiny")
+    teacher.save_pretrained(tmp_path / "big-teacher")
+    (tmp_path / "big-teacher" / "README.md").write_text("---\nlicense: mit\n---\n")
+    return StructKDTrainer(
+        str(tmp_path / "segformer-tiny"),
+        str(tmp_path / "big-teacher"),
+        arguments(tmp_path / "my-student", report_to="none", seed=7, hub_token=TOKEN),
+        train_dataset=SEGMENTATION.rows(3),
+        eval_dataset=SEGMENTATION.rows(2),
+    )
+
+
+def test_a_run_is_read_off_its_trainer(
+    trainer: StructKDTrainer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    metrics = trainer.evaluate()
+    folder = Path(str(trainer.args.output_dir)) / "figures"
+    folder.mkdir(parents=True)
+    (folder / "curves.png").touch()
+    (tmp_path / "data").mkdir()
+    options = SegmentationDataArguments(
+        dataset_name=str(tmp_path / "data"), dataset_config_name="small", unlabeled_dataset_name="user/more"
+    )
+    command = ["run.py", "--hub_token", TOKEN, "--teacher", str(tmp_path / "big-teacher")]
+    trainer.args.push_to_hub = True
+    known = card_facts(trainer, RunNotes(data=options, command=command, table="| model |\n| --- |"))
+    assert known.name == "my-student"
+    assert known.repo_id is None
+    assert known.student == Origin("segformer-tiny")
+    assert known.from_scratch
+    assert known.teacher == Origin("big-teacher", licenses=("mit",))
+    assert known.data == DataFacts(
+        source=Origin("data"),
+        config="small",
+        train_split="train",
+        validation_split="validation",
+        train_images=3,
+        validation_images=2,
+        unlabeled=Origin("user/more", "user/more"),
+    )
+    assert known.dataset_ids == ("user/more",)
+    assert known.metrics["mean_iou"] == pytest.approx(metrics["eval_mean_iou"], rel=1e-5)
+    assert {term.title: term.weight for term in known.terms} == {
+        "task": 1.0,
+        "pixel-wise": 1.0,
+        "pair-wise": 10.0,
+        "holistic": 0.1,
+    }
+    assert known.settings["granularity"] == "2"
+    assert known.settings["lr_scheduler_type"] == "linear"
+    assert "pixel_weight" not in known.settings
+    assert known.figures == ("figures/curves.png",)
+    assert (known.seed, known.steps, known.train_seconds, known.processes) == (7, 0, None, 1)
+    assert known.versions["torch"] == torch.__version__ or known.versions["torch"] in torch.__version__
+    assert [r.getMessage() for r in caplog.records if "licences" in r.getMessage()] == [license_notice(known)]
+    card = model_card(known)
+    assert check_card(str(card)) == ([], [])
+    assert str(tmp_path) not in str(card)
+    assert TOKEN not in str(card)
+
+
+def test_without_notes_a_card_is_complete(trainer: StructKDTrainer, caplog: pytest.LogCaptureFixture) -> None:
+    """Who trains in code of their own pushes with `push_to_hub` alone; till then no licence matters."""
+    trainer.hub_model_id = "user/student"
+    known = card_facts(trainer)
+    assert license_notice(known) is not None
+    assert "licences" not in caplog.text
+    assert (known.name, known.repo_id) == ("student", "user/student")
+    assert (known.data, known.command, known.table, known.metrics) == (None, None, None, {})
+    assert check_card(str(model_card(known))) == ([], [])
+
+
+def test_a_training_is_told_with_its_length(tmp_path: Path) -> None:
+    trainer = make_trainer(SEGMENTATION, arguments(tmp_path, report_to="none", max_steps=1, **ALONE), rows=4)
+    trainer.train()
+    trainer.log({"eval_mean_iou": 0.25})
+    known = card_facts(trainer, RunNotes(data=DataArguments()))
+    assert (known.steps, known.epochs, known.global_batch_size) == (1, 1.0, 4)
+    assert known.train_seconds is not None
+    assert known.train_seconds > 0
+    assert known.metrics == {"mean_iou": 0.25}
+    assert known.teacher is None
+    assert "temperature" not in known.settings
+    assert known.data is not None
+    assert known.data.source.generated
+    assert "embedded scenes" in model_card(known).text
+    given = card_facts(trainer, RunNotes(metrics={"eval_mean_iou": 0.5}))
+    assert given.metrics == {"mean_iou": 0.5}
+
+
+def test_models_that_were_built_in_the_process_have_no_place(tmp_path: Path) -> None:
+    """A class's name has the form of a Hub id."""
+    known = card_facts(make_trainer(SEGMENTATION, arguments(tmp_path, report_to="none")))
+    assert (known.student, known.from_scratch) == (Origin(""), True)
+    assert known.teacher == Origin("DPTForSemanticSegmentation")
+
+
+def test_a_student_on_our_backbone_needs_the_library() -> None:
+    """Without it `pipeline` does not know the architecture."""
+    assert _needs_library(DPTConfig(backbone_config=MobileNetV2BackboneConfig()))
+    assert not _needs_library(DPTConfig())
