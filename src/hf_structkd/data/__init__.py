@@ -1,6 +1,6 @@
 """Datasets: loading, decoding, augmentation and batches."""
 
-from ._recipes import DenseData
+from ._recipes import LoadedData
 from ._rows import Normalization
 from .boxes import BOX_RULES, ObjectBoxes
 from .decoding import BadImageError, decode_depth, decode_image, decode_label
@@ -12,19 +12,19 @@ from .load_segmentation import load_segmentation_data
 from .loading import check_columns, load_dataset_splits, load_unlabeled_split, read_id2label
 from .mixing import MixedDataset, MixedIterableDataset
 from .targets import ClassMap, DepthMap, TargetMap
-from .transforms import DenseAugmentation, jitter_color, resize_image, resize_label
+from .transforms import DenseAugmentation, jitter_color, resize_image
 
 __all__ = [
     "BOX_RULES",
     "BadImageError",
     "ClassMap",
     "DenseAugmentation",
-    "DenseData",
     "DenseDataset",
     "DenseIterableDataset",
     "DepthMap",
     "DetectionDataset",
     "DetectionIterableDataset",
+    "LoadedData",
     "MixedDataset",
     "MixedIterableDataset",
     "Normalization",
@@ -44,5 +44,4 @@ __all__ = [
     "load_unlabeled_split",
     "read_id2label",
     "resize_image",
-    "resize_label",
 ]

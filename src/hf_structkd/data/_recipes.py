@@ -22,7 +22,7 @@ TRAIN_SCENES, VALIDATION_SCENES = 1000, 200
 _Number = TypeVar("_Number", int, float)
 
 
-class DenseData(NamedTuple):
+class LoadedData(NamedTuple):
     """Training and validation data, their classes where there are, and the label that does not count.
 
     `labeled` is the labelled part of `train`, and `train` itself where every image has labels.
@@ -162,14 +162,14 @@ class Recipe:
             )
         return names
 
-    def wrap(self, splits: Splits, target: TargetMap) -> DenseData:
+    def wrap(self, splits: Splits, target: TargetMap) -> LoadedData:
         """The rows as inputs of dense models; see `assemble`."""
         make = DenseIterableDataset if self.streaming else DenseDataset
         return self.assemble(splits, partial(make, target=target), nothing=target.nothing)
 
     def assemble(
         self, splits: Splits, make: Callable[..., Any], *, nothing: float = 255, **evaluation: Any
-    ) -> DenseData:
+    ) -> LoadedData:
         """The rows as model inputs: training rows augmented, validation images only resized.
 
         Args:
@@ -186,7 +186,7 @@ class Recipe:
             mix: Any = MixedIterableDataset if self.streaming else MixedDataset
             train = mix(labeled, self._made(make, splits.unlabeled, augmentation, labeled=False))
         validation = self._made(make, splits.validation, size=augmentation.size, **evaluation)
-        return DenseData(train, validation, labeled)
+        return LoadedData(train, validation, labeled)
 
     def _augmentation(self, nothing: float) -> DenseAugmentation:
         return DenseAugmentation(

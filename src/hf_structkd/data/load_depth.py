@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ._recipes import SCENE_SIZE, DenseData, Recipe
+from ._recipes import SCENE_SIZE, LoadedData, Recipe
 from ._rows import Normalization
 from .targets import DepthMap
 
@@ -38,7 +38,7 @@ def load_depth_data(
     max_train_samples: int | None = None,
     max_eval_samples: int | None = None,
     seed: int = 42,
-) -> DenseData:
+) -> LoadedData:
     """Load, check and wrap a dataset of images with depth, with unlabelled images if wanted.
 
     Training crops that are scaled by s show depths divided by s (see `DepthMap`), so `scale` also widens the

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from ..scenes.scenes import OBJECT_CLASS_NAMES
-from ._recipes import SCENE_SIZE, DenseData, Recipe
+from ._recipes import SCENE_SIZE, LoadedData, Recipe
 from ._rows import Normalization
 from .boxes import BoxFormat, ObjectBoxes, UnknownCategories
 from .detection import DetectionDataset, DetectionIterableDataset
@@ -41,7 +41,7 @@ def load_detection_data(
     max_train_samples: int | None = None,
     max_eval_samples: int | None = None,
     seed: int = 42,
-) -> DenseData:
+) -> LoadedData:
     """Load, check, clean and wrap a dataset of images with boxes.
 
     Images without labels cannot join: detectors compute their loss inside their forward, over a whole batch.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ..scenes.scenes import CLASS_NAMES
-from ._recipes import SCENE_SIZE, DenseData, Recipe
+from ._recipes import SCENE_SIZE, LoadedData, Recipe
 from ._rows import Normalization
 from .loading import check_columns
 from .targets import ClassMap
@@ -43,7 +43,7 @@ def load_segmentation_data(
     max_train_samples: int | None = None,
     max_eval_samples: int | None = None,
     seed: int = 42,
-) -> DenseData:
+) -> LoadedData:
     """Load, check and wrap a segmentation dataset, with unlabelled images if wanted.
 
     Args:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from transformers import PretrainedConfig
 
-from ...data import DenseData, Normalization
+from ...data import LoadedData, Normalization
 from ...tasks import Task
 from ...training.arguments import StructKDTrainingArguments
 from ..script_args import ModelArguments, parse_arguments
@@ -39,7 +39,7 @@ class Workflow:
     task: type[Task]
     data_arguments: type
     task_arguments: type
-    load_data: Callable[[Any, Normalization, PretrainedConfig | None, int], DenseData]
+    load_data: Callable[[Any, Normalization, PretrainedConfig | None, int], LoadedData]
     write_report: Callable[..., str]
 
     def parse(self, argv: Sequence[str] | None, *, scenes: Mapping[str, Any]) -> Arguments:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from transformers import PretrainedConfig
 
-from ...data import DenseData, Normalization, load_depth_data
+from ...data import LoadedData, Normalization, load_depth_data
 from ...report import write_depth_report
 from ...tasks import DepthTask
 from ..script_args import DepthDataArguments
@@ -46,7 +46,7 @@ class DepthTaskArguments:
 
 def _load(
     options: DepthDataArguments, normalization: Normalization, teacher: PretrainedConfig | None, seed: int
-) -> DenseData:
+) -> LoadedData:
     return load_depth_data(**asdict(options), normalization=normalization, seed=seed)
 
 

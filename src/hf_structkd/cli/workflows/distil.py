@@ -11,7 +11,7 @@ from typing import Any
 from transformers import PreTrainedModel, set_seed
 
 from ...card.card import RunNotes
-from ...data import DenseData
+from ...data import LoadedData
 from ...hub.access import check_push, open_repository
 from ...matching.normalization import ImageNormalization
 from ...models.loading import (
@@ -101,7 +101,7 @@ class Experiment:
 
     workflow: Workflow
     arguments: Arguments
-    data: DenseData
+    data: LoadedData
     processor: Any
     teacher: PreTrainedModel | None
     teacher_processor: Any

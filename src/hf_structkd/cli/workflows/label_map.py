@@ -8,7 +8,7 @@ from typing import Any
 
 from transformers import PretrainedConfig
 
-from ...data import DenseData, Normalization
+from ...data import LoadedData, Normalization
 from ...matching.label_spaces import load_label_map
 
 
@@ -27,13 +27,13 @@ class LabelMapArguments:
 
 
 def with_teachers_classes(
-    load: Callable[..., DenseData],
-) -> Callable[[Any, Normalization, PretrainedConfig | None, int], DenseData]:
+    load: Callable[..., LoadedData],
+) -> Callable[[Any, Normalization, PretrainedConfig | None, int], LoadedData]:
     """A workflow's `load_data` around a loader: where the data names no classes, the teacher does."""
 
     def load_data(
         options: Any, normalization: Normalization, teacher: PretrainedConfig | None, seed: int
-    ) -> DenseData:
+    ) -> LoadedData:
         names = None if teacher is None else teacher.id2label
         return load(**asdict(options), normalization=normalization, default_id2label=names, seed=seed)
 
