@@ -26,7 +26,7 @@ from hf_structkd.card.origin import find_origin
 from hf_structkd.card.run import RunNotes, _needs_library, card_facts
 from hf_structkd.card.scores import _LABELS, finite_scores, is_of_one_class, metric_label
 from hf_structkd.card.text import usage_snippet
-from hf_structkd.cli.script_args import DataArguments, SegmentationDataArguments
+from hf_structkd.data import DataOptions, SegmentationOptions
 from hf_structkd.models.backbones import MobileNetV2BackboneConfig
 from hf_structkd.report.comparison import ComparisonRow, comparison_table
 from hf_structkd.tasks import TASKS
@@ -508,7 +508,7 @@ def test_a_run_is_read_off_its_trainer(
     folder.mkdir(parents=True)
     (folder / "curves.png").touch()
     (tmp_path / "data").mkdir()
-    options = SegmentationDataArguments(
+    options = SegmentationOptions(
         dataset_name=str(tmp_path / "data"), dataset_config_name="small", unlabeled_dataset_name="user/more"
     )
     command = ["run.py", "--hub_token", TOKEN, "--teacher", str(tmp_path / "big-teacher")]
@@ -559,7 +559,7 @@ def test_a_training_is_told_with_its_length(tmp_path: Path) -> None:
     trainer = make_trainer(SEGMENTATION, arguments(tmp_path, report_to="none", max_steps=1, **ALONE), rows=4)
     trainer.train()
     trainer.log({"eval_mean_iou": 0.25})
-    known = card_facts(trainer, RunNotes(data=DataArguments()))
+    known = card_facts(trainer, RunNotes(data=DataOptions()))
     assert (known.steps, known.epochs, known.global_batch_size) == (1, 1.0, 4)
     assert known.train_seconds is not None
     assert known.train_seconds > 0

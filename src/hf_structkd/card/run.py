@@ -14,7 +14,7 @@ import torch
 from transformers import PretrainedConfig
 from transformers.utils import logging
 
-from ..cli.script_args import DataArguments, DenseDataArguments
+from ..data import DataOptions, DenseOptions
 from ..models.loading import config_of, holds_only_a_configuration
 from ..report.comparison import count_parameters
 from ..training.arguments import StructKDTrainingArguments
@@ -59,7 +59,7 @@ class RunNotes:
         table: What `write_report` returned.
     """
 
-    data: DataArguments | None = None
+    data: DataOptions | None = None
     student_revision: str | None = None
     teacher_revision: str | None = None
     command: Sequence[str] | None = None
@@ -138,10 +138,10 @@ def _start(trainer: StructKDTrainer, revision: str | None) -> tuple[Origin, bool
     return find_origin(name, kind="model", revision=revision, token=trainer.args.hub_token), False
 
 
-def _data_facts(options: DataArguments, trainer: StructKDTrainer) -> DataFacts:
+def _data_facts(options: DataOptions, trainer: StructKDTrainer) -> DataFacts:
     token = trainer.args.hub_token
     unlabeled = None
-    if isinstance(options, DenseDataArguments) and options.unlabeled_dataset_name is not None:
+    if isinstance(options, DenseOptions) and options.unlabeled_dataset_name is not None:
         unlabeled = _dataset(options.unlabeled_dataset_name, options.unlabeled_revision, token)
     return DataFacts(
         source=_dataset(options.dataset_name, options.dataset_revision, token),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, get_args
 
 import torch
 import transformers
@@ -15,7 +15,7 @@ from transformers.utils import is_torchvision_available
 
 from ..adversary.critic import SMALLEST_MAP
 from ..adversary.score_maps import ScoreMaps
-from ..data import collate_dense
+from ..data import DepthKind, DepthOptions, LoadedData, Normalization, collate_dense, load_depth_data
 from ..features import FeatureCapture, find_decoder
 from ..features.forward import Batch, Forward
 from ..losses.depth import DEPTH_LOSSES, affine_statistics, align_scale_shift, valid_depth
@@ -25,7 +25,6 @@ from ..metrics import DepthErrors, counted_pixels, depth_statistics
 from ._dense import by_label_size, captured_pair, on_image, padding_mask
 from .base import FeaturePair, Task
 
-DepthKind = Literal["metric", "relative", "inverse"]
 DEPTH_KINDS: tuple[str, ...] = get_args(DepthKind)
 
 # The critic sees maps of at most a quarter of the image's sides, the stride of most segmentation logits:
@@ -70,6 +69,28 @@ class DepthTask(Task):
     default_weights: ClassVar[Mapping[str, float]] = {"pixel": 1.0, "pairwise": 10.0, "holistic": 0.0}
     score_map_channels = 1
     collate = staticmethod(collate_dense)
+
+    short_name = "depth"
+    options = DepthOptions
+
+    @staticmethod
+    def load_data(
+        options: DepthOptions,
+        *,
+        normalization: Normalization,
+        teacher: PretrainedConfig | None,
+        seed: int,
+    ) -> LoadedData:
+        """See `load_depth_data`."""
+        return load_depth_data(options=options, normalization=normalization, seed=seed)
+
+    @staticmethod
+    def task_options(options: DepthOptions) -> dict[str, Any]:
+        """Read the supervised loss, what the models predict and what is scored."""
+        own = {name: getattr(options, name) for name in options.task_fields}
+        own["loss"] = own.pop("depth_loss")
+        own["crop"] = None if options.crop == "none" else options.crop
+        return own
 
     def __init__(
         self,
