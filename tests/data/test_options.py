@@ -115,7 +115,8 @@ def test_a_misspelt_field_is_told_with_its_nearest_neighbour(
     kind: type[DataOptions], load: Callable[..., Any]
 ) -> None:
     """It would leave the default in place."""
-    message = rf"`{load.__name__}` takes the fields of `{kind.__name__}` .*`image_szie`; did you mean `image_size`\?"
+    taken = f"`{load.__name__}` takes the fields of `{kind.__name__}` that concern data"
+    message = rf"{taken}, got `image_szie`; did you mean `image_size`\?"
     with pytest.raises(TypeError, match=message):
         load(normalization=PLAIN, image_szie=(32, 32))
 

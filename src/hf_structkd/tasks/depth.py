@@ -75,11 +75,7 @@ class DepthTask(Task):
 
     @staticmethod
     def load_data(
-        options: DepthOptions,
-        *,
-        normalization: Normalization,
-        teacher: PretrainedConfig | None,
-        seed: int,
+        options: DepthOptions, *, normalization: Normalization, teacher: PretrainedConfig | None, seed: int
     ) -> LoadedData:
         """See `load_depth_data`."""
         return load_depth_data(options=options, normalization=normalization, seed=seed)
