@@ -19,8 +19,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hf_structkd.cli.distil import distil
 from hf_structkd.cli.runs import train_once
-from hf_structkd.cli.workflows import SEGMENTATION, distil
+from hf_structkd.cli.script_args import parse_run
+from hf_structkd.tasks import SegmentationTask
 
 HERE = Path(__file__).resolve().parent
 DEMO_TEACHER = Path("outputs/scenes-teacher")
@@ -48,14 +50,14 @@ DEMO: dict[str, Any] = {
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse; make the demonstration's teacher if it is wanted; distil, compare and save."""
-    arguments = SEGMENTATION.parse(argv, scenes=DEMO)
-    is_demo = arguments.data.dataset_name is None
+    arguments = parse_run(SegmentationTask, argv, scenes=DEMO)
+    is_demo = arguments.options.dataset_name is None
     if is_demo and arguments.models.teacher_model_name_or_path == str(DEMO_TEACHER):
         with arguments.training.main_process_first(desc="the teacher on the embedded scenes"):
             # On many more scenes than the student will see, unless it is there already.
             script = HERE.parent / "scripts" / "train_teacher.py"
             train_once(DEMO_TEACHER, [str(script), "--task", "segmentation"])
-    distil(SEGMENTATION, arguments)
+    distil(arguments)
 
 
 if __name__ == "__main__":

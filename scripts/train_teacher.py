@@ -21,7 +21,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hf_structkd.cli.workflows import WORKFLOWS, train_teacher
+from hf_structkd.cli.distil import train_teacher
+from hf_structkd.cli.script_args import parse_run
+from hf_structkd.tasks import TASKS
 
 CONFIGS = Path(__file__).resolve().parents[1] / "examples" / "configs"
 SHARED: dict[str, Any] = {
@@ -72,11 +74,11 @@ SCENES: dict[str, dict[str, Any]] = {
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse, load, train, save."""
     given = sys.argv[1:] if argv is None else list(argv)
+    tasks = {task.short_name: task for task in TASKS}
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--task", choices=sorted(WORKFLOWS), default="segmentation")
+    parser.add_argument("--task", choices=sorted(tasks), default="segmentation")
     chosen, rest = parser.parse_known_args(given)
-    workflow = WORKFLOWS[chosen.task]
-    train_teacher(workflow, workflow.parse(rest, scenes=SCENES[chosen.task]))
+    train_teacher(parse_run(tasks[chosen.task], rest, scenes=SCENES[chosen.task]))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from hf_structkd import StructKDTrainer
 from hf_structkd.card.card import model_card
 from hf_structkd.card.facts import DataFacts, Origin, license_notice
 from hf_structkd.card.run import RunNotes, _needs_library, card_facts
-from hf_structkd.cli.script_args import DataArguments, SegmentationDataArguments
+from hf_structkd.data import DataOptions, SegmentationOptions
 from hf_structkd.models.backbones import MobileNetV2BackboneConfig
 from tests.cases import ALONE, SEGMENTATION, arguments, make_trainer
 from tests.loopback_hub.cards import check_card
@@ -45,7 +45,7 @@ def test_a_run_is_read_off_its_trainer(
     folder.mkdir(parents=True)
     (folder / "curves.png").touch()
     (tmp_path / "data").mkdir()
-    options = SegmentationDataArguments(
+    options = SegmentationOptions(
         dataset_name=str(tmp_path / "data"), dataset_config_name="small", unlabeled_dataset_name="user/more"
     )
     command = ["run.py", "--hub_token", TOKEN, "--teacher", str(tmp_path / "big-teacher")]
@@ -101,7 +101,7 @@ def test_a_training_is_told_with_its_length(tmp_path: Path) -> None:
     trainer = make_trainer(SEGMENTATION, arguments(tmp_path, report_to="none", max_steps=1, **ALONE), rows=4)
     trainer.train()
     trainer.log({"eval_mean_iou": 0.25})
-    known = card_facts(trainer, RunNotes(data=DataArguments()))
+    known = card_facts(trainer, RunNotes(data=DataOptions()))
     assert (known.steps, known.epochs, known.global_batch_size) == (1, 1.0, 4)
     assert known.train_seconds is not None
     assert known.train_seconds > 0

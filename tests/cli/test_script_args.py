@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -16,22 +14,14 @@ from PIL import Image
 from transformers import PretrainedConfig
 
 from hf_structkd import StructKDTrainingArguments
-from hf_structkd.cli.script_args import (
-    DepthDataArguments,
-    DetectionDataArguments,
-    ModelArguments,
-    SegmentationDataArguments,
-    parse_arguments,
-)
-from hf_structkd.cli.workflows import DETECTION, SEGMENTATION, Workflow
-from hf_structkd.cli.workflows.label_map import with_teachers_classes
-from hf_structkd.data import load_depth_data, load_detection_data, load_segmentation_data
+from hf_structkd.cli.script_args import ModelArguments, parse_arguments, parse_run
+from hf_structkd.data import DepthOptions, DetectionOptions, SegmentationOptions
 from hf_structkd.matching.normalization import ImageNormalization
+from hf_structkd.tasks import TASKS, DetectionTask, Task
 from tests.training.test_training_args import recorded
 
-TYPES = (ModelArguments, SegmentationDataArguments, StructKDTrainingArguments)
+TYPES = (ModelArguments, SegmentationOptions, StructKDTrainingArguments)
 CPU = ("--use_cpu", "--report_to", "none")
-PASSED_BY_THE_SCRIPT = {"normalization", "default_id2label", "seed"}
 
 
 def parse(*argv: object, **settings: Any) -> tuple[Any, ...]:
@@ -187,7 +177,7 @@ def test_a_json_file_is_read_too(tmp_path: Path) -> None:
 
 def test_an_empty_file_sets_nothing(tmp_path: Path) -> None:
     models, data, args = parse(written(tmp_path / "a.yml", "# nothing yet\n"))
-    assert (models, data) == (ModelArguments(), SegmentationDataArguments())
+    assert (models, data) == (ModelArguments(), SegmentationOptions())
     assert recorded(args) == recorded(StructKDTrainingArguments(use_cpu=True))
 
 
@@ -235,39 +225,72 @@ def test_a_file_with_a_syntax_error_is_named(tmp_path: Path, name: str, text: st
 # ---- the fields ----
 
 
-LOADERS = [
-    (SegmentationDataArguments, load_segmentation_data),
-    (DepthDataArguments, load_depth_data),
-    (DetectionDataArguments, load_detection_data),
-]
-DATA_ARGUMENTS = [kind for kind, _ in LOADERS]
+SHARED = {
+    "dataset_name": None,
+    "dataset_config_name": None,
+    "dataset_revision": None,
+    "train_split": "train",
+    "validation_split": "validation",
+    "image_column": "image",
+    "image_size": [512, 512],
+    "scale": [0.5, 2.0],
+    "base_size": [],
+    "stretch": False,
+    "flip_probability": 0.5,
+    "color_jitter": [0.3, 0.3, 0.3, 0.05],
+    "streaming": False,
+    "shuffle_buffer_size": 1000,
+    "skip_bad_images": False,
+    "max_train_samples": None,
+    "max_eval_samples": None,
+}
+UNLABELED = {
+    "unlabeled_dataset_name": None,
+    "unlabeled_config_name": None,
+    "unlabeled_revision": None,
+    "unlabeled_split": "train",
+    "unlabeled_image_column": "image",
+    "max_unlabeled_samples": None,
+}
+CLASSES = {"id2label_path": None, "teacher_label_map": None}
+OF_TASK: dict[str, dict[str, Any]] = {
+    "segmentation": {
+        **UNLABELED,
+        **CLASSES,
+        "label_column": "label",
+        "ignore_index": 255,
+        "reduce_labels": False,
+    },
+    "depth": {
+        **UNLABELED,
+        "depth_column": "depth",
+        "depth_scale": 0.001,
+        "depth_loss": "silog",
+        "depth_kind": "metric",
+        "teacher_depth_kind": "metric",
+        "min_depth": 0.001,
+        "max_depth": None,
+        "crop": "none",
+        "median_scaling": False,
+    },
+    "detection": {
+        **CLASSES,
+        "objects_column": "objects",
+        "bbox_format": "xywh",
+        "unknown_categories": "error",
+        "min_visibility": 0.3,
+        "keep_aspect_ratio": False,
+    },
+}
+OPTIONS = [task.options for task in TASKS]
 
 
-@pytest.mark.parametrize(("kind", "load"), LOADERS)
-def test_data_arguments_are_the_loaders_parameters(kind: type, load: Callable[..., Any]) -> None:
-    """A script passes them all on: one that the loader lacks fails, one that it has cannot be set."""
-    parameters = inspect.signature(load).parameters
-    assert {f.name for f in fields(kind)} == set(parameters) - PASSED_BY_THE_SCRIPT
-
-
-@pytest.mark.parametrize(("kind", "load"), LOADERS)
-def test_data_arguments_have_the_loaders_defaults(kind: type, load: Callable[..., Any]) -> None:
-    """Real data is trained on larger crops than the embedded scenes; all else is the same."""
-    parameters = inspect.signature(load).parameters
-    for name, value in asdict(kind()).items():
-        if name == "image_size":
-            assert value == [512, 512]
-            continue
-        default = parameters[name].default
-        assert value == (list(default) if isinstance(default, tuple) else default), name
-
-
-@pytest.mark.parametrize("kind", [ModelArguments, *DATA_ARGUMENTS])
+@pytest.mark.parametrize("kind", [ModelArguments, *OPTIONS])
 def test_every_field_has_a_help_text(kind: type) -> None:
     assert all(f.metadata["help"].endswith(".") for f in fields(kind))
 
 
-@pytest.mark.parametrize("kind", DATA_ARGUMENTS)
+@pytest.mark.parametrize("kind", OPTIONS)
 def test_help_renders(kind: type, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         parse_arguments(ModelArguments, kind, StructKDTrainingArguments, argv=["--help"])
@@ -280,7 +303,7 @@ def test_help_renders(kind: type, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_depth_arguments_are_parsed() -> None:
     argv = ["--depth_scale", "1", "--unlabeled_dataset_name", "scenes", "--max_unlabeled_samples", "7"]
-    (data,) = parse_arguments(DepthDataArguments, argv=argv)
+    (data,) = parse_arguments(DepthOptions, argv=argv)
     assert data.depth_scale == 1.0
     assert data.unlabeled_dataset_name == "scenes"
     assert data.max_unlabeled_samples == 7
@@ -289,7 +312,7 @@ def test_depth_arguments_are_parsed() -> None:
 def test_detection_arguments_are_parsed() -> None:
     argv = ["--objects_column", "things", "--bbox_format", "xyxy", "--min_visibility", "0.5"]
     argv += ["--unknown_categories", "drop", "--keep_aspect_ratio"]
-    (data,) = parse_arguments(DetectionDataArguments, argv=argv)
+    (data,) = parse_arguments(DetectionOptions, argv=argv)
     assert (data.objects_column, data.bbox_format) == ("things", "xyxy")
     assert (data.min_visibility, data.unknown_categories) == (0.5, "drop")
     assert data.keep_aspect_ratio is True
@@ -300,12 +323,19 @@ def test_a_choice_that_there_is_not_is_refused(
     flag: str, wrong: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
-        parse_arguments(DetectionDataArguments, argv=[flag, wrong])
+        parse_arguments(DetectionOptions, argv=[flag, wrong])
     assert f"argument {flag}" in capsys.readouterr().err
 
 
 # Of flags that take one of a few.
-CHOSEN = {"bbox_format": "xyxy", "unknown_categories": "drop"}
+CHOSEN = {
+    "bbox_format": "xyxy",
+    "unknown_categories": "drop",
+    "depth_loss": "ssi",
+    "depth_kind": "inverse",
+    "teacher_depth_kind": "relative",
+    "crop": "eigen",
+}
 
 
 def changed(name: str, value: Any) -> Any:
@@ -329,23 +359,18 @@ def as_flags(settings: dict[str, Any]) -> list[str]:
     return flags
 
 
-@pytest.mark.parametrize("workflow", [SEGMENTATION, DETECTION], ids=["segmentation", "detection"])
-def test_every_flag_of_the_data_reaches_the_loader(workflow: Workflow) -> None:
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.short_name)
+def test_every_flag_reaches_the_options(task: type[Task]) -> None:
     """A flag that is parsed and dropped changes nothing, and nobody is told."""
-    given: dict[str, Any] = {}
+    settings = {name: changed(name, value) for name, value in asdict(task.options()).items()}
+    options = parse_run(task, [*as_flags(settings), *CPU], scenes={}).options
+    assert asdict(options) == settings
 
-    def load(**settings: Any) -> Any:
-        given.update(settings)
 
-    settings = {name: changed(name, value) for name, value in asdict(workflow.data_arguments()).items()}
-    arguments = workflow.parse([*as_flags(settings), *CPU], scenes={})
-    normalization, teacher = ImageNormalization(), PretrainedConfig(id2label={0: "cat", 1: "dog"})
-    with_teachers_classes(load)(arguments.data, normalization, teacher, 11)
-    assert {name: given.pop(name) for name in settings} == settings
-    expected = {"normalization": normalization, "default_id2label": {0: "cat", 1: "dog"}, "seed": 11}
-    assert given == expected
-    with_teachers_classes(load)(arguments.data, normalization, None, 11)
-    assert given["default_id2label"] is None
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.short_name)
+def test_the_flags_of_a_task_keep_their_names_and_defaults(task: type[Task]) -> None:
+    """A flag of another name or default makes every command line and YAML file of a user another one."""
+    assert asdict(task.options()) == {**SHARED, **OF_TASK[task.short_name]}
 
 
 def test_detection_reads_boxes_as_its_flags_say(tmp_path: Path) -> None:
@@ -355,9 +380,11 @@ def test_detection_reads_boxes_as_its_flags_say(tmp_path: Path) -> None:
     datasets.DatasetDict({"train": rows, "validation": rows}).save_to_disk(tmp_path / "data")
     flags = ["--objects_column", "things", "--bbox_format", "xyxy", "--unknown_categories", "drop"]
     flags += ["--keep_aspect_ratio", "true", "--image_size", "32", "32"]
-    arguments = DETECTION.parse(["--dataset_name", str(tmp_path / "data"), *flags, *CPU], scenes={})
+    arguments = parse_run(DetectionTask, ["--dataset_name", str(tmp_path / "data"), *flags, *CPU], scenes={})
     teacher = PretrainedConfig(id2label={0: "cat", 1: "dog"})
-    data = DETECTION.load_data(arguments.data, ImageNormalization(), teacher, 0)
+    data = DetectionTask.load_data(
+        arguments.options, normalization=ImageNormalization(), teacher=teacher, seed=0
+    )
     assert data.id2label == {0: "cat", 1: "dog"}
     row = next(iter(data.validation))
     assert row["pixel_values"].shape == (3, 24, 32)

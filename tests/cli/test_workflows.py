@@ -7,72 +7,72 @@ from pathlib import Path
 
 import pytest
 
-from hf_structkd.cli.workflows import DEPTH, SEGMENTATION, WORKFLOWS, Workflow, distil, train_teacher
-from hf_structkd.cli.workflows.distil import Experiment
+from hf_structkd.cli.distil import Experiment, distil, train_teacher
+from hf_structkd.cli.script_args import parse_run
+from hf_structkd.tasks import TASKS, DepthTask, SegmentationTask, Task
 
 CPU = ("--use_cpu", "--report_to", "none")
 TINY = ("--max_train_samples", "3", "--max_eval_samples", "1", "--image_size", "32", "32")
 
-over_workflows = pytest.mark.parametrize("workflow", WORKFLOWS.values(), ids=WORKFLOWS)
+over_tasks = pytest.mark.parametrize("task", TASKS, ids=lambda task: task.short_name)
 
 
-@over_workflows
-def test_every_task_option_reaches_the_task(workflow: Workflow) -> None:
+@over_tasks
+def test_every_task_option_reaches_the_task(task: type[Task]) -> None:
     """A flag that is parsed and dropped changes nothing, and nobody is told."""
-    arguments = workflow.parse(CPU, scenes={})
-    options = arguments.task.task_options()
-    known = inspect.signature(workflow.task).parameters
+    options = task.task_options(parse_run(task, CPU, scenes={}).options)
+    known = inspect.signature(task).parameters
     defaults = {name: p.default for name, p in known.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
     assert options == defaults
 
 
-@over_workflows
-def test_the_scenes_defaults_hold_without_a_dataset_only(workflow: Workflow) -> None:
+@over_tasks
+def test_the_scenes_defaults_hold_without_a_dataset_only(task: type[Task]) -> None:
     """The demonstration's few steps are not what a user's own data wants."""
     scenes = {"num_train_epochs": 7, "image_size": [32, 64]}
-    assert workflow.parse(CPU, scenes=scenes).training.num_train_epochs == 7
-    own = workflow.parse((*CPU, "--dataset_name", "data"), scenes=scenes)
+    assert parse_run(task, CPU, scenes=scenes).training.num_train_epochs == 7
+    own = parse_run(task, (*CPU, "--dataset_name", "data"), scenes=scenes)
     assert own.training.num_train_epochs == 3
-    assert own.data.image_size == [512, 512]
+    assert own.options.image_size == [512, 512]
 
 
 @pytest.mark.parametrize(
-    ("workflow", "name"),
-    [(SEGMENTATION, "segformer-scenes-student"), (DEPTH, "glpn-scenes-student")],
+    ("task", "name"),
+    [(SegmentationTask, "segformer-scenes-student"), (DepthTask, "glpn-scenes-student")],
     ids=["segmentation", "depth"],
 )
 def test_the_baseline_of_unlabelled_images_takes_as_many_steps_on_labelled_ones(
-    workflow: Workflow, name: str, tmp_path: Path
+    task: type[Task], name: str, tmp_path: Path
 ) -> None:
     """Fewer steps would make the student alone worse for another reason than the missing teacher."""
     folder = Path(__file__).parents[2] / "examples" / "configs"
     flags = (*CPU, *TINY, "--student_model_name_or_path", str(folder / name), "--output_dir", str(tmp_path))
     batch = ("--num_train_epochs", "4", "--per_device_train_batch_size", "2")
     mixed = (*flags, *batch, "--unlabeled_dataset_name", "scenes", "--max_unlabeled_samples", "4")
-    arguments = workflow.parse(mixed, scenes={})
-    experiment = Experiment.load(workflow, arguments)
+    arguments = parse_run(task, mixed, scenes={})
+    experiment = Experiment.load(arguments)
     assert len(experiment.data.train) == 7  # type: ignore[arg-type]
     assert len(experiment.data.labeled) == 3  # type: ignore[arg-type]
     assert experiment.baseline_arguments(arguments.training).max_steps == 4 * 4  # ceil(7 / 2) an epoch
-    plain = workflow.parse((*flags, *batch), scenes={})
-    experiment = Experiment.load(workflow, plain)
+    plain = parse_run(task, (*flags, *batch), scenes={})
+    experiment = Experiment.load(plain)
     assert experiment.data.labeled is experiment.data.train
     assert experiment.baseline_arguments(plain.training).max_steps == -1
 
 
-@over_workflows
+@over_tasks
 @pytest.mark.parametrize("missing", ["teacher", "student"])
 def test_a_model_that_is_not_named_is_said_before_anything_is_loaded(
-    workflow: Workflow, missing: str, tmp_path: Path
+    task: type[Task], missing: str, tmp_path: Path
 ) -> None:
     other = "teacher" if missing == "student" else "student"
     flags = (*CPU, *TINY, f"--{other}_model_name_or_path", "no/such-model", "--output_dir", str(tmp_path))
     with pytest.raises(SystemExit, match=f"--{missing}_model_name_or_path is missing"):
-        distil(workflow, workflow.parse(flags, scenes={}))
+        distil(parse_run(task, flags, scenes={}))
 
 
-@over_workflows
-def test_a_teacher_without_a_name_is_said(workflow: Workflow, tmp_path: Path) -> None:
+@over_tasks
+def test_a_teacher_without_a_name_is_said(task: type[Task], tmp_path: Path) -> None:
     flags = (*CPU, *TINY, "--output_dir", str(tmp_path))
     with pytest.raises(SystemExit, match="--student_model_name_or_path is missing"):
-        train_teacher(workflow, workflow.parse(flags, scenes={}))
+        train_teacher(parse_run(task, flags, scenes={}))

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from hf_structkd.data import BOX_RULES, DenseAugmentation, ObjectBoxes
-from hf_structkd.data.boxes import clean_boxes, no_objects, normalized_boxes, through_window
-from hf_structkd.data.transforms import Window
+from hf_structkd.data.boxes import clean_boxes, no_objects, normalized_boxes, through_crop
+from hf_structkd.data.transforms import Crop
 
 NAMES = {0: "cat", 1: "dog", 2: "owl"}
 SIZE = (20, 30)
@@ -22,7 +22,7 @@ def boxes_of(*rows: list[float]) -> Tensor:
     return torch.tensor(rows, dtype=torch.float64)
 
 
-def window(**changed: Any) -> Window:
+def crop(**changed: Any) -> Crop:
     """The whole of a 20 x 30 image, as it is."""
     settings = {
         "source": (slice(0, 20), slice(0, 30)),
@@ -33,7 +33,7 @@ def window(**changed: Any) -> Window:
         "zoom": 1.0,
         "colors": {},
     }
-    return Window(**{**settings, **changed})
+    return Crop(**{**settings, **changed})
 
 
 def decode(value: Any, **settings: Any) -> Any:
@@ -80,7 +80,7 @@ def test_boxes_go_where_the_painted_boxes_go(source: tuple[int, int]) -> None:
         painted = augment(image, label, torch.Generator().manual_seed(seed))[1] == 1
         drawn = augment.draw(source, torch.Generator().manual_seed(seed))
         box = boxes_of([x1, y1, x1 + width, y1 + height])
-        moved, kept = through_window(box, drawn, min_visibility=0.0)
+        moved, kept = through_crop(box, drawn, min_visibility=0.0)
         if not kept:
             assert min(painted.any(dim=0).sum(), painted.any(dim=1).sum()) <= 1
             continue
@@ -90,7 +90,7 @@ def test_boxes_go_where_the_painted_boxes_go(source: tuple[int, int]) -> None:
 
 
 def test_the_share_that_is_seen_is_that_of_the_painted_box() -> None:
-    """Counted in the window before it was enlarged, or after it was padded, it would be another."""
+    """Counted in the crop before it was enlarged, or after it was padded, it would be another."""
     augment = DenseAugmentation((64, 64), scale=(1.0, 3.0), color_jitter=(0, 0, 0, 0), nothing=0)
     label = torch.zeros(64, 64, dtype=torch.int64)
     label[10:40, 20:50] = 1
@@ -103,7 +103,7 @@ def test_the_share_that_is_seen_is_that_of_the_painted_box() -> None:
         share = float(painted.sum()) / (900 * enlarged)
         if abs(share - 0.5) < 0.05:
             continue
-        kept = bool(through_window(box, drawn, min_visibility=0.5)[1])
+        kept = bool(through_crop(box, drawn, min_visibility=0.5)[1])
         assert kept is (share > 0.5)
         seen.append(kept)
     assert {True, False} == set(seen)
@@ -111,10 +111,10 @@ def test_the_share_that_is_seen_is_that_of_the_painted_box() -> None:
 
 def test_a_box_is_cut_enlarged_flipped_and_placed() -> None:
     """By hand: columns 10 to 20 and rows 5 to 15, twice as large, flipped, on a canvas with a margin."""
-    drawn = window(
+    drawn = crop(
         source=(slice(5, 15), slice(10, 20)), content=(20, 20), corner=(3, 4), size=(30, 30), flipped=True
     )
-    moved, kept = through_window(boxes_of([12, 6, 16, 10], [8, 5, 11, 10]), drawn, min_visibility=0.0)
+    moved, kept = through_crop(boxes_of([12, 6, 16, 10], [8, 5, 11, 10]), drawn, min_visibility=0.0)
     assert moved.tolist() == [[12.0, 5.0, 20.0, 13.0], [22.0, 3.0, 24.0, 13.0]]
     assert kept.tolist() == [True, True]
 
@@ -122,8 +122,8 @@ def test_a_box_is_cut_enlarged_flipped_and_placed() -> None:
 @pytest.mark.parametrize(("smallest", "kept"), [(0.3, True), (0.34, False), (0.0, True), (1.0, False)])
 def test_a_box_needs_a_share_of_its_area(smallest: float, kept: bool) -> None:
     """A third of this box is seen."""
-    drawn = window(source=(slice(0, 20), slice(10, 30)), content=(20, 20))
-    assert bool(through_window(boxes_of([4, 0, 13, 10]), drawn, min_visibility=smallest)[1]) is kept
+    drawn = crop(source=(slice(0, 20), slice(10, 30)), content=(20, 20))
+    assert bool(through_crop(boxes_of([4, 0, 13, 10]), drawn, min_visibility=smallest)[1]) is kept
 
 
 @pytest.mark.parametrize(
@@ -131,21 +131,21 @@ def test_a_box_needs_a_share_of_its_area(smallest: float, kept: bool) -> None:
 )
 def test_a_box_needs_a_pixel_of_the_result(box: list[float], kept: bool) -> None:
     """Four source pixels are one: less has no feature of its own, and a logarithm of its side is far off."""
-    drawn = window(source=(slice(0, 20), slice(0, 32)), content=(5, 8))
-    assert bool(through_window(boxes_of(box), drawn, min_visibility=0.0)[1]) is kept
+    drawn = crop(source=(slice(0, 20), slice(0, 32)), content=(5, 8))
+    assert bool(through_crop(boxes_of(box), drawn, min_visibility=0.0)[1]) is kept
 
 
-def test_boxes_beyond_the_window_are_dropped_whatever_the_share() -> None:
-    drawn = window(source=(slice(0, 10), slice(0, 10)), content=(10, 10), size=(10, 10))
+def test_boxes_beyond_the_crop_are_dropped_whatever_the_share() -> None:
+    drawn = crop(source=(slice(0, 10), slice(0, 10)), content=(10, 10), size=(10, 10))
     beyond = boxes_of([10, 0, 15, 5], [12, 12, 15, 15])
-    assert not through_window(beyond, drawn, min_visibility=0.0)[1].any()
+    assert not through_crop(beyond, drawn, min_visibility=0.0)[1].any()
 
 
 def test_flipping_twice_changes_nothing() -> None:
     boxes = boxes_of([1, 2, 9, 8], [0, 0, 30, 20])
-    once = through_window(boxes, window(flipped=True), min_visibility=0.3)[0]
+    once = through_crop(boxes, crop(flipped=True), min_visibility=0.3)[0]
     assert not torch.equal(once, boxes)
-    assert torch.equal(through_window(once, window(flipped=True), min_visibility=0.3)[0], boxes)
+    assert torch.equal(through_crop(once, crop(flipped=True), min_visibility=0.3)[0], boxes)
 
 
 def test_normalised_boxes_are_centres_and_sizes_of_the_canvas() -> None:
@@ -157,7 +157,7 @@ def test_normalised_boxes_are_centres_and_sizes_of_the_canvas() -> None:
 
 def test_nothing_goes_through_everything() -> None:
     none = no_objects()
-    moved, kept = through_window(none.boxes, window(), min_visibility=0.3)
+    moved, kept = through_crop(none.boxes, crop(), min_visibility=0.3)
     assert (moved.shape, kept.shape) == ((0, 4), (0,))
     assert none.where(kept).labels(SIZE)["boxes"].shape == (0, 4)
     assert clean_boxes(none.boxes, SIZE)[0].shape == (0, 4)

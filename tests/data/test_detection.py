@@ -146,7 +146,7 @@ def test_evaluation_rows_hold_every_box_and_what_it_takes_to_score_them() -> Non
         torch.testing.assert_close(in_pixels(labels), torch.tensor(objects["bbox"]).view(-1, 4).float())
 
 
-def test_rows_get_the_same_window_as_those_of_dense_tasks() -> None:
+def test_rows_get_the_same_crop_as_those_of_dense_tasks() -> None:
     """The painted boxes are the oracle: one draw decides image, mask and target, whatever the task."""
     shape = (40, 60)
     content, labels, random = {"image": images(*[shape] * 12), "objects": []}, [], np.random.default_rng(2)

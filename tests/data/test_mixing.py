@@ -23,7 +23,7 @@ from hf_structkd.data import (
 )
 from hf_structkd.scenes.scenes import render_scenes
 
-from .test_recipes import both_loaders, load, saved, split
+from .test_loaders import both_loaders, load, saved, split
 
 BAD = {"bytes": b"damaged", "path": None}
 NOTHING = {"label": 255, "depth": 0.0}

@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from hf_structkd.data import DenseAugmentation, DepthMap, jitter_color, resize_image, resize_label
+from hf_structkd.data import DenseAugmentation, DepthMap, jitter_color, resize_image
+from hf_structkd.matching.alignment import resize_ids
 
 PLAIN = {"scale": (1.0, 1.0), "flip_probability": 0.0, "color_jitter": (0, 0, 0, 0)}
 
@@ -139,7 +140,7 @@ def test_a_stretched_image_is_seen_whole_as_evaluation_sees_it() -> None:
     augment = DenseAugmentation((16, 16), **PLAIN, stretch=True)
     new_image, new_label, mask = augment(image, label, generator())
     assert torch.equal(new_image, resize_image(image, (16, 16)))
-    assert torch.equal(new_label, resize_label(label, (16, 16)))
+    assert torch.equal(new_label, resize_ids(label, (16, 16)))
     assert mask.all()
 
 
@@ -232,17 +233,6 @@ def test_shrinking_is_antialiased() -> None:
 def test_resizing_to_the_same_size_changes_nothing() -> None:
     image = torch.rand(3, 5, 7)
     assert resize_image(image, (5, 7)) is image
-
-
-@pytest.mark.parametrize("size", [(1, 1), (3, 4), (5, 7), (10, 14), (13, 5)])
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.int64, torch.float32])
-def test_resized_labels_are_the_ids_under_the_centres(size: tuple[int, int], dtype: torch.dtype) -> None:
-    label = torch.randint(0, 200, (5, 7)).to(dtype)
-    result = resize_label(label, size)
-    assert result.dtype == dtype
-    for i in range(size[0]):
-        for j in range(size[1]):
-            assert result[i, j] == label[(2 * i + 1) * 5 // (2 * size[0]), (2 * j + 1) * 7 // (2 * size[1])]
 
 
 # ---- depth ----

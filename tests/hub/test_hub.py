@@ -411,7 +411,9 @@ import torch
 from huggingface_hub import snapshot_download
 from transformers.utils.hub import PushInProgress
 from hf_structkd.hub.pushing import PushError
-from hf_structkd.cli.workflows import WORKFLOWS, train_teacher
+from hf_structkd.cli.distil import train_teacher
+from hf_structkd.cli.script_args import parse_run
+from hf_structkd.tasks import SegmentationTask
 from tests.cases import SEGMENTATION, StopAt, arguments, make_trainer, state_of
 
 def trainer_for(name, callback=None, **settings):
@@ -449,7 +451,7 @@ except ValueError as error:
 options = ["--student_model_name_or_path", "students/seg", "--max_train_samples", "4", *sys.argv[1:]]
 options += ["--max_eval_samples", "2", "--output_dir", "taught", "--save_strategy", "no"]
 options += ["--push_to_hub", "--hub_model_id", "user/taught"]
-train_teacher(WORKFLOWS["segmentation"], WORKFLOWS["segmentation"].parse(options, scenes={}))
+train_teacher(parse_run(SegmentationTask, options, scenes={}))
 
 by_hand = trainer_for("by-hand", hub_model_id="stranger/x", push_to_hub=False)
 try:

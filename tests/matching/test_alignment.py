@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import pytest
 import torch
@@ -56,6 +57,29 @@ def test_ids_are_taken_at_pixel_centres(size: tuple[int, int]) -> None:
     """Taken at corners, every mask is shifted by half a pixel of the coarse map."""
     ids = torch.randint(0, 256, (2, 8, 12))
     assert torch.equal(resize_ids(ids, size), nearest_at_centres(ids, size))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 4), (5, 7), (10, 14), (13, 5)])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.int64, torch.float32])
+def test_one_map_of_ids_or_depths_is_resized_in_its_own_type(
+    size: tuple[int, int], dtype: torch.dtype
+) -> None:
+    """A map that becomes floating point is no index, and a mean of two depths is nobody's depth."""
+    label = torch.randint(0, 200, (5, 7)).to(dtype)
+    result = resize_ids(label, size)
+    assert result.dtype == dtype
+    for i in range(size[0]):
+        for j in range(size[1]):
+            assert result[i, j] == label[(2 * i + 1) * 5 // (2 * size[0]), (2 * j + 1) * 7 // (2 * size[1])]
+
+
+@pytest.mark.parametrize(("old", "new"), [(2, 141), (4, 246), (6, 477), (96, 37), (96, 148), (5, 8)])
+def test_a_centre_between_two_pixels_takes_the_later_one_at_every_size(old: int, new: int) -> None:
+    """In float32 a product just below a whole number takes the earlier one: it then depends on the size."""
+    ids = torch.arange(old)[None]
+    exact = [math.floor(Fraction(2 * i + 1, 2 * new) * old) for i in range(new)]
+    assert resize_ids(ids, (1, new))[0].tolist() == exact
+    assert resize_ids(ids.T, (new, 1))[:, 0].tolist() == exact
 
 
 def test_a_mask_stays_bool() -> None:

@@ -14,7 +14,7 @@ from transformers import SegformerConfig
 
 from hf_structkd import StructKDTrainer, StructKDTrainingArguments
 from hf_structkd.cli.runs import alone_arguments
-from hf_structkd.data import DenseData, load_segmentation_data
+from hf_structkd.data import LoadedData, load_segmentation_data
 from hf_structkd.matching.normalization import ImageNormalization
 from hf_structkd.report import write_segmentation_report
 from hf_structkd.tasks import SegmentationTask
@@ -24,7 +24,7 @@ SIZE = (64, 64)
 
 
 @pytest.fixture(scope="module")
-def scenes() -> DenseData:
+def scenes() -> LoadedData:
     processor = SegmentationTask.image_processor(SIZE, SegformerConfig())
     normalization = ImageNormalization.from_image_processor(processor)
     return load_segmentation_data(
@@ -33,7 +33,7 @@ def scenes() -> DenseData:
 
 
 def trained(
-    folder: Path, data: DenseData, *, alone: bool = False, **settings: Any
+    folder: Path, data: LoadedData, *, alone: bool = False, **settings: Any
 ) -> tuple[StructKDTrainer, dict[str, float]]:
     """A student after one step, and its scores."""
     args = StructKDTrainingArguments(
@@ -76,7 +76,7 @@ def check_picture(path: Path) -> None:
         assert np.asarray(picture.convert("L")).std() > 5
 
 
-def test_a_distilled_run_with_its_baseline(tmp_path: Path, scenes: DenseData) -> None:
+def test_a_distilled_run_with_its_baseline(tmp_path: Path, scenes: LoadedData) -> None:
     alone, alone_metrics = trained(tmp_path, scenes, alone=True)
     trainer, metrics = trained(tmp_path, scenes)
     weights = {name: value.clone() for name, value in trainer.model.state_dict().items()}
@@ -97,7 +97,7 @@ def test_a_distilled_run_with_its_baseline(tmp_path: Path, scenes: DenseData) ->
     assert all(torch.equal(value, trainer.model.state_dict()[name]) for name, value in weights.items())
 
 
-def test_a_distilled_run_without_a_baseline(tmp_path: Path, scenes: DenseData) -> None:
+def test_a_distilled_run_without_a_baseline(tmp_path: Path, scenes: LoadedData) -> None:
     trainer, metrics = trained(tmp_path, scenes)
     table = write_segmentation_report(trainer, metrics, teacher_metrics=trainer.evaluate_teacher())
     header, *rows = cells(table)
@@ -107,7 +107,7 @@ def test_a_distilled_run_without_a_baseline(tmp_path: Path, scenes: DenseData) -
     check_picture(tmp_path / "figures" / "predictions.png")
 
 
-def test_a_student_without_a_teacher_or_an_image_processor(tmp_path: Path, scenes: DenseData) -> None:
+def test_a_student_without_a_teacher_or_an_image_processor(tmp_path: Path, scenes: LoadedData) -> None:
     """A report that fails after hours of training takes the table with it."""
     trainer, metrics = trained(tmp_path, scenes, alone=True, processing_class=None)
     _, *rows = cells(write_segmentation_report(trainer, metrics))
@@ -115,7 +115,7 @@ def test_a_student_without_a_teacher_or_an_image_processor(tmp_path: Path, scene
     check_picture(tmp_path / "alone" / "figures" / "predictions.png")
 
 
-def test_another_task_is_refused(tmp_path: Path, scenes: DenseData) -> None:
+def test_another_task_is_refused(tmp_path: Path, scenes: LoadedData) -> None:
     trainer, metrics = trained(tmp_path, scenes, alone=True)
     trainer.task = SimpleNamespace(name="depth-estimation")
     with pytest.raises(TypeError, match=r"`trainer` must train a segmentation .*, got one for depth-est"):

@@ -114,27 +114,3 @@ class Run(Protocol):
     @property
     def eval_dataset(self) -> Any:
         """Images scored."""
-
-
-class DataOptions(Protocol):
-    """The options of a run's data; where `unlabeled_dataset_name` is among them, it is read too."""
-
-    @property
-    def dataset_name(self) -> str | None:
-        """Hub id or folder; without it the embedded scenes are rendered."""
-
-    @property
-    def dataset_revision(self) -> str | None:
-        """Branch, tag or commit."""
-
-    @property
-    def dataset_config_name(self) -> str | None:
-        """Configuration of the dataset."""
-
-    @property
-    def train_split(self) -> str:
-        """Name of the split that is trained on."""
-
-    @property
-    def validation_split(self) -> str:
-        """Name of the split that is scored."""

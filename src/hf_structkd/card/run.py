@@ -14,12 +14,13 @@ import torch
 from transformers import PretrainedConfig
 from transformers.utils import logging
 
+from ..data import DataOptions, DenseOptions
 from ..models.loading import config_of, holds_only_a_configuration
 from ..models.parameters import count_parameters
 from .command import printable_command
 from .facts import CardFacts, DataFacts, Origin, TermFacts, license_notice
 from .origin import find_origin, name_of
-from .protocols import DataOptions, Run, RunArguments
+from .protocols import Run, RunArguments
 from .scores import finite_scores
 
 logger = logging.get_logger(__name__)
@@ -146,11 +147,9 @@ def _start(run: Run, revision: str | None) -> tuple[Origin, bool]:
 
 def _data_facts(options: DataOptions, run: Run) -> DataFacts:
     token = run.args.hub_token
-    # Tasks that only learn from labelled images have no such options.
-    name = getattr(options, "unlabeled_dataset_name", None)
     unlabeled = None
-    if name is not None:
-        unlabeled = _dataset(name, getattr(options, "unlabeled_revision", None), token)
+    if isinstance(options, DenseOptions) and options.unlabeled_dataset_name is not None:
+        unlabeled = _dataset(options.unlabeled_dataset_name, options.unlabeled_revision, token)
     return DataFacts(
         source=_dataset(options.dataset_name, options.dataset_revision, token),
         config=options.dataset_config_name,

@@ -1,4 +1,4 @@
-"""Arguments that the example scripts share, from flags, a YAML or JSON file and a preset."""
+"""What the example scripts are told: flags, a YAML or JSON file, a preset, and a script's own defaults."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, NamedTuple
 
 import yaml
 from transformers import HfArgumentParser
 
+from ..data import DataOptions
+from ..tasks import Task
 from ..training.arguments import StructKDTrainingArguments
 from ..training.presets import PRESETS, preset_settings
 
@@ -34,106 +36,22 @@ class ModelArguments:
     )
 
 
-@dataclass
-class DataArguments:
-    """Which data, whatever the images are labelled with."""
+class Arguments(NamedTuple):
+    """One command line: the task, which models, what of data and task is chosen, and how to train."""
 
-    dataset_name: str | None = field(
-        default=None, metadata={"help": "Hub id or folder; without it the embedded scenes are rendered."}
-    )
-    dataset_config_name: str | None = field(default=None, metadata={"help": "Configuration of the dataset."})
-    dataset_revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit."})
-    train_split: str = field(default="train", metadata={"help": "Name of the training split."})
-    validation_split: str = field(default="validation", metadata={"help": "Name of the validation split."})
-    image_column: str = field(default="image", metadata={"help": "Column of the images."})
-    image_size: list[int] = field(
-        default_factory=lambda: [512, 512], metadata={"help": "Height and width of crops and images."}
-    )
-    scale: list[float] = field(
-        default_factory=lambda: [0.5, 2.0], metadata={"help": "Smallest and largest random scale."}
-    )
-    base_size: list[int] = field(
-        default_factory=list, metadata={"help": "Size an image covers at scale 1; unset is image_size."}
-    )
-    stretch: bool = field(
-        default=False,
-        metadata={"help": "Give training images the aspect of base_size; for models of one square size."},
-    )
-    flip_probability: float = field(default=0.5, metadata={"help": "Probability of a left-right flip."})
-    color_jitter: list[float] = field(
-        default_factory=lambda: [0.3, 0.3, 0.3, 0.05],
-        metadata={"help": "Strength of brightness, contrast, saturation and hue."},
-    )
-    streaming: bool = field(default=False, metadata={"help": "Read rows as they are needed."})
-    shuffle_buffer_size: int = field(default=1000, metadata={"help": "Rows a stream is shuffled among."})
-    skip_bad_images: bool = field(default=False, metadata={"help": "Count and skip undecodable files."})
-    max_train_samples: int | None = field(default=None, metadata={"help": "Use the first so many rows."})
-    max_eval_samples: int | None = field(default=None, metadata={"help": "Use the first so many rows."})
-
-    @property
-    def fits_images(self) -> bool:
-        """Whether evaluation images keep their aspect ratio instead of being stretched to `image_size`."""
-        return False
+    task: type[Task]
+    models: ModelArguments
+    options: DataOptions
+    training: StructKDTrainingArguments
 
 
-@dataclass
-class DenseDataArguments(DataArguments):
-    """Which data, whatever one value per pixel stands for, and images without labels beside them."""
-
-    unlabeled_dataset_name: str | None = field(
-        default=None,
-        metadata={"help": "Hub id or folder of images without labels; 'scenes' renders further scenes."},
-    )
-    unlabeled_config_name: str | None = field(default=None, metadata={"help": "Its configuration."})
-    unlabeled_revision: str | None = field(default=None, metadata={"help": "Its branch, tag or commit."})
-    unlabeled_split: str = field(default="train", metadata={"help": "Name of its split."})
-    unlabeled_image_column: str = field(default="image", metadata={"help": "Column of its images."})
-    max_unlabeled_samples: int | None = field(default=None, metadata={"help": "Use its first so many rows."})
-
-
-@dataclass
-class SegmentationDataArguments(DenseDataArguments):
-    """Which data; the fields are the arguments of `load_segmentation_data`."""
-
-    label_column: str = field(default="label", metadata={"help": "Column of the class ids."})
-    id2label_path: str | None = field(default=None, metadata={"help": "JSON file of class names."})
-    ignore_index: int = field(default=255, metadata={"help": "Label whose pixels do not count."})
-    reduce_labels: bool = field(default=False, metadata={"help": "Ignore label 0, lower the others by one."})
-
-
-@dataclass
-class DepthDataArguments(DenseDataArguments):
-    """Which data; the fields are the arguments of `load_depth_data`."""
-
-    depth_column: str = field(default="depth", metadata={"help": "Column of the depth maps."})
-    depth_scale: float = field(
-        default=0.001, metadata={"help": "Metres per stored unit; 0.001 for millimetres."}
-    )
-
-
-@dataclass
-class DetectionDataArguments(DataArguments):
-    """Which data; the fields are the arguments of `load_detection_data`."""
-
-    objects_column: str = field(default="objects", metadata={"help": "Column of boxes and their classes."})
-    bbox_format: Literal["xywh", "xyxy"] = field(
-        default="xywh", metadata={"help": "How a box is written, in pixels; 'xywh' is COCO's."}
-    )
-    id2label_path: str | None = field(default=None, metadata={"help": "JSON file of class names."})
-    unknown_categories: Literal["error", "drop"] = field(
-        default="error", metadata={"help": "What to do with boxes whose category is no class."}
-    )
-    min_visibility: float = field(
-        default=0.3, metadata={"help": "Share of its area that a box must keep in a training crop."}
-    )
-    keep_aspect_ratio: bool = field(
-        default=False, metadata={"help": "Fit evaluation images into image_size and pad them, unstretched."}
-    )
-
-    @property
-    def fits_images(self) -> bool:
-        """As `keep_aspect_ratio` says."""
-        return self.keep_aspect_ratio
+def parse_run(task: type[Task], argv: Sequence[str] | None, *, scenes: Mapping[str, Any]) -> Arguments:
+    """Parse a task's command line; without a dataset, `scenes` are the defaults, for the embedded ones."""
+    types = (ModelArguments, task.options, StructKDTrainingArguments)
+    parsed = Arguments(task, *parse_arguments(*types, argv=argv))
+    if parsed.options.dataset_name is not None:
+        return parsed
+    return Arguments(task, *parse_arguments(*types, argv=argv, defaults=scenes))
 
 
 def parse_arguments(

@@ -1,34 +1,42 @@
 """Datasets: loading, decoding, augmentation and batches."""
 
-from ._recipes import DenseData
+from ._assembly import LoadedData
 from ._rows import Normalization
 from .boxes import BOX_RULES, ObjectBoxes
 from .decoding import BadImageError, decode_depth, decode_image, decode_label
 from .dense import DenseDataset, DenseIterableDataset, collate_dense
 from .detection import DetectionDataset, DetectionIterableDataset, collate_detection
-from .load_depth import load_depth_data
-from .load_detection import load_detection_data
-from .load_segmentation import load_segmentation_data
+from .load_depth import DepthKind, DepthOptions, load_depth_data
+from .load_detection import DetectionOptions, load_detection_data
+from .load_segmentation import SegmentationOptions, load_segmentation_data
 from .loading import check_columns, load_dataset_splits, load_unlabeled_split, read_id2label
 from .mixing import MixedDataset, MixedIterableDataset
+from .options import ClassOptions, DataOptions, DenseOptions
 from .targets import ClassMap, DepthMap, TargetMap
-from .transforms import DenseAugmentation, jitter_color, resize_image, resize_label
+from .transforms import DenseAugmentation, jitter_color, resize_image
 
 __all__ = [
     "BOX_RULES",
     "BadImageError",
     "ClassMap",
+    "ClassOptions",
+    "DataOptions",
     "DenseAugmentation",
-    "DenseData",
     "DenseDataset",
     "DenseIterableDataset",
+    "DenseOptions",
+    "DepthKind",
     "DepthMap",
+    "DepthOptions",
     "DetectionDataset",
     "DetectionIterableDataset",
+    "DetectionOptions",
+    "LoadedData",
     "MixedDataset",
     "MixedIterableDataset",
     "Normalization",
     "ObjectBoxes",
+    "SegmentationOptions",
     "TargetMap",
     "check_columns",
     "collate_dense",
@@ -44,5 +52,4 @@ __all__ = [
     "load_unlabeled_split",
     "read_id2label",
     "resize_image",
-    "resize_label",
 ]

@@ -1,4 +1,4 @@
-"""Boxes around objects: read from a dataset's row, cleaned by named rules, seen through a window."""
+"""Boxes around objects: read from a dataset's row, cleaned by named rules, seen in a crop."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..losses.boxes import boxes_from_corners
-from .transforms import Window
+from .transforms import Crop
 
 BoxFormat = Literal["xywh", "xyxy"]
 UnknownCategories = Literal["error", "drop"]
@@ -210,12 +210,12 @@ def clean_boxes(boxes: Tensor, size: Sequence[int]) -> tuple[Tensor, dict[str, T
     }
 
 
-def through_window(boxes: Tensor, window: Window, *, min_visibility: float) -> tuple[Tensor, Tensor]:
+def through_crop(boxes: Tensor, crop: Crop, *, min_visibility: float) -> tuple[Tensor, Tensor]:
     """Boxes of an image where they are in its augmented copy.
 
     Args:
         boxes: corners x1, y1, x2, y2 in pixels of the source, with an area.
-        window: the augmentation's draw, see `DenseAugmentation.draw`.
+        crop: the augmentation's draw, see `DenseAugmentation.draw`.
         min_visibility: see `ObjectBoxes`.
 
     Shape:
@@ -225,14 +225,14 @@ def through_window(boxes: Tensor, window: Window, *, min_visibility: float) -> t
         The boxes (N, 4) in pixels of the result, clipped to the part of it that shows the image; and which of
         them to keep, (N,) bool.
     """
-    rows, columns = window.source
-    (height, width), (top, left) = window.content, window.corner
+    rows, columns = crop.source
+    (height, width), (top, left) = crop.content, crop.corner
     x = (boxes[:, 0::2] - columns.start) * (width / (columns.stop - columns.start))
     y = (boxes[:, 1::2] - rows.start) * (height / (rows.stop - rows.start))
-    if window.flipped:
+    if crop.flipped:
         x = (width - x).flip(-1)
     moved = torch.stack([x, y], dim=-1).flatten(1)
-    shown = _clipped(moved, window.content)
+    shown = _clipped(moved, crop.content)
     sides = shown[:, 2:] - shown[:, :2]
     share = sides.prod(dim=1) / (moved[:, 2:] - moved[:, :2]).prod(dim=1)
     kept = (share >= min_visibility) & (sides >= 1).all(dim=1)

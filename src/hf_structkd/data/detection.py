@@ -14,7 +14,7 @@ from torch import Tensor
 from ._box_tally import BoxTally
 from ._datasets import RowDataset, StoredRows, StreamedRows
 from ._rows import Normalization, Row, RowReader
-from .boxes import Cleaned, ObjectBoxes, Objects, no_objects, through_window
+from .boxes import Cleaned, ObjectBoxes, Objects, no_objects, through_crop
 from .decoding import BadImageError, read_image_size
 from .dense import stack_inputs
 from .transforms import DenseAugmentation, resize_image
@@ -56,12 +56,12 @@ class DetectionReader(RowReader[DetectionRow]):
         objects = self._objects(row, image, where=where)
         if self.augmentation is None:
             return self._fitted(image, objects)
-        window = self.augmentation.draw(image.shape[-2:], generator)
-        mask = self.augmentation.mask(window) if self.augmentation.can_pad else None
+        crop = self.augmentation.draw(image.shape[-2:], generator)
+        mask = self.augmentation.mask(crop) if self.augmentation.can_pad else None
         objects = objects.where(~objects.crowd)
-        boxes, kept = through_window(objects.boxes, window, min_visibility=self.target.min_visibility)
-        labels = objects._replace(boxes=boxes).where(kept).labels(window.size)
-        return {**self.inputs(self.augmentation.image(image, window), mask), "labels": labels}
+        boxes, kept = through_crop(objects.boxes, crop, min_visibility=self.target.min_visibility)
+        labels = objects._replace(boxes=boxes).where(kept).labels(crop.size)
+        return {**self.inputs(self.augmentation.image(image, crop), mask), "labels": labels}
 
     def _objects(self, row: Mapping[str, Any], image: Tensor, *, where: str) -> Objects:
         if self.labeled is False:

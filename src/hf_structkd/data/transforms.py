@@ -12,6 +12,8 @@ from kornia.color import rgb_to_yuv, yuv_to_rgb
 from kornia.geometry.transform import hflip
 from torch import Tensor
 
+from ..matching.alignment import resize_ids
+
 # Zero after the normalisation of most encoders: the ImageNet mean colour.
 _FILL = (0.485, 0.456, 0.406)
 
@@ -32,25 +34,6 @@ def resize_image(image: Tensor, size: tuple[int, int]) -> Tensor:
         image[None], size=tuple(size), mode="bilinear", align_corners=False, antialias=True
     )
     return resized[0]
-
-
-def resize_label(label: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resizes a label map to ``size``: each pixel takes the value under its centre, so no new one appears.
-
-    Depths are resized this way too: a mean over the edge of a hole or an object is nobody's depth.
-
-    Args:
-        label: class ids or depths.
-        size: height and width wanted, pixels.
-
-    Shape:
-        label (H, W) of any type; result (*size) of the same type.
-    """
-    rows, columns = (
-        ((torch.arange(new) + 0.5) * (old / new)).long().clamp_(max=old - 1)
-        for old, new in zip(label.shape, size, strict=True)
-    )
-    return label[rows][:, columns]
 
 
 def jitter_color(
@@ -88,7 +71,7 @@ def jitter_color(
     return jittered.clamp_(0, 1)
 
 
-class Window(NamedTuple):
+class Crop(NamedTuple):
     """What one draw of an augmentation does to an image and to all that belongs to it.
 
     Args:
@@ -229,40 +212,40 @@ class DenseAugmentation:
                 f"`image` and `label` must have the same size, got {tuple(image.shape[-2:])} and "
                 f"{tuple(label.shape)}; resize the label (nearest) to the image first."
             )
-        window = self.draw(image.shape[-2:], generator)
-        return self.image(image, window), self.label(label, window, zoomed=zoomed), self.mask(window)
+        crop = self.draw(image.shape[-2:], generator)
+        return self.image(image, crop), self.label(label, crop, zoomed=zoomed), self.mask(crop)
 
-    def draw(self, image_size: Sequence[int], generator: torch.Generator) -> Window:
+    def draw(self, image_size: Sequence[int], generator: torch.Generator) -> Crop:
         """All random decisions for an image of ``image_size``, height and width.
 
-        `image`, `label` and `mask` carry them out; boxes follow with `boxes.through_window`.
+        `image`, `label` and `mask` carry them out; boxes follow with `boxes.through_crop`.
         """
         draws = torch.rand(8, generator=generator, dtype=torch.float64).tolist()
         zoom = self.scale[0] + draws[0] * (self.scale[1] - self.scale[0])
         source, content, corner = self._cut(image_size, zoom, draws[1:3])
         flipped = draws[3] < self.flip_probability
-        return Window(source, content, corner, self.size, flipped, zoom, self._colors(draws[4:]))
+        return Crop(source, content, corner, self.size, flipped, zoom, self._colors(draws[4:]))
 
-    def image(self, image: Tensor, window: Window) -> Tensor:
-        """The image (3, H0, W0) as seen through the window, (3, H, W)."""
-        image = resize_image(image[:, window.source[0], window.source[1]], window.content)
-        image = jitter_color(hflip(image) if window.flipped else image, **window.colors)
-        return window.place(image, self._fill)
+    def image(self, image: Tensor, crop: Crop) -> Tensor:
+        """The image (3, H0, W0) as seen in the crop, (3, H, W)."""
+        image = resize_image(image[:, crop.source[0], crop.source[1]], crop.content)
+        image = jitter_color(hflip(image) if crop.flipped else image, **crop.colors)
+        return crop.place(image, self._fill)
 
     def label(
-        self, label: Tensor, window: Window, *, zoomed: Callable[[Tensor, float], Tensor] | None = None
+        self, label: Tensor, crop: Crop, *, zoomed: Callable[[Tensor, float], Tensor] | None = None
     ) -> Tensor:
-        """The map (H0, W0) as seen through the window, (H, W); ``zoomed`` as when called."""
-        label = resize_label(label[window.source], window.content)
-        label = label.flip(-1) if window.flipped else label
+        """The map (H0, W0) as seen in the crop, (H, W); ``zoomed`` as when called."""
+        label = resize_ids(label[crop.source], crop.content)
+        label = label.flip(-1) if crop.flipped else label
         if zoomed is not None:
-            label = zoomed(label, window.zoom)
+            label = zoomed(label, crop.zoom)
         label = label if label.is_floating_point() else label.long()
-        return window.place(label, self.nothing)
+        return crop.place(label, self.nothing)
 
-    def mask(self, window: Window) -> Tensor:
-        """True where the window (H, W) shows the image, False where it is padded."""
-        return window.place(torch.ones(window.content, dtype=torch.bool), False)
+    def mask(self, crop: Crop) -> Tensor:
+        """True where the crop (H, W) shows the image, False where it is padded."""
+        return crop.place(torch.ones(crop.content, dtype=torch.bool), False)
 
     def _cut(
         self, image_size: Sequence[int], zoom: float, draws: list[float]

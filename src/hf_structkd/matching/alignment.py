@@ -18,9 +18,11 @@ def resize_map(maps: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def resize_ids(ids: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize class ids or a bool mask (B, H, W) to `size`, nearest neighbour at pixel centres.
+    """Resize class ids, depths or a bool mask (..., H, W) to `size`: each pixel takes what is at its centre.
 
-    By index, not by interpolation: exact for any id, and on devices without float64.
+    Where a centre lies between two source pixels, the one below or to the right is taken. No new value
+    appears: a mean over the edge of a hole or an object is nobody's depth. Indices are whole numbers all the
+    way, so the result is exact for any id and size, and on devices without float64.
     """
     if ids.shape[-2:] == size:
         return ids
@@ -28,7 +30,7 @@ def resize_ids(ids: Tensor, size: tuple[int, int]) -> Tensor:
         (2 * torch.arange(new, device=ids.device) + 1) * old // (2 * new)
         for new, old in zip(size, ids.shape[-2:], strict=True)
     )
-    return ids[:, rows[:, None], columns]
+    return ids.index_select(-2, rows).index_select(-1, columns)
 
 
 def align_to_coarser(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:

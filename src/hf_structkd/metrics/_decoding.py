@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple, get_args
 
 from torch import Tensor
-from transformers.image_transforms import center_to_corners_format
 
+from ..losses.boxes import box_corners
 from ..losses.detection_heads import DetectionHead
 
 
@@ -62,7 +62,7 @@ def decode_detections(
         scores, pairs = flat.topk(min(max_detections, flat.shape[1]), dim=1)
         queries, labels = pairs // logits.shape[2], pairs % logits.shape[2]
     chosen = boxes.detach().float().gather(1, queries.unsqueeze(-1).expand(-1, -1, 4))
-    return Detections(scores, labels, center_to_corners_format(chosen))
+    return Detections(scores, labels, box_corners(chosen))
 
 
 def _check_outputs(logits: Tensor, boxes: Tensor, head: str, max_detections: int) -> None:

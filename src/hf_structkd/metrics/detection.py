@@ -12,8 +12,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from transformers.image_transforms import center_to_corners_format
 
+from ..losses.boxes import box_corners
 from ..losses.detection_heads import DetectionHead
 from ._decoding import decode_detections
 from ._detections import (
@@ -97,7 +97,7 @@ def detection_statistics(
         scale = target["canvas_size"].to(rows).flip(0).repeat(2)  # width, height, width, height
         rows[:found] = as_rows(torch.full_like(scores, DETECTION), labels, scores, corners * scale)
         true_labels = target["class_labels"].to(rows.device)
-        true_corners = center_to_corners_format(target["boxes"].to(rows)) * scale
+        true_corners = box_corners(target["boxes"].to(rows)) * scale
         crowd = target.get("crowd", torch.zeros_like(true_labels)).to(rows.device).bool()
         kinds = torch.where(crowd, CROWD, TRUTH)
         rows[found : found + len(true_labels)] = as_rows(

@@ -7,7 +7,8 @@ from typing import Any
 
 from transformers import PretrainedConfig
 
-from ..matching.label_spaces import LabelMatch, match_label_spaces
+from ..data import ClassOptions
+from ..matching.label_spaces import LabelMatch, load_label_map, match_label_spaces
 from .base import Task
 
 
@@ -22,6 +23,12 @@ class ClassTask(Task):
     Raises:
         ValueError: If the student shares no class with the teacher.
     """
+
+    @staticmethod
+    def task_options(options: ClassOptions) -> dict[str, Any]:
+        """Read the map of class names, text or a file."""
+        given = options.teacher_label_map
+        return {"teacher_label_map": None if given is None else load_label_map(given)}
 
     def __init__(
         self,

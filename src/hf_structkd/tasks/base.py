@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from ..adversary.score_maps import ScoreMaps
+from ..data import DataOptions, LoadedData, Normalization
 from ..features import FeatureCapture, LevelsCapture
 from ..features.forward import Batch, Capture, Forward, run_model
 
@@ -39,6 +40,8 @@ class Task(ABC):
         name: Pipeline tag of the task on the Hub, for example "image-segmentation".
         auto_model: The `transformers` auto class that loads its models.
         model_classes: Names of the model classes that solve this task.
+        short_name: Name of the task on a command line, for example "segmentation".
+        options: Dataclass of all that can be chosen, of the data and of the task.
         score_map_channels: Channels of the maps that `score_maps` returns.
         has_logit_maps: Whether the outputs are maps of class logits, which `logit_maps` returns.
         score_maps_are_bounded: Whether their values are bounded, as probabilities are.
@@ -58,6 +61,28 @@ class Task(ABC):
     metric_labels: ClassVar[Mapping[str, str]] = {}
     class_metric_labels: ClassVar[Mapping[str, str]] = {}
     usage: ClassVar[str] = ""
+    short_name: ClassVar[str]
+    options: ClassVar[type[DataOptions]]
+
+    # The options below are of the class that `options` names; each task says so in its own signature.
+    @staticmethod
+    @abstractmethod
+    def load_data(
+        options: Any, *, normalization: Normalization, teacher: PretrainedConfig | None, seed: int
+    ) -> LoadedData:
+        """Load the data that the options describe; where these name no classes, the teacher does.
+
+        Args:
+            options: Of the class `options`.
+            normalization: Turns colours into the student's inputs.
+            teacher: The teacher's configuration, or None.
+            seed: Of the augmentation and of a stream's order.
+        """
+
+    @staticmethod
+    @abstractmethod
+    def task_options(options: Any) -> dict[str, Any]:
+        """Return the keyword arguments of the task that the options describe."""
 
     @abstractmethod
     def __init__(self, student: PretrainedConfig, teacher: PretrainedConfig | None, **options: Any) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, get_args
+from collections.abc import Mapping
+from typing import Any, ClassVar, get_args
 
 import torch
 import transformers
@@ -14,7 +15,7 @@ from transformers.utils import is_torchvision_available
 
 from ..adversary.critic import SMALLEST_MAP
 from ..adversary.score_maps import ScoreMaps
-from ..data import collate_dense
+from ..data import DepthKind, DepthOptions, LoadedData, Normalization, collate_dense, load_depth_data
 from ..features import FeatureCapture, find_decoder
 from ..features.forward import Batch, Forward
 from ..losses.depth import DEPTH_LOSSES, affine_statistics, align_scale_shift, valid_depth
@@ -24,7 +25,6 @@ from ..metrics import DepthErrors, counted_pixels, depth_statistics
 from ._dense import by_label_size, captured_pairs, on_image, padding_mask
 from .base import MapPair, Task
 
-DepthKind = Literal["metric", "relative", "inverse"]
 DEPTH_KINDS: tuple[str, ...] = get_args(DepthKind)
 
 # The critic sees maps of at most a quarter of the image's sides, the stride of most segmentation logits:
@@ -78,6 +78,24 @@ class DepthTask(Task):
         "delta3": "δ3 (< 1.25³)",
     }
     usage = 'predictor(image)["depth"].save("depth.png")'
+
+    short_name = "depth"
+    options = DepthOptions
+
+    @staticmethod
+    def load_data(
+        options: DepthOptions, *, normalization: Normalization, teacher: PretrainedConfig | None, seed: int
+    ) -> LoadedData:
+        """See `load_depth_data`."""
+        return load_depth_data(options=options, normalization=normalization, seed=seed)
+
+    @staticmethod
+    def task_options(options: DepthOptions) -> dict[str, Any]:
+        """Read the supervised loss, what the models predict and what is scored."""
+        own = {name: getattr(options, name) for name in options.task_fields}
+        own["loss"] = own.pop("depth_loss")
+        own["crop"] = None if options.crop == "none" else options.crop
+        return own
 
     def __init__(
         self,

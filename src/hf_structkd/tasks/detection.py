@@ -16,7 +16,7 @@ from transformers.utils import is_torchvision_available
 
 from ..adversary.critic import SMALLEST_MAP
 from ..adversary.score_maps import ScoreMaps
-from ..data import collate_detection
+from ..data import DetectionOptions, LoadedData, Normalization, collate_detection, load_detection_data
 from ..features.forward import Batch, Capture, Forward, run_model
 from ..features.pyramid import PyramidCapture, pair_levels
 from ..losses import DetectionHead, foreground_probabilities, query_distillation_loss, render_detections
@@ -85,6 +85,23 @@ class DetectionTask(ClassTask):
     usage = (
         'for found in predictor(image):\n    print(found["label"], round(found["score"], 2), found["box"])'
     )
+
+    short_name = "detection"
+    options = DetectionOptions
+
+    @staticmethod
+    def load_data(
+        options: DetectionOptions,
+        *,
+        normalization: Normalization,
+        teacher: PretrainedConfig | None,
+        seed: int,
+    ) -> LoadedData:
+        """See `load_detection_data`; where the data name no classes, the teacher does."""
+        names = None if teacher is None else teacher.id2label
+        return load_detection_data(
+            options=options, normalization=normalization, default_id2label=names, seed=seed
+        )
 
     def __init__(
         self,

@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.loss import loss_for_object_detection as set_losses
 
-from ..losses import DetectionHead
+from ..losses import DetectionHead, boxes_from_corners
 
 _CORNERS = 4
 _NO_CLASSES = "it predicts a map of where text is, and no boxes with classes"
@@ -157,5 +157,4 @@ def _around_quadrilaterals(quads: Tensor) -> Tensor:
         - output: (..., 4)
     """
     corners = quads[..., None, :2] + quads[..., 2:].reshape(*quads.shape[:-1], _CORNERS, 2) - 0.5
-    low, high = corners.amin(-2), corners.amax(-2)
-    return torch.cat(((low + high) / 2, high - low), dim=-1)
+    return boxes_from_corners(torch.cat((corners.amin(-2), corners.amax(-2)), dim=-1))

@@ -16,7 +16,7 @@ from transformers.utils import is_torchvision_available
 
 from ..adversary.critic import SMALLEST_MAP
 from ..adversary.score_maps import ScoreMaps
-from ..data import collate_dense
+from ..data import LoadedData, Normalization, SegmentationOptions, collate_dense, load_segmentation_data
 from ..features import FeatureCapture
 from ..features.forward import Batch, Forward
 from ..losses import pixel_distillation_loss
@@ -57,6 +57,23 @@ class SegmentationTask(ClassTask):
     }
     class_metric_labels: ClassVar[Mapping[str, str]] = {"iou_": "IoU"}
     usage = 'for part in predictor(image):\n    print(part["label"], part["mask"].size)'
+
+    short_name = "segmentation"
+    options = SegmentationOptions
+
+    @staticmethod
+    def load_data(
+        options: SegmentationOptions,
+        *,
+        normalization: Normalization,
+        teacher: PretrainedConfig | None,
+        seed: int,
+    ) -> LoadedData:
+        """See `load_segmentation_data`; where the data name no classes, the teacher does."""
+        names = None if teacher is None else teacher.id2label
+        return load_segmentation_data(
+            options=options, normalization=normalization, default_id2label=names, seed=seed
+        )
 
     def __init__(
         self,

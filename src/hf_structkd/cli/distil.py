@@ -4,39 +4,45 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from transformers import PreTrainedModel, set_seed
 
-from ...card import RunNotes
-from ...data import DenseData
-from ...hub.access import check_push, open_repository
-from ...matching.normalization import ImageNormalization
-from ...models.loading import (
+from ..card import RunNotes
+from ..data import LoadedData
+from ..hub.access import check_push, open_repository
+from ..matching.normalization import ImageNormalization
+from ..models.loading import (
     config_of,
     load_image_processor,
     load_student,
     load_teacher,
     student_image_processor,
 )
-from ...training.arguments import StructKDTrainingArguments
-from ...training.trainer import StructKDTrainer
-from ..runs import alone_arguments, refuse_used_folder, train_and_evaluate
-from .base import Arguments, Workflow
+from ..report import write_depth_report, write_detection_report, write_segmentation_report
+from ..tasks import DepthTask, DetectionTask, SegmentationTask, Task
+from ..training.arguments import StructKDTrainingArguments
+from ..training.trainer import StructKDTrainer
+from .runs import alone_arguments, refuse_used_folder, train_and_evaluate
+from .script_args import Arguments
 
+_REPORTS: dict[type[Task], Callable[..., str]] = {
+    SegmentationTask: write_segmentation_report,
+    DepthTask: write_depth_report,
+    DetectionTask: write_detection_report,
+}
 Run = tuple[StructKDTrainer, dict[str, float]]
 
 
-def distil(workflow: Workflow, arguments: Arguments) -> None:
+def distil(arguments: Arguments) -> None:
     """Distil a student; with `compare_baseline` also train it alone; save, evaluate, print the table, push.
 
     The student alone has the same seed, data order and number of steps. Images without labels teach it
     nothing, so it goes through the labelled ones more often instead.
 
     Args:
-        workflow: The task's.
         arguments: The command line.
 
     Raises:
@@ -50,7 +56,7 @@ def distil(workflow: Workflow, arguments: Arguments) -> None:
     _student_name(arguments)
     refuse_used_folder(args)
     check_push(args)
-    experiment = Experiment.load(workflow, arguments)
+    experiment = Experiment.load(arguments)
     if args.push_to_hub and args.process_index == 0:
         open_repository(args)  # the trainer would, but only after the student alone is trained
     alone: Run | tuple[None, None] = (None, None)
@@ -59,7 +65,7 @@ def distil(workflow: Workflow, arguments: Arguments) -> None:
     trainer, metrics = experiment.train(args, with_teacher=True)
     scores = trainer.evaluate_teacher() if trainer.teacher is not None else None
     if trainer.is_world_process_zero():
-        table = workflow.write_report(
+        table = _REPORTS[arguments.task](
             trainer, metrics, teacher_metrics=scores, alone=alone[0], alone_metrics=alone[1]
         )
         print(f"{table}\n\nThe student, its metrics and figures are in {args.output_dir}.")  # noqa: T201
@@ -67,11 +73,10 @@ def distil(workflow: Workflow, arguments: Arguments) -> None:
     _publish(trainer)
 
 
-def train_teacher(workflow: Workflow, arguments: Arguments) -> None:
+def train_teacher(arguments: Arguments) -> None:
     """Train the model named as the student without a teacher, so that it can be one.
 
     Args:
-        workflow: The task's.
         arguments: The command line.
 
     Raises:
@@ -84,12 +89,12 @@ def train_teacher(workflow: Workflow, arguments: Arguments) -> None:
     refuse_used_folder(args)
     check_push(args)
     arguments.models.teacher_model_name_or_path = None
-    experiment = Experiment.load(workflow, arguments)
+    experiment = Experiment.load(arguments)
     alone = alone_arguments(args, folder=str(args.output_dir))
     alone.push_to_hub = args.push_to_hub
     trainer, metrics = experiment.train(alone, with_teacher=False)
     if trainer.is_world_process_zero():
-        table = workflow.write_report(trainer, metrics)
+        table = _REPORTS[arguments.task](trainer, metrics)
         print(table)  # noqa: T201
         trainer.run_notes = experiment.notes(metrics, table)
     _publish(trainer)
@@ -99,47 +104,44 @@ def train_teacher(workflow: Workflow, arguments: Arguments) -> None:
 class Experiment:
     """What every run of a comparison shares, loaded once."""
 
-    workflow: Workflow
     arguments: Arguments
-    data: DenseData
+    data: LoadedData
     processor: Any
     teacher: PreTrainedModel | None
     teacher_processor: Any
 
     @classmethod
-    def load(cls, workflow: Workflow, arguments: Arguments) -> Experiment:
+    def load(cls, arguments: Arguments) -> Experiment:
         """Load the teacher, where one is named, and the data."""
-        models, data = arguments.models, arguments.data
-        size = (data.image_size[0], data.image_size[1])
+        task, models, options = arguments.task, arguments.models, arguments.options
+        size = (options.image_size[0], options.image_size[1])
         processor = student_image_processor(
             _student_name(arguments),
-            workflow.task,
+            task,
             size,
-            keep_aspect_ratio=data.fits_images,
+            keep_aspect_ratio=options.fits_images,
             revision=models.student_revision,
         )
         name = models.teacher_model_name_or_path
-        teacher = (
-            None if name is None else load_teacher(name, workflow.task, revision=models.teacher_revision)
-        )
+        teacher = None if name is None else load_teacher(name, task, revision=models.teacher_revision)
         teacher_processor = (
             None if name is None else load_image_processor(name, revision=models.teacher_revision)
         )
-        loaded = workflow.load_data(
-            data,
-            ImageNormalization.from_image_processor(processor),
-            None if teacher is None else config_of(teacher),
-            arguments.training.seed,
+        loaded = task.load_data(
+            options,
+            normalization=ImageNormalization.from_image_processor(processor),
+            teacher=None if teacher is None else config_of(teacher),
+            seed=arguments.training.seed,
         )
-        return cls(workflow, arguments, loaded, processor, teacher, teacher_processor)
+        return cls(arguments, loaded, processor, teacher, teacher_processor)
 
     def train(self, args: StructKDTrainingArguments, *, with_teacher: bool) -> Run:
         """Train a fresh student, save and evaluate it."""
-        models = self.arguments.models
+        task, models, options, _ = self.arguments
         set_seed(args.seed)  # every run starts from the same weights
         student = load_student(
             _student_name(self.arguments),
-            self.workflow.task,
+            task,
             id2label=self.data.id2label,
             revision=models.student_revision,
             ignore_index=self.data.ignore_index,
@@ -148,10 +150,10 @@ class Experiment:
             student,
             self.teacher if with_teacher else None,
             args,
-            task=self.workflow.task,
+            task=task,
             processing_class=self.processor,
             teacher_processing_class=self.teacher_processor,
-            task_options=self.arguments.task.task_options(),
+            task_options=task.task_options(options),
             train_dataset=self.data.train if with_teacher else self.data.labeled,
             eval_dataset=self.data.validation,
         )
@@ -162,7 +164,7 @@ class Experiment:
         """What the card says and the trainer does not know; scores and comparison once there are some."""
         models = self.arguments.models
         return RunNotes(
-            data=self.arguments.data,
+            data=self.arguments.options,
             student_revision=models.student_revision,
             teacher_revision=models.teacher_revision,
             command=sys.argv,

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from hf_structkd.data import DenseDataset, DenseIterableDataset, load_depth_data, load_segmentation_data
-from hf_structkd.data._recipes import SCENE_SIZE
+from hf_structkd.data.options import SCENE_SIZE
 from hf_structkd.matching.normalization import ImageNormalization
 from hf_structkd.scenes.scenes import CLASS_NAMES, VALIDATION_OFFSET, render_scene
 
@@ -94,7 +94,7 @@ def test_scenes_have_a_size_and_a_number_of_their_own(monkeypatch: pytest.Monkey
         asked.update(settings)
         return datasets.DatasetDict({"train": split(1, 0), "validation": split(1, 1)})
 
-    monkeypatch.setattr("hf_structkd.data._recipes.load_scenes", spy)
+    monkeypatch.setattr("hf_structkd.data._splits.load_scenes", spy)
     LOADERS[kind](normalization=PLAIN)
     assert asked == {
         "num_train": 1000,

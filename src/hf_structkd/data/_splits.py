@@ -1,0 +1,120 @@
+"""Find the rows that the options name: of a dataset, of a folder, or of the embedded scenes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from ..scenes.scenes import load_scenes
+from .loading import load_dataset_splits, load_unlabeled_split, read_id2label
+from .options import ClassOptions, DataOptions, DenseOptions, pair_of
+
+SCENES = "scenes"
+TRAIN_SCENES, VALIDATION_SCENES = 1000, 200
+
+
+class Splits(NamedTuple):
+    """The rows as loaded; ``unlabeled`` is None without such images."""
+
+    train: Any
+    validation: Any
+    unlabeled: Any
+
+
+def load_splits(options: DataOptions) -> Splits:
+    """Load the rows that are used, stored or streamed, in the order in which they are kept."""
+    if options.dataset_name is None:
+        return _render_scenes(options)
+    splits = load_dataset_splits(
+        options.dataset_name,
+        config_name=options.dataset_config_name,
+        revision=options.dataset_revision,
+        train_split=options.train_split,
+        validation_split=options.validation_split,
+        streaming=options.streaming,
+    )
+    train = _first(splits["train"], options.max_train_samples)
+    validation = _first(splits["validation"], options.max_eval_samples)
+    return Splits(train, validation, _load_unlabeled(options))
+
+
+def _render_scenes(options: DataOptions) -> Splits:
+    """Render scenes; the unlabelled ones are those after the training scenes."""
+    count = options.max_train_samples or TRAIN_SCENES
+    more = 0
+    if isinstance(options, DenseOptions) and options.unlabeled_dataset_name == SCENES:
+        more = options.max_unlabeled_samples or TRAIN_SCENES
+    height, width = pair_of("image_size", options.image_size)
+    scenes = load_scenes(
+        num_train=count + more,
+        num_validation=options.max_eval_samples or VALIDATION_SCENES,
+        height=height,
+        width=width,
+    )
+    train, validation, unlabeled = scenes["train"], scenes["validation"], None
+    if more:
+        train, unlabeled = train.select(range(count)), train.select(range(count, count + more))
+    if options.streaming:
+        train, validation = train.to_iterable_dataset(), validation.to_iterable_dataset()
+        unlabeled = None if unlabeled is None else unlabeled.to_iterable_dataset()
+    return Splits(train, validation, unlabeled if more else _load_unlabeled(options))
+
+
+def _load_unlabeled(options: DataOptions) -> Any:
+    if not isinstance(options, DenseOptions) or options.unlabeled_dataset_name is None:
+        return None
+    rows = load_unlabeled_split(
+        options.unlabeled_dataset_name,
+        config_name=options.unlabeled_config_name,
+        revision=options.unlabeled_revision,
+        split=options.unlabeled_split,
+        streaming=options.streaming,
+    )
+    return _first(rows, options.max_unlabeled_samples)
+
+
+def _first(rows: Any, count: int | None) -> Any:
+    if count is None or (hasattr(rows, "__len__") and count >= len(rows)):
+        return rows
+    return rows.take(count)
+
+
+def find_class_names(
+    options: ClassOptions,
+    rows: Any,
+    column: str,
+    *,
+    scenes: Sequence[str],
+    default: Mapping[int, str] | None,
+    field: str | None = None,
+) -> dict[int, str]:
+    """Return class id to name: those of the scenes, of the dataset, or the default.
+
+    Args:
+        options: say where to look.
+        rows: the training rows.
+        column: the column of the labels.
+        scenes: names of the embedded scenes' classes.
+        default: names where the dataset has none.
+        field: the field of the column that holds the classes, if it has several.
+
+    Raises:
+        ValueError: if nothing names the classes.
+    """
+    if options.dataset_name is None:
+        return dict(enumerate(scenes))
+    names = read_id2label(
+        rows,
+        column,
+        label_field=field,
+        name_or_path=options.dataset_name,
+        id2label_path=options.id2label_path,
+        revision=options.dataset_revision,
+    )
+    if names is None and default is not None:
+        names = dict(default)
+    if names is None:
+        raise ValueError(
+            f"nothing names the classes of {options.dataset_name!r}; pass `id2label_path`, a JSON file."
+        )
+    return names

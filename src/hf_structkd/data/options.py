@@ -1,0 +1,189 @@
+"""The options that tasks share, read by loader, command line, YAML file and model card alike."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, ClassVar, TypeVar
+
+SCENE_SIZE = (96, 128)
+_Number = TypeVar("_Number", int, float)
+OptionsT = TypeVar("OptionsT", bound="DataOptions")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions:
+    """What is trained on and scored, whatever the images are labelled with.
+
+    A task's own class adds how its labels are read and what its constructor takes. The help of a field is its
+    documentation.
+
+    Attributes:
+        task_fields: Names of the fields that a loader does not read, because they are the task's.
+
+    Raises:
+        ValueError: If a field is out of its range.
+    """
+
+    task_fields: ClassVar[tuple[str, ...]] = ()
+
+    dataset_name: str | None = field(
+        default=None, metadata={"help": "Hub id or folder; without it the embedded scenes are rendered."}
+    )
+    dataset_config_name: str | None = field(default=None, metadata={"help": "Configuration of the dataset."})
+    dataset_revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit on the Hub."})
+    train_split: str = field(default="train", metadata={"help": "Name of the training split."})
+    validation_split: str = field(default="validation", metadata={"help": "Name of the validation split."})
+    image_column: str = field(default="image", metadata={"help": "Column of the images."})
+    image_size: list[int] = field(
+        default_factory=lambda: [512, 512],
+        metadata={
+            "help": "Height and width of training crops and of evaluation images; labels are scored at "
+            "their own size."
+        },
+    )
+    scale: list[float] = field(
+        default_factory=lambda: [0.5, 2.0],
+        metadata={"help": "Smallest and largest random scale of a training crop, relative to base_size."},
+    )
+    base_size: list[int] = field(
+        default_factory=list, metadata={"help": "Size that an image covers at scale 1; unset is image_size."}
+    )
+    stretch: bool = field(
+        default=False,
+        metadata={
+            "help": "Give training images the aspect of base_size, as evaluation images have it; for "
+            "models of one square size."
+        },
+    )
+    flip_probability: float = field(default=0.5, metadata={"help": "Probability of a left-right flip."})
+    color_jitter: list[float] = field(
+        default_factory=lambda: [0.3, 0.3, 0.3, 0.05],
+        metadata={"help": "Strength of brightness, contrast, saturation and hue."},
+    )
+    streaming: bool = field(default=False, metadata={"help": "Read rows as they are needed."})
+    shuffle_buffer_size: int = field(
+        default=1000, metadata={"help": "Rows among which a stream is shuffled."}
+    )
+    skip_bad_images: bool = field(
+        default=False, metadata={"help": "Count and skip files that cannot be decoded."}
+    )
+    max_train_samples: int | None = field(
+        default=None,
+        metadata={"help": "Use the first so many training rows; of the scenes, render so many (1000)."},
+    )
+    max_eval_samples: int | None = field(
+        default=None,
+        metadata={"help": "Use the first so many validation rows; of the scenes, render so many (200)."},
+    )
+
+    def __post_init__(self) -> None:
+        """Check what would otherwise fail late or mean something else."""
+        pair_of("image_size", self.image_size)
+        self._check_count("max_train_samples", self.max_train_samples)
+        self._check_count("max_eval_samples", self.max_eval_samples)
+
+    @property
+    def fits_images(self) -> bool:
+        """Whether evaluation images keep their aspect ratio instead of being stretched to `image_size`."""
+        return False
+
+    @staticmethod
+    def _check_count(name: str, count: int | None) -> None:
+        if count is not None and count < 1:
+            raise ValueError(f"`{name}` must be at least 1, got {count}; leave it out to use every row.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenseOptions(DataOptions):
+    """Options of a task with one value per pixel: images without labels can join (see `MixedDataset`)."""
+
+    unlabeled_dataset_name: str | None = field(
+        default=None,
+        metadata={
+            "help": "Hub id or folder of images that join without labels; beside the embedded scenes, "
+            "'scenes' renders further ones."
+        },
+    )
+    unlabeled_config_name: str | None = field(
+        default=None, metadata={"help": "Configuration of the dataset without labels."}
+    )
+    unlabeled_revision: str | None = field(
+        default=None, metadata={"help": "Branch, tag or commit of the dataset without labels."}
+    )
+    unlabeled_split: str = field(
+        default="train", metadata={"help": "Name of the split of the dataset without labels."}
+    )
+    unlabeled_image_column: str = field(
+        default="image", metadata={"help": "Column of the images without labels; no other is read."}
+    )
+    max_unlabeled_samples: int | None = field(
+        default=None,
+        metadata={"help": "Use the first so many rows without labels; of the scenes, render so many (1000)."},
+    )
+
+    def __post_init__(self) -> None:
+        """Check the number of images too."""
+        super().__post_init__()
+        self._check_count("max_unlabeled_samples", self.max_unlabeled_samples)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassOptions(DataOptions):
+    """Options of a task whose labels are classes."""
+
+    task_fields: ClassVar[tuple[str, ...]] = ("teacher_label_map",)
+
+    id2label_path: str | None = field(
+        default=None, metadata={"help": "JSON file of class names; unset reads them off the dataset."}
+    )
+    teacher_label_map: str | None = field(
+        default=None, metadata={"help": "JSON object or file: teacher class name to student class name."}
+    )
+
+
+def options_for(
+    loader: str,
+    kind: type[OptionsT],
+    options: OptionsT | None,
+    dataset_name: str | None,
+    changed: Mapping[str, Any],
+) -> OptionsT:
+    """Gather what a loader was given into its options.
+
+    Args:
+        loader: Name of the loader, for an error.
+        kind: Class of the options.
+        options: Options to start from; None starts from the defaults, at the scenes' own size.
+        dataset_name: Where it is given, it replaces that of `options`.
+        changed: Further fields, by name; they replace those of `options`.
+
+    Raises:
+        TypeError: If `options` are another task's, or a name is no field that the loader reads.
+        ValueError: If a field is out of its range.
+    """
+    known = [one.name for one in fields(kind) if one.name not in kind.task_fields]
+    for name in changed:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean `{close[0]}`?" if close else f"`{kind.__name__}` documents them."
+            if name in kind.task_fields:
+                hint = "pass that one to the trainer, in `task_options`."
+            raise TypeError(
+                f"`{loader}` takes the fields of `{kind.__name__}` that concern data, got `{name}`; {hint}"
+            )
+    if dataset_name is not None:
+        changed = {**changed, "dataset_name": dataset_name}
+    if options is None:
+        return kind(**{"image_size": list(SCENE_SIZE), **changed})
+    if not isinstance(options, kind):
+        raise TypeError(f"`options` must be `{kind.__name__}`, got `{type(options).__name__}`.")
+    return replace(options, **changed) if changed else options
+
+
+def pair_of(name: str, values: Sequence[_Number]) -> tuple[_Number, _Number]:
+    """Return the two numbers of the option `name`; raise `ValueError` if there are not two."""
+    if len(values) != 2:
+        raise ValueError(f"`{name}` must be two numbers, got {list(values)}; repeat the one for a square.")
+    return values[0], values[1]
