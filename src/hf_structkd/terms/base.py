@@ -206,8 +206,8 @@ class Term(ABC):
 
     def save(self, folder: str | Path) -> None:
         """Write into a checkpoint what a resumed training needs."""
-        if len(self._modules):
-            state = {name: value.contiguous() for name, value in self._modules.state_dict().items()}
+        state = {name: value.contiguous() for name, value in self._modules.state_dict().items()}
+        if state:
             save_file(state, self._file(folder))
 
     def load(self, folder: str | Path) -> None:
@@ -216,7 +216,7 @@ class Term(ABC):
         Raises:
             FileNotFoundError: If the folder has none; fresh modules would silently change the run.
         """
-        if not len(self._modules):
+        if not self._modules.state_dict():
             return
         if not self._file(folder).is_file():
             raise FileNotFoundError(
