@@ -32,6 +32,7 @@ def main() -> None:
         max_grad_norm=0.0,
         critic_max_grad_norm=0.0,
         max_steps=3,
+        mimic_weight=1.0,
     )
     rows = case.rows(16)
     epochs: list[int] = []

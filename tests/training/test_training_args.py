@@ -83,8 +83,8 @@ def recorded(args: StructKDTrainingArguments) -> dict[str, Any]:
 
 
 def weights(args: StructKDTrainingArguments, task: Any) -> dict[str, float]:
-    """Weight of every term for a task, by its name."""
-    return {term.name: term.weight_for(task) for term in built_in_terms(args)}
+    """Weight of every term that can be on by default, for a task, by its name."""
+    return {term.name: term.weight_for(task) for term in built_in_terms(args)[:4]}
 
 
 def without_spaces(text: str) -> str:
@@ -101,6 +101,7 @@ def test_defaults() -> None:
         "pixel_weight": None,
         "pairwise_weight": None,
         "holistic_weight": None,
+        "mimic_weight": 0.0,
         "temperature": 1.0,
         "granularity": [2],
         "node_grid": None,

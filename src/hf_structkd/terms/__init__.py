@@ -7,6 +7,7 @@ from typing import Any
 from .base import Term, TrainingPlan
 from .collection import Terms
 from .holistic import HolisticTerm
+from .mimic import MimicTerm
 from .pairwise import PairwiseTerm
 from .pixel import PixelTerm
 from .task import TaskTerm
@@ -16,12 +17,14 @@ BUILT_IN_TERMS: tuple[type[Term], ...] = (
     PixelTerm,
     PairwiseTerm,
     HolisticTerm,
+    MimicTerm,
 )
 """In the order in which logs, tables and cards name them."""
 
 __all__ = [
     "BUILT_IN_TERMS",
     "HolisticTerm",
+    "MimicTerm",
     "PairwiseTerm",
     "PixelTerm",
     "TaskTerm",

@@ -18,11 +18,10 @@ from .presets import preset_settings
 class StructKDTrainingArguments(TrainingArguments):
     """`transformers.TrainingArguments` plus the settings of structured knowledge distillation.
 
-    The total is `task_weight * task + pixel_weight * pixel + pairwise_weight * pairwise +
-    holistic_weight * holistic`; every term is a mean (over valid pixels, over node pairs, over images), so
-    that no weight depends on the batch size, the number of processes or the accumulation. A weight of 0 turns
-    its term off, and what only that term needs (the teacher, feature maps, the critic) is then neither built
-    nor run.
+    The total is the sum of the terms, each times its weight. Every term is a mean (over valid pixels, over
+    node pairs, over images), so that no weight depends on the batch size, the number of processes or the
+    accumulation. A weight of 0 turns its term off, and what only that term needs (the teacher, feature maps,
+    the critic) is then neither built nor run.
 
     Args:
         task_weight: Weight of the supervised loss, >= 0.
@@ -30,6 +29,7 @@ class StructKDTrainingArguments(TrainingArguments):
             is the task's default, as for the next two.
         pairwise_weight: Weight of the pair-wise term, squared differences of affinities, >= 0.
         holistic_weight: Weight of the adversarial term on the student's side, >= 0.
+        mimic_weight: Weight of the feature imitation, one minus the correlation of the channels, >= 0.
         temperature: Divides both models' logits in the pixel-wise term, which is multiplied by its square;
             above 0.
         granularity: Side of a node in pixels of the aligned feature map: one number, or rows and columns.
@@ -68,6 +68,7 @@ class StructKDTrainingArguments(TrainingArguments):
     holistic_weight: float | None = field(
         default=None, metadata={"help": "Weight of the holistic term; 0 is off, unset the task's default."}
     )
+    mimic_weight: float = field(default=0.0, metadata={"help": "Weight of the feature imitation; 0 is off."})
     temperature: float = field(default=1.0, metadata={"help": "Temperature of the pixel-wise term."})
     granularity: list[int] = field(
         default_factory=lambda: [2],

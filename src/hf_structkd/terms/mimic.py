@@ -1,0 +1,45 @@
+"""The feature-imitation term: the student's channels draw the patterns of the teacher's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from ..features.forward import Batch, Forward
+from ..losses.mimic import feature_imitation_loss
+from ..tasks import Task
+from .base import Reading, Term
+from .projections import projected, projections_for
+
+
+@dataclass(eq=False)
+class MimicTerm(Term):
+    """One minus the correlation between the channels of the two feature maps (PKD, NeurIPS 2022).
+
+    Where the widths differ, a 1×1 convolution brings the student's channels to the teacher's. It is trained
+    with the student and is no part of it. Where the task compares several levels, the term is the mean.
+
+    Args:
+        weight: As in `Term`.
+    """
+
+    name: ClassVar[str] = "mimic"
+    title: ClassVar[str] = "feature imitation"
+    compares: ClassVar[str] = "the patterns of the feature maps' channels, after a 1×1 projection"
+    reads: ClassVar[frozenset[Reading]] = frozenset({"features"})
+    owns_modules: ClassVar[bool] = True
+
+    def build(self, task: Task, student: Forward, teacher: Forward, batch: Batch) -> Iterable[nn.Module]:
+        """Make one projection for each level."""
+        return projections_for(task.feature_pairs(student, teacher, batch))
+
+    def __call__(self, task: Task, student: Forward, teacher: Forward | None, batch: Batch) -> Tensor:
+        """Return the mean over the levels."""
+        assert teacher is not None
+        levels = projected(task.feature_pairs(student, teacher, batch), self.modules)
+        losses = [feature_imitation_loss(maps, pair.teacher, mask=pair.mask) for maps, pair in levels]
+        return torch.stack(losses).mean()
