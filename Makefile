@@ -2,8 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
-.PHONY: demo test quality clean
+.PHONY: demo test test-long quality clean
 
 # torch comes first and alone: with a torch installed, nothing asks for another one.
 $(READY): setup.cfg pyproject.toml constraints.txt
@@ -17,7 +18,10 @@ demo: $(READY)
 		examples/run_seg_distill.py
 
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+	$(PYTEST) -m "not long"
+
+test-long: $(READY)
+	$(PYTEST) -m long
 
 quality: $(READY)
 	$(BIN)/ruff check

@@ -1,6 +1,6 @@
-"""Run by torchrun: trains a case for two steps and writes what training moved.
+"""Train the cases and write what training moved, in two processes; a test calls `train` for one process.
 
-torchrun --nproc_per_node N -m tests.distributed_worker CASE FOLDER PER_DEVICE_BATCH ACCUMULATION
+torchrun --nproc_per_node 2 -m tests.distributed_worker FOLDER
 """
 
 from __future__ import annotations
@@ -11,17 +11,21 @@ from pathlib import Path
 
 import torch
 
-from .cases import CASES, arguments, make_trainer, state_of
+from .cases import CASES, TaskCase, arguments, make_trainer, state_of
+
+# Micro-steps of a step.
+ACCUMULATIONS = (1, 2)
+# Images of a step, over all processes and micro-steps.
+GLOBAL_BATCH = 8
 
 
-def main() -> None:
-    name, folder, batch, accumulation = sys.argv[1:]
-    torch.set_num_threads(1)
-    case = next(case for case in CASES if case.name == name)
+def train(case: TaskCase, folder: Path, accumulation: int, processes: int) -> None:
+    """Train for three steps; every process writes its state and its logs into the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
     args = arguments(
         folder,
-        per_device_train_batch_size=int(batch),
-        gradient_accumulation_steps=int(accumulation),
+        per_device_train_batch_size=GLOBAL_BATCH // (accumulation * processes),
+        gradient_accumulation_steps=accumulation,
         per_device_eval_batch_size=3,
         optim="sgd",
         critic_optimizer="sgd",
@@ -43,7 +47,7 @@ def main() -> None:
     teacher_metrics = trainer.evaluate_teacher()
     # Every process writes: that they agree is part of what is tested.
     rank = args.process_index
-    torch.save(state_of(trainer), Path(folder) / f"state-{rank}.pt")
+    torch.save(state_of(trainer), folder / f"state-{rank}.pt")
     logs = [log for log in trainer.state.log_history if "loss" in log]
     facts = {
         "world_size": args.world_size,
@@ -52,7 +56,14 @@ def main() -> None:
         "teacher": teacher_metrics,
         "epochs": epochs,
     }
-    (Path(folder) / f"facts-{rank}.json").write_text(json.dumps(facts))
+    (folder / f"facts-{rank}.json").write_text(json.dumps(facts))
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    for case in CASES:
+        for accumulation in ACCUMULATIONS:
+            train(case, Path(sys.argv[1]) / f"{case.name}-{accumulation}", accumulation, processes=2)
 
 
 if __name__ == "__main__":

@@ -141,9 +141,8 @@ def test_a_room_imports_only_from_rooms_before_it(room: str) -> None:
     later = ROOMS[ROOMS.index(room) + 1 :]
     for path in files:
         for name in imported(path):
-            assert not any(within(name, f"hf_structkd.{other}") for other in later), (
-                f"{relative(path)}: {name}"
-            )
+            upwards = any(within(name, f"hf_structkd.{other}") for other in later)
+            assert not upwards, f"{relative(path)}: {name}"
 
 
 def test_every_module_stands_in_a_room() -> None:

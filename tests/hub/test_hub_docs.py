@@ -6,7 +6,10 @@ import os
 import re
 import shlex
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
 
 from hf_structkd.hub.access import upload_command
 
@@ -15,6 +18,8 @@ from ..hub_world import CASES, PROGRAMS, ROOT, SMALL
 from ..loopback_hub import LoopbackHub
 
 world = hub_world.world
+# On one worker, where the commands are run once.
+pytestmark = pytest.mark.xdist_group("documentation of the Hub")
 
 DOC = (ROOT / "docs" / "hub.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", DOC, flags=re.DOTALL)
@@ -22,63 +27,114 @@ BLOCKS = re.findall(r"```(\w+)\n(.*?)```", DOC, flags=re.DOTALL)
 LOGIN = "hf auth login"
 
 
-def run(world: LoopbackHub, folder: Path, language: str, text: str, *flags: str) -> str:
-    """A block as a reader runs it, with USER for a name, and small; what it printed."""
-    text = text.replace("USER/", "user/").replace(LOGIN, f"{LOGIN} --token {world.user.write_token}")
-    if "accelerate launch" in text:
-        text = f"{text.rstrip()} {shlex.join([*SMALL, *flags])}"
-    program = ["bash", "-euc"] if language == "bash" else ["python", "-c"]
-    path = f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        [*program, text],
-        env=world.environment(home=folder / "home", PATH=path),
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
-    assert done.returncode == 0, f"{text}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
-    return done.stdout
+login, push, finish, read, pin, resume = BLOCKS
 
 
-def test_every_command_of_the_documentation_runs(world: LoopbackHub, tmp_path: Path) -> None:
-    """They build on each other: what is pushed is read back, tagged, distilled further and resumed."""
-    (tmp_path / "examples").symlink_to(ROOT / "examples")
-    CASES[0].student().config.save_pretrained(tmp_path / "configs" / "student")
-    root = world.home.parents[1]
-    world.put_model("user/teacher", root / "teachers" / "seg")
-    world.put_dataset("user/dataset", root / "data")
+@dataclass(frozen=True)
+class Reader:
+    """Who types the commands of the page, in a folder of their own."""
+
+    world: LoopbackHub
+    folder: Path
+
+    def run(self, language: str, text: str, *flags: str) -> str:
+        """A block as a reader runs it, with USER for a name, and small; what it printed."""
+        text = text.replace("USER/", "user/")
+        text = text.replace(LOGIN, f"{LOGIN} --token {self.world.user.write_token}")
+        if "accelerate launch" in text:
+            text = f"{text.rstrip()} {shlex.join([*SMALL, *flags])}"
+        program = ["bash", "-euc"] if language == "bash" else ["python", "-c"]
+        path = f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}"
+        done = subprocess.run(
+            [*program, text],
+            env=self.world.environment(home=self.folder / "home", PATH=path),
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=200,
+        )
+        assert done.returncode == 0, f"{text}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+        return done.stdout
+
+    def fill(self, *, swapped: bool = False) -> None:
+        """Put teacher and data on the Hub; swapped, neither can be used from its main branch."""
+        root = self.world.home.parents[1]
+        teacher, data = root / "teachers" / "seg", root / "data"
+        self.world.put_model("user/teacher", data if swapped else teacher)
+        self.world.put_dataset("user/dataset", teacher if swapped else data)
+
+
+# The commands build on each other: each fixture is what the one before it left behind.
+
+
+@pytest.fixture(scope="module")
+def reader(world: LoopbackHub, tmp_path_factory: pytest.TempPathFactory) -> Reader:
+    folder = tmp_path_factory.mktemp("reader")
+    (folder / "examples").symlink_to(ROOT / "examples")
+    CASES[0].student().config.save_pretrained(folder / "configs" / "student")
+    reader = Reader(world, folder)
+    reader.fill()
     world.tag("user/teacher", "v1.0")
     world.tag("user/dataset", "v1.0", kind="datasets")
-    login, push, finish, read, pin, resume = BLOCKS
+    return reader
 
-    assert "user" in run(world, tmp_path, *login)
 
-    run(world, tmp_path, *push, "--save_steps", "1", "--hub_always_push", "true")
-    files = set(world.files("user/student"))
+@pytest.fixture(scope="module")
+def greeting(reader: Reader) -> str:
+    """What the login prints; from here on the reader may write."""
+    return reader.run(*login)
+
+
+@pytest.fixture(scope="module")
+def after_push(reader: Reader, greeting: str) -> Reader:
+    reader.run(*push, "--save_steps", "1", "--hub_always_push", "true")
+    return reader
+
+
+@pytest.fixture(scope="module")
+def after_pin(after_push: Reader) -> set[str]:
+    """The revisions that a distillation from tags asks for."""
+    world = after_push.world
+    after_push.fill(swapped=True)
+    before = len(world.requests())
+    after_push.run(*pin)
+    asked = {seen.request.path for seen in world.requests()[before:]}
+    after_push.fill()
+    return {found[1] for path in asked if (found := re.search(r"/resolve/([^/]+)/", path))}
+
+
+def test_the_login_is_one_of_the_user(greeting: str) -> None:
+    assert "user" in greeting
+
+
+def test_the_push_brings_student_card_and_checkpoint(after_push: Reader) -> None:
+    files = set(after_push.world.files("user/student"))
     assert {"README.md", "model.safetensors", "last-checkpoint/critic.safetensors"} <= files
-    pushed = len(world.repo("user/student").commits)
 
+
+def test_the_command_that_finishes_a_push_is_the_one_that_the_error_prints(after_push: Reader) -> None:
+    """And it may be run again: files that are on the Hub are not sent once more."""
     command = finish[1].strip().replace("USER/", "user/")
     assert command == upload_command("user/student", "outputs/student")
-    run(world, tmp_path, *finish)
-    assert len(world.repo("user/student").commits) == pushed, "nothing was left to push"
+    student = after_push.world.repo("user/student")
+    pushed = len(student.commits)
+    after_push.run(*finish)
+    assert len(student.commits) == pushed, "nothing was left to push"
 
-    run(world, tmp_path, *read)
 
-    # Nothing but the tagged revisions can be used.
-    world.put_model("user/teacher", root / "data")
-    world.put_dataset("user/dataset", root / "teachers" / "seg")
-    before = len(world.requests())
-    run(world, tmp_path, *pin)
-    asked = {seen.request.path for seen in world.requests()[before:]}
-    revisions = {found[1] for path in asked if (found := re.search(r"/resolve/([^/]+)/", path))}
-    assert "v1.0" in revisions
-    assert "main" not in revisions
+def test_what_is_pushed_is_read_back(after_push: Reader) -> None:
+    after_push.run(*read)
+
+
+def test_nothing_but_the_pinned_revisions_is_read(world: LoopbackHub, after_pin: set[str]) -> None:
+    """Else a teacher that its owner replaces changes a student that names a tag."""
+    assert "v1.0" in after_pin
+    assert "main" not in after_pin
     assert world.repo("user/further").private
 
-    world.put_model("user/teacher", root / "teachers" / "seg")
-    world.put_dataset("user/dataset", root / "data")
-    run(world, tmp_path, *resume, "--save_steps", "1", "--max_steps", "3")
-    assert (tmp_path / "outputs" / "resumed" / "checkpoint-3").is_dir()
-    assert not (tmp_path / "outputs" / "resumed" / "checkpoint-2").exists(), "it began where it was stopped"
+
+def test_a_run_is_resumed_from_its_pushed_checkpoint(after_push: Reader) -> None:
+    after_push.run(*resume, "--save_steps", "1", "--max_steps", "3")
+    resumed = after_push.folder / "outputs" / "resumed"
+    assert (resumed / "checkpoint-3").is_dir()
+    assert not (resumed / "checkpoint-2").exists(), "it began where it was stopped"

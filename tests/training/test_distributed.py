@@ -13,38 +13,43 @@ import pytest
 import torch
 
 from ..cases import TaskCase
+from ..distributed_worker import ACCUMULATIONS, train
 from .test_trainer import assert_states_close, over_tasks
 
 
-def launch(
-    case: TaskCase, folder: Path, *, processes: int, batch: int, accumulation: int
-) -> list[dict[str, Any]]:
-    folder.mkdir()
+@pytest.fixture(scope="module")
+def two_processes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for each task and accumulation; one launch trains them all, as it costs more than they do."""
+    folder = tmp_path_factory.mktemp("two")
     command = [
-        *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)),
-        *("-m", "tests.distributed_worker", case.name, str(folder), str(batch), str(accumulation)),
+        *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"),
+        *("-m", "tests.distributed_worker", str(folder)),
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        command, cwd=Path(__file__).parents[2], env=environment, capture_output=True, text=True, timeout=240
+        command, cwd=Path(__file__).parents[2], env=environment, capture_output=True, text=True, timeout=280
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return folder
+
+
+def read(folder: Path, processes: int) -> tuple[list[dict[str, Any]], list[dict[str, torch.Tensor]]]:
+    """What each process wrote: its logs and metrics, and its state."""
     facts = [json.loads((folder / f"facts-{rank}.json").read_text()) for rank in range(processes)]
     # `accelerate launch --cpu` silently starts one process: a comparison of one with one always passes.
     assert [fact["world_size"] for fact in facts] == [processes] * processes
-    return facts
+    return facts, [torch.load(folder / f"state-{rank}.pt") for rank in range(processes)]
 
 
 @over_tasks
-@pytest.mark.parametrize("accumulation", [1, 2], ids=["no accumulation", "accumulation 2"])
+@pytest.mark.parametrize("accumulation", ACCUMULATIONS, ids=["no accumulation", "accumulation 2"])
 def test_two_processes_are_one_with_the_same_global_batch(
-    case: TaskCase, accumulation: int, tmp_path: Path
+    case: TaskCase, accumulation: int, two_processes: Path, tmp_path: Path
 ) -> None:
     """Else a weight found on one GPU is wrong on eight, or each process trains a critic of its own."""
-    one = launch(case, tmp_path / "one", processes=1, batch=8, accumulation=1)
-    two = launch(case, tmp_path / "two", processes=2, batch=4 // accumulation, accumulation=accumulation)
-    single = torch.load(tmp_path / "one" / "state-0.pt")
-    first, second = (torch.load(tmp_path / "two" / f"state-{rank}.pt") for rank in range(2))
+    train(case, tmp_path, accumulation=1, processes=1)
+    one, (single,) = read(tmp_path, 1)
+    two, (first, second) = read(two_processes / f"{case.name}-{accumulation}", 2)
     assert_states_close(first, second, rtol=0, atol=0)
     assert_states_close(single, first, rtol=1e-4, atol=2e-6)
     assert any(name.startswith("holistic.") for name in single)
