@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 from ..adversary.score_maps import ScoreMaps
 from ..features import FeatureCapture
 from ..features.forward import Batch, Capture, Forward, run_model
+from ..report import Exhibit, Headline
 
 
 class FeaturePair(NamedTuple):
@@ -41,6 +43,7 @@ class Task(ABC):
         model_classes: Names of the model classes that solve this task.
         default_weights: Weight of the pixel-wise, pair-wise and holistic term where none is given.
         score_map_channels: Channels of the maps that the critic sees.
+        headline: The metric that a model is judged by, and the further ones of a run's table.
     """
 
     name: ClassVar[str]
@@ -132,3 +135,15 @@ class Task(ABC):
     @abstractmethod
     def metric(self) -> StreamingMetric:
         """A fresh metric over `evaluation_statistics`."""
+
+    # ---- what a report shows ----
+
+    headline: ClassVar[Headline]
+
+    def score_note(self, *, has_teacher: bool) -> str:
+        """Return what the reader of a run's table must know of its scores; empty for nothing."""
+        return ""
+
+    @abstractmethod
+    def draw(self, exhibit: Exhibit, folder: Path) -> None:
+        """Draw `predictions.png` into a folder, and `classes.png` where each class has a score of its own."""

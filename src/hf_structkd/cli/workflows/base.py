@@ -33,7 +33,7 @@ class Workflow:
         task_arguments: Dataclass of the task's options; `task_options()` are the task's keyword arguments.
         load_data: Loads the data, from the data's options, the student's normalisation, the teacher's
             configuration or None, and the seed.
-        write_report: Writes the figures and returns the table, see `write_segmentation_report`.
+        write_report: Writes the figures and returns the table, see `write_report`.
     """
 
     task: type[Task]

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from transformers import PretrainedConfig
 
 from ...data import DenseData, Normalization, load_depth_data
-from ...report import write_depth_report
+from ...report import write_report
 from ...tasks import DepthTask
 from ..script_args import DepthDataArguments
 from .base import Workflow
@@ -55,5 +55,5 @@ DEPTH = Workflow(
     data_arguments=DepthDataArguments,
     task_arguments=DepthTaskArguments,
     load_data=_load,
-    write_report=write_depth_report,
+    write_report=write_report,
 )

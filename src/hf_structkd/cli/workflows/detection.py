@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...data import load_detection_data
-from ...report import write_detection_report
+from ...report import write_report
 from ...tasks import DetectionTask
 from ..script_args import DetectionDataArguments
 from .base import Workflow
@@ -14,5 +14,5 @@ DETECTION = Workflow(
     data_arguments=DetectionDataArguments,
     task_arguments=LabelMapArguments,
     load_data=with_teachers_classes(load_detection_data),
-    write_report=write_detection_report,
+    write_report=write_report,
 )

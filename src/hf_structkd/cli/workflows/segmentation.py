@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...data import load_segmentation_data
-from ...report import write_segmentation_report
+from ...report import write_report
 from ...tasks import SegmentationTask
 from ..script_args import SegmentationDataArguments
 from .base import Workflow
@@ -14,5 +14,5 @@ SEGMENTATION = Workflow(
     data_arguments=SegmentationDataArguments,
     task_arguments=LabelMapArguments,
     load_data=with_teachers_classes(load_segmentation_data),
-    write_report=write_segmentation_report,
+    write_report=write_report,
 )
