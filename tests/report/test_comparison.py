@@ -13,7 +13,6 @@ from torch.utils.benchmark import Timer
 
 from hf_structkd.report import (
     ComparisonRow,
-    Headline,
     comparison_table,
     count_parameters,
     milliseconds_per_image,
@@ -40,9 +39,8 @@ def rows(teacher: float, alone: float, distilled: float) -> list[ComparisonRow]:
     return [ComparisonRow(name, {"m": value}) for name, value in values.items()]
 
 
-def table(models: list[ComparisonRow], *, teacher: str = "teacher", alone: str = "alone", **more: Any) -> str:
-    headline = Headline(**{"metric": "m", "label": "mean IoU", **more})
-    return comparison_table(models, headline, teacher=teacher, alone=alone)
+def table(models: list[ComparisonRow], **options: Any) -> str:
+    return comparison_table(models, **{"metric": "m", "metric_label": "mean IoU", **options})
 
 
 def test_the_table_holds_what_the_rows_hold() -> None:
@@ -117,18 +115,18 @@ def test_a_share_that_means_nothing_is_na_and_explained(models: list[ComparisonR
 
 
 def test_a_lower_is_better_table_says_so_and_computes_the_share() -> None:
-    parsed = parse(table(rows(2.0, 4.0, 3.5), label="RMSE", higher_is_better=False))
+    parsed = parse(table(rows(2.0, 4.0, 3.5), metric_label="RMSE", higher_is_better=False))
     assert parsed["distilled"] == {"RMSE (lower is better)": "3.50", GAP: "25 %"}
 
 
-def test_further_metrics_follow_the_share_without_one_of_their_own() -> None:
+def test_extra_metrics_follow_the_share_without_one_of_their_own() -> None:
     """A share beside each would read as three results where the run has one."""
     models = [
         ComparisonRow("teacher", {"m": 0.1, "rmse": 0.512, "delta": 0.9}, 10),
         ComparisonRow("alone", {"m": 0.3, "rmse": 1.2, "delta": math.nan}, 10),
         ComparisonRow("distilled", {"m": 0.2, "rmse": 0.8, "delta": 0.75}, 10),
     ]
-    parsed = parse(table(models, higher_is_better=False, further=[("rmse", "RMSE (m)"), ("delta", "δ1")]))
+    parsed = parse(table(models, higher_is_better=False, extra=[("rmse", "RMSE (m)"), ("delta", "δ1")]))
     assert list(parsed["alone"]) == ["mean IoU (lower is better)", GAP, "RMSE (m)", "δ1", "parameters"]
     assert [cells["RMSE (m)"] for cells in parsed.values()] == ["0.51", "1.20", "0.80"]
     assert [cells["δ1"] for cells in parsed.values()] == ["0.900", "n/a", "0.750"]
@@ -211,8 +209,8 @@ def test_two_rows_of_one_name_are_refused() -> None:
 def test_a_metric_missing_from_a_row_is_refused() -> None:
     with pytest.raises(ValueError, match=r"`metric` .* got 'm' where 'b' has \['iou'\]"):
         table([ComparisonRow("a", {"m": 0.5}), ComparisonRow("b", {"iou": 0.6})])
-    with pytest.raises(ValueError, match=r"`further` .* got 'rmse' where 'a' has \['m'\]"):
-        table([ComparisonRow("a", {"m": 0.5})], further=[("rmse", "RMSE")])
+    with pytest.raises(ValueError, match=r"`extra` .* got 'rmse' where 'a' has \['m'\]"):
+        table([ComparisonRow("a", {"m": 0.5})], extra=[("rmse", "RMSE")])
 
 
 def test_parameters_count_frozen_once_and_no_buffers() -> None:

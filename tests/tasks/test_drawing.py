@@ -16,7 +16,7 @@ from transformers import PretrainedConfig
 from transformers.modeling_outputs import DepthEstimatorOutput, SemanticSegmenterOutput
 from transformers.models.detr.modeling_detr import DetrObjectDetectionOutput
 
-from hf_structkd.report import ComparisonRow, Exhibit, PictureRow, comparison_table
+from hf_structkd.report import Exhibit, PictureRow
 from hf_structkd.tasks import TASKS, DepthTask, DetectionTask, SegmentationTask, Task
 from hf_structkd.tasks import depth as depth_module
 from hf_structkd.tasks import detection as detection_module
@@ -96,21 +96,19 @@ def test_every_task_is_drawn() -> None:
 
 
 @by_task
-def test_a_table_can_be_made_of_what_the_metric_computes(task: Task, labels: Any, output: Any) -> None:
+def test_the_headline_names_scores_of_the_metric(task: Task, labels: Any, output: Any) -> None:
     """A headline that names no score costs the report of a finished run."""
     metric = task.metric()
     metric.add_statistics(task.evaluation_statistics(output, {"labels": labels}))
-    header = comparison_table([ComparisonRow("student", metric.scores())], task.headline).splitlines()[0]
-    columns = {
-        "image-segmentation": ["mean IoU (higher is better)"],
-        "depth-estimation": [
-            "AbsRel (lower is better)",
-            "RMSE in m (lower is better)",
-            "δ1 (higher is better)",
-        ],
-        "object-detection": ["mAP (higher is better)", "AP at 0.50", "AP at 0.75"],
-    }
-    assert [cell.strip() for cell in header.split("|")[2:-1]] == columns[task.name]
+    scores, headline = metric.scores(), task.headline
+    columns = [headline.metric, *(key for key, _ in headline.further)]
+    assert all(isinstance(scores[key], float) for key in columns)
+    assert headline.higher_is_better is not isinstance(task, DepthTask)
+    assert [headline.label, *(label for _, label in headline.further)] == {
+        "image-segmentation": ["mean IoU"],
+        "depth-estimation": ["AbsRel", "RMSE in m (lower is better)", "δ1 (higher is better)"],
+        "object-detection": ["mAP", "AP at 0.50", "AP at 0.75"],
+    }[task.name]
 
 
 @pytest.mark.parametrize(

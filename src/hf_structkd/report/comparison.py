@@ -6,7 +6,6 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,22 +15,6 @@ _UNKNOWN = "n/a"
 # Gaps below this share of the metric are rounding, not a better teacher.
 _SMALLEST_GAP = 1e-6
 _SIGNIFICANT_DIGITS = 3
-
-
-class Headline(NamedTuple):
-    """The metric that a model is judged by, and what else a table says of it.
-
-    Attributes:
-        metric: Its key in the scores.
-        label: Its name for people.
-        higher_is_better: False for an error.
-        further: Key and label of each further metric, printed without a share of the gap.
-    """
-
-    metric: str
-    label: str
-    higher_is_better: bool = True
-    further: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True)
@@ -52,18 +35,28 @@ class ComparisonRow:
 
 
 def comparison_table(
-    rows: Sequence[ComparisonRow], headline: Headline, *, teacher: str = "teacher", alone: str = "alone"
+    rows: Sequence[ComparisonRow],
+    *,
+    metric: str,
+    metric_label: str,
+    higher_is_better: bool = True,
+    extra: Sequence[tuple[str, str]] = (),
+    teacher: str = "teacher",
+    alone: str = "alone",
 ) -> str:
     """Return a Markdown table, aligned so that it also reads as plain text, one line for each model.
 
     The columns: the metric; the share of its gap closed, for every row but the teacher's and the student
-    alone's; the further metrics; the parameters; the milliseconds an image. A column that no row can fill is
+    alone's; the extra metrics; the parameters; the milliseconds an image. A column that no row can fill is
     left out. The share is "n/a" where the teacher is not better than the student alone, or better by less
     than the table prints.
 
     Args:
         rows: The models, in the order of the lines.
-        headline: The metrics.
+        metric: Key in each row's `metrics`.
+        metric_label: The metric's name for people.
+        higher_is_better: False for an error.
+        extra: Key and name of each further metric, printed without a share.
         teacher: Name of the teacher's row.
         alone: Name of the row of the student trained without a teacher.
 
@@ -79,18 +72,18 @@ def comparison_table(
         ...     ComparisonRow("alone", {"mean_iou": 0.6}),
         ...     ComparisonRow("distilled", {"mean_iou": 0.64}),
         ... ]
-        >>> print(comparison_table(rows, Headline("mean_iou", "mean IoU")).splitlines()[4])
+        >>> print(comparison_table(rows, metric="mean_iou", metric_label="mean IoU").splitlines()[4])
         | distilled |                       0.640 |                    60 % |
     """
-    _check_rows(rows, [headline.metric, *(key for key, _ in headline.further)])
-    scores = {row.name: float(row.metrics[headline.metric]) for row in rows}
-    direction = "higher" if headline.higher_is_better else "lower"
-    columns = [["model", *scores], [f"{headline.label} ({direction} is better)", *_same_precision(scores)]]
+    _check_rows(rows, [metric, *(key for key, _ in extra)])
+    scores = {row.name: float(row.metrics[metric]) for row in rows}
+    direction = "higher" if higher_is_better else "lower"
+    columns = [["model", *scores], [f"{metric_label} ({direction} is better)", *_same_precision(scores)]]
     has_share = teacher in scores and alone in scores and len(rows) > 2
-    shares = _shares(scores, teacher, alone, higher_is_better=headline.higher_is_better) if has_share else []
+    shares = _shares(scores, teacher, alone, higher_is_better=higher_is_better) if has_share else []
     if has_share:
         columns.append(["share of the gap closed", *shares])
-    for key, label in headline.further:
+    for key, label in extra:
         columns.append([label, *_same_precision({row.name: float(row.metrics[key]) for row in rows})])
     if any(row.parameters is not None for row in rows):
         columns.append(["parameters", *(_parameters(row.parameters) for row in rows)])
@@ -198,7 +191,7 @@ def _check_rows(rows: Sequence[ComparisonRow], metrics: Sequence[str]) -> None:
         for name in metrics:
             if name not in row.metrics:
                 raise ValueError(
-                    f"`metric` and `further` must be in the metrics of every row, got {name!r} where "
+                    f"`metric` and `extra` must be in the metrics of every row, got {name!r} where "
                     f"{row.name!r} has {sorted(row.metrics)}; name one that all rows have."
                 )
 

@@ -16,7 +16,6 @@ from ..matching.alignment import resize_map
 from ..matching.normalization import ImageNormalization
 from .comparison import (
     ComparisonRow,
-    Headline,
     comparison_table,
     count_parameters,
     how_timed,
@@ -35,6 +34,22 @@ _LOG_TITLES = {
     "critic_gap": "critic gap",
     "gradient_penalty": "gradient penalty",
 }
+
+
+class Headline(NamedTuple):
+    """The metric that a model is judged by, and what else a table says of it.
+
+    Attributes:
+        metric: Its key in the scores.
+        label: Its name for people.
+        higher_is_better: False for an error.
+        further: Key and label of each further metric, printed without a share of the gap.
+    """
+
+    metric: str
+    label: str
+    higher_is_better: bool = True
+    further: Sequence[tuple[str, str]] = ()
 
 
 class Exhibit(NamedTuple):
@@ -146,8 +161,15 @@ def write_report(
         reference={"teacher": scores["teacher"][headline.metric]} if "teacher" in scores else None,
     )
     task.draw(_exhibit(trainer, runs, batch, scores), folder)
+    table = comparison_table(
+        rows,
+        metric=headline.metric,
+        metric_label=headline.label,
+        higher_is_better=headline.higher_is_better,
+        extra=headline.further,
+    )
     notes = [how_timed(images.device), task.score_note(has_teacher=teacher is not None)]
-    return "\n\n".join([comparison_table(rows, headline), *filter(None, notes)])
+    return "\n\n".join([table, *filter(None, notes)])
 
 
 def collate_first(trainer: FinishedRun) -> dict[str, Any]:
