@@ -209,6 +209,7 @@ MAP = np.array([[0, 1]])
             ValueError,
             r"`rows\[0\]\.predictions\['a'\]` must",
         ),
+        ([row(MAP * 0.0 + 255, a=MAP)], {}, TypeError, r"`rows\[0\]\.truth` must hold integer"),
         ([row(MAP, a=MAP * 1.0)], {}, TypeError, r"`rows\[0\]\.predictions\['a'\]` must hold integer"),
         (
             [row(MAP + 3, a=MAP)],

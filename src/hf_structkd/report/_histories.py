@@ -70,17 +70,18 @@ def build_panels(
 ) -> list[Panel]:
     """Return the metric's panel, then one for each loss term and critic value with something to draw."""
     frames = {name: _read(history) for name, history in histories.items()}
-    keys = list(dict.fromkeys([_TASK_LOSS, *(key for frame in frames.values() for key in frame)]))
+    keys = list(dict.fromkeys(key for frame in frames.values() for key in frame))
+    logged = sorted({key for history in histories.values() for entry in history for key in entry})
     panels = []
     if metric is not None:
         panels.append(_panel(frames, metric, metric_label or metric, reference, is_metric=True))
-        _check_metric(panels[0], keys)
+        _check_metric(panels[0], logged)
     elif reference:
         raise ValueError(
             f"`reference` must be empty when `metric` is None, got {sorted(reference)}; "
             "name the metric it belongs to."
         )
-    order = [*titles, *keys]
+    order = [_TASK_LOSS, *titles, *keys]
     shown = [key for key in keys if key.startswith(("loss_", "critic_")) or key in titles]
     for key in sorted(shown, key=lambda key: (not key.startswith("loss_"), order.index(key))):
         panel = _panel(frames, key, titles.get(key, key))
@@ -89,12 +90,12 @@ def build_panels(
     if not panels:
         raise ValueError(
             "`histories` must hold a finite loss or critic value when `metric` is None, "
-            f"got the keys {sorted(keys)}; name a metric or pass a run that trained."
+            f"got the keys {logged}; name a metric or pass a run that trained."
         )
     return panels
 
 
-def _check_metric(panel: Panel, keys: Sequence[str]) -> None:
+def _check_metric(panel: Panel, logged: Sequence[str]) -> None:
     for name, value in panel.reference.items():
         if not math.isfinite(value):
             raise ValueError(
@@ -103,7 +104,7 @@ def _check_metric(panel: Panel, keys: Sequence[str]) -> None:
     if panel.is_empty():
         raise ValueError(
             f"`metric` must be logged with a finite value by at least one run, got {panel.key!r} where the "
-            f"runs logged {sorted(keys)}; name one of these, or pass None for no metric."
+            f"runs logged {logged}; name one of these, or pass None for no metric."
         )
 
 

@@ -88,13 +88,11 @@ def check_map(values: NDArray[Any], where: str, shape: tuple[int, ...]) -> None:
 
 def check_class_ids(ids: NDArray[Any], where: str, n_classes: int) -> None:
     """Raise `TypeError` for what are no integers, `ValueError` for an id without a class."""
-    if ids.size == 0:
-        return
     if not np.issubdtype(ids.dtype, np.integer):
         raise TypeError(
             f"`{where}` must hold integer class ids, got {ids.dtype}; take the argmax of logits, or convert."
         )
-    if ids.min() < 0 or ids.max() >= n_classes:
+    if ids.size and (ids.min() < 0 or ids.max() >= n_classes):
         raise ValueError(
             f"`{where}` must hold class ids from 0 to {n_classes - 1}, got {ids.min()} to {ids.max()}; "
             "check `class_names`, and `ignore_index` where there is one."

@@ -132,7 +132,8 @@ def _checked_boxes(
             "where there is no box, pass an empty array of shape (0, 4)."
         )
     _check_length(labels, f"{where}.labels", len(corners))
-    check_class_ids(labels, f"{where}.labels", n_classes)
+    if labels.size:  # an empty array has whatever type
+        check_class_ids(labels, f"{where}.labels", n_classes)
     drawn = np.arange(len(corners))
     scores: list[float] | list[None] = [None] * len(corners)
     if boxes.scores is not None:

@@ -102,18 +102,9 @@ def share_of_gap_closed(
 ) -> float | None:
     """Return how far distillation took the student from its score alone (0) to the teacher's (1).
 
-    The share is (distilled − alone) / (teacher − alone): negative if distillation hurt, above 1 if the
-    student beat its teacher.
-
-    Args:
-        teacher: The teacher's metric.
-        alone: The metric of the same student, trained without a teacher.
-        distilled: The distilled student's metric.
-        higher_is_better: False for an error.
-
-    Returns:
-        The share, or None where it means nothing: a number is not finite, or the teacher is not better than
-        the student alone by more than a millionth of the larger of the two.
+    It is (distilled − alone) / (teacher − alone): negative if distillation hurt, above 1 if the student beat
+    its teacher. None where it means nothing: a number is not finite, or the teacher is not better than the
+    student alone by more than a millionth of the larger of the two.
 
     Example:
         >>> share_of_gap_closed(0.75, 0.5, 0.625)

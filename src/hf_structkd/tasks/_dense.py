@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
-from numpy.typing import ArrayLike
 from torch import Tensor
 
 from ..features.forward import Batch, Forward
-from ..matching.alignment import align_to_coarser, resize_ids, resize_map
-from ..report import Exhibit, PictureRow
+from ..matching.alignment import align_to_coarser, resize_ids
 from .base import FeaturePair
 
 
@@ -37,24 +35,3 @@ def by_label_size(maps: Tensor, labels: Tensor | Sequence[Tensor]) -> list[tuple
     if isinstance(labels, Tensor):
         return [(maps, labels)]
     return [(maps[i : i + 1], one[None]) for i, one in enumerate(labels)]
-
-
-def picture_rows(
-    exhibit: Exhibit, maps: Mapping[str, Tensor], read: Callable[[Tensor], Tensor]
-) -> list[PictureRow[ArrayLike]]:
-    """Lay every model's maps on the pixels of each image's label, for a figure.
-
-    Args:
-        exhibit: The images and their labels.
-        maps: Name of the model -> what it predicted (B, C, h, w).
-        read: Turns one image's map (C, H, W), at its label's size, into what is drawn (H, W).
-    """
-    rows = []
-    for i, label in enumerate(exhibit.batch["labels"]):
-        size = (label.shape[-2], label.shape[-1])
-        predictions = {
-            name: read(resize_map(of_batch[i : i + 1], size)[0]).cpu().numpy()
-            for name, of_batch in maps.items()
-        }
-        rows.append(PictureRow(exhibit.picture(i, size), label.cpu().numpy(), predictions))
-    return rows

@@ -24,7 +24,8 @@ from ..losses.depth_distillation import depth_distillation_loss
 from ..matching.alignment import align_to_coarser, at_least, resize_map
 from ..metrics import DepthErrors, counted_pixels, depth_statistics
 from ..report import Exhibit, Headline, plot_depth_maps
-from ._dense import by_label_size, captured_pair, on_image, padding_mask, picture_rows
+from ._dense import by_label_size, captured_pair, on_image, padding_mask
+from ._drawing import picture_rows
 from .base import FeaturePair, Task
 
 DepthKind = Literal["metric", "relative", "inverse"]

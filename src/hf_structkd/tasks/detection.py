@@ -7,10 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 import transformers
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import AutoModelForObjectDetection, PretrainedConfig, PreTrainedModel
 from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING_NAMES
@@ -25,10 +23,11 @@ from ..features.pyramid import PyramidCapture, pair_levels
 from ..losses import DetectionHead, foreground_probabilities, query_distillation_loss, render_detections
 from ..matching.alignment import at_least
 from ..metrics import MeanAveragePrecision, detection_statistics
-from ..metrics._detections import DETECTION, PADDING, TRUTH
-from ..report import Boxes, Exhibit, Headline, PictureRow, plot_boxes, plot_class_bars
+from ..metrics._detections import DETECTION, PADDING
+from ..report import Exhibit, Headline, plot_boxes, plot_class_bars
 from ._classes import ClassTask
 from ._dense import on_image, padding_mask
+from ._drawing import box_rows, class_scores
 from .base import FeaturePair
 from .detectors import (
     DetectionQueries,
@@ -45,7 +44,6 @@ _CRITIC_STRIDE = 8
 _NEVER = -1e4
 # Boxes that are drawn; DETR's own demonstration draws at 0.7, but small students are less sure.
 _DRAWN_FROM = 0.3
-_OF_CLASS = "ap_"
 
 
 class DetectionTask(ClassTask):
@@ -240,34 +238,15 @@ class DetectionTask(ClassTask):
 
     def draw(self, exhibit: Exhibit, folder: Path) -> None:
         """Draw every model's boxes into `predictions.png` and its score of each class into `classes.png`."""
-        found = {
-            name: self.evaluation_statistics(output, exhibit.batch).cpu().numpy()
-            for name, output in exhibit.outputs.items()
-        }
-        rows = []
-        for i, labels in enumerate(exhibit.batch["labels"]):
-            height, width = (round(side) for side in labels["canvas_size"].tolist())
-            # Every model's rows hold the same truth.
-            truth = _boxes(next(iter(found.values()))[i], TRUTH)
-            predictions = {name: _boxes(of_batch[i], DETECTION) for name, of_batch in found.items()}
-            rows.append(PictureRow(exhibit.picture(i, (height, width)), truth, predictions))
-        names = list(self.id2label.values())
-        plot_boxes(rows, folder / "predictions.png", class_names=names, score_threshold=_DRAWN_FROM)
-        of_classes = {
-            model: {
-                key.removeprefix(_OF_CLASS): score
-                for key, score in scores.items()
-                if key.startswith(_OF_CLASS)
-            }
-            for model, scores in exhibit.scores.items()
-        }
-        plot_class_bars(of_classes, folder / "classes.png")
-
-
-def _boxes(rows: NDArray[np.float32], kind: int) -> Boxes:
-    """Return the boxes of one kind among an image's rows, in pixels of the original image."""
-    rows = rows[rows[:, 0] == kind]
-    return Boxes(rows[:, 3:], rows[:, 1].astype(np.int64), rows[:, 2] if kind == DETECTION else None)
+        outputs = exhibit.outputs.items()
+        found = {name: self.evaluation_statistics(output, exhibit.batch) for name, output in outputs}
+        plot_boxes(
+            box_rows(exhibit, found),
+            folder / "predictions.png",
+            class_names=list(self.id2label.values()),
+            score_threshold=_DRAWN_FROM,
+        )
+        plot_class_bars(class_scores(exhibit.scores, "ap_"), folder / "classes.png")
 
 
 def _shared(

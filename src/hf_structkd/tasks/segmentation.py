@@ -26,7 +26,8 @@ from ..metrics import MeanIoU, confusion_matrices
 from ..models.ignore_index import ignore_index_of
 from ..report import Exhibit, Headline, plot_label_maps
 from ._classes import ClassTask
-from ._dense import by_label_size, captured_pair, on_image, padding_mask, picture_rows
+from ._dense import by_label_size, captured_pair, on_image, padding_mask
+from ._drawing import picture_rows
 from .base import FeaturePair
 
 _NEVER = -1e4
