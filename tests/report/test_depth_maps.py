@@ -220,13 +220,14 @@ def test_tensors_are_taken_and_names_are_shown_as_they_are_written() -> None:
 
 
 @pytest.mark.parametrize("models", [1, 3])
-def test_bars_and_legend_stay_inside_the_figure(ramp: np.ndarray, models: int) -> None:
+def test_titles_bars_and_legend_stay_inside_the_figure(ramp: np.ndarray, models: int) -> None:
     truth = np.where(ramp > 4, 0.0, ramp)
     figure = build([row(truth, **{f"model {i}": ramp * 3 for i in range(models)})])
     figure.draw_without_rendering()
     boxes = [axes.get_tightbbox() for axes in figure.axes[-2:]] + [figure.legends[0].get_window_extent()]
-    for box in boxes:
+    for box in [*boxes, *(axes.title.get_window_extent() for axes in figure.axes[: 2 + models])]:
         assert box is not None
+        assert box.y1 <= figure.bbox.y1
         assert box.x0 >= 0
         assert box.x1 <= figure.bbox.x1
         assert box.y0 >= 0

@@ -101,6 +101,8 @@ def plot_depth_maps(rows: Sequence[PictureRow[ArrayLike]], path: str | Path) -> 
     if any(np.isnan(values).any() for one in maps for values in one.depths[1:]):
         striped.append("prediction not finite")
     add_legend_below(figure, [stripes_patch(_GREYS, " or ".join(striped))] if striped else [], _NOTE)
+    # The first layout does not know yet that pictures keep their shape, and cuts the titles.
+    figure.draw_without_rendering()
     return save_png(figure, path)
 
 
