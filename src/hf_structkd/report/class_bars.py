@@ -113,7 +113,7 @@ def _checked_frame(
             raise ValueError(f"`counts` must not be negative, got {negative}; count the true boxes.")
         classes.sort(key=lambda name: -counts[name])
     frame = pd.DataFrame(scores, index=classes, columns=list(scores), dtype=float)
-    for (name, model), value in frame.stack().dropna().items():
+    for (model, name), value in frame.unstack().dropna().items():
         if not 0 <= value <= 1:
             raise ValueError(
                 f"`scores[{model!r}][{name!r}]` must lie between 0 and 1, got {value}; divide per cent "
