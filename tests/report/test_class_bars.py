@@ -16,7 +16,9 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 from hf_structkd.report._palette import RUN_COLOURS
-from hf_structkd.report.class_bars import _build_figure, plot_class_bars
+from hf_structkd.report.class_bars import plot_class_bars
+
+from .figures import figure_of
 
 NAN = float("nan")
 SCORES = {
@@ -27,7 +29,7 @@ SCORES = {
 
 
 def build(scores: Mapping[str, Mapping[str, float]] = SCORES, **options: Any) -> Figure:
-    return _build_figure(scores, **{"counts": None, "metric_label": "AP", **options})
+    return figure_of(plot_class_bars, scores, **options)
 
 
 def classes(figure: Figure) -> list[str]:

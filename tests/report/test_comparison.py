@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.benchmark import Timer
 
 from hf_structkd.report import (
     ComparisonRow,
@@ -15,7 +17,7 @@ from hf_structkd.report import (
     milliseconds_per_image,
     share_of_gap_closed,
 )
-from hf_structkd.report import comparison as comparison_module
+from hf_structkd.report.comparison import how_timed
 
 GAP = "share of the gap closed"
 
@@ -233,8 +235,9 @@ def test_timing_runs_in_eval_mode_without_gradients_one_image_at_a_time(image: T
     """Training mode would change the model's statistics, gradients would time something else."""
     model = Recorder()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    assert milliseconds_per_image(model, image, repeats=4, warmup=2) > 0
-    assert model.calls == [(False, False, 1)] * 6
+    assert milliseconds_per_image(model, image, repeats=4) > 0
+    assert len(model.calls) > 4
+    assert set(model.calls) == {(False, False, 1)}
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
@@ -243,7 +246,7 @@ def test_every_module_gets_its_own_mode_back(image: Tensor, training: bool) -> N
     """`model.train()` would wake a frozen BatchNorm in the middle of a training run."""
     model = Recorder().train(training)
     model.norm.eval()
-    milliseconds_per_image(model, image, repeats=1, warmup=0)
+    milliseconds_per_image(model, image, repeats=1)
     assert (model.training, model.layer.training, model.norm.training) == (training, training, False)
 
 
@@ -254,31 +257,37 @@ def test_the_mode_comes_back_after_an_error() -> None:
     assert model.training
 
 
-def test_the_time_is_the_median_of_the_repeats_in_milliseconds(
+def test_the_time_is_the_median_of_single_passes_in_milliseconds(
     image: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One pass that a busy machine held up must not decide the number; the warm-up counts for nothing."""
-    seconds = iter([9.0, 0.002, 0.5, 0.003])
-    monkeypatch.setattr(comparison_module, "_timed_pass", lambda *_: next(seconds))
-    assert milliseconds_per_image(Recorder(), image, repeats=3, warmup=1) == pytest.approx(3.0)
+    """One pass that a busy machine held up must not decide the number."""
+    seconds = iter([0.002, 0.5, 0.003])
+    timed: list[int] = []
+
+    def timeit(timer: Timer, number: int) -> Any:
+        timed.append(number)
+        return SimpleNamespace(median=next(seconds))
+
+    monkeypatch.setattr(Timer, "timeit", timeit)
+    assert milliseconds_per_image(Recorder(), image, repeats=3) == pytest.approx(3.0)
+    assert timed == [1, 1, 1]
 
 
-def test_a_pass_waits_for_the_device_before_and_after(image: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Launching takes microseconds whatever the model: without waiting, all models look equally fast."""
-    events: list[object] = []
+def test_timing_uses_the_threads_that_the_table_states(image: Tensor) -> None:
+    """The timer's own default is one thread, whatever a model that is used would have."""
+    threads: list[int] = []
     model = nn.Identity()
-    model.register_forward_hook(lambda *_: events.append("forward"))
-    monkeypatch.setattr(comparison_module, "_wait_for", events.append)
-    milliseconds_per_image(model, image, repeats=1, warmup=0)
-    assert events == [image.device, "forward", image.device]
-
-
-def test_only_cuda_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    waited: list[torch.device] = []
-    monkeypatch.setattr(torch.cuda, "synchronize", waited.append)
-    for name in ("cpu", "cuda:1"):
-        comparison_module._wait_for(torch.device(name))
-    assert waited == [torch.device("cuda:1")]
+    model.register_forward_hook(lambda *_: threads.append(torch.get_num_threads()))
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        milliseconds_per_image(model, image, repeats=1)
+        assert "2 CPU threads" in how_timed(torch.device("cpu"))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert set(threads) == {2}
+    assert "on CUDA" in how_timed(torch.device("cuda:1"))
 
 
 @pytest.mark.parametrize(
@@ -287,7 +296,6 @@ def test_only_cuda_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
         ((2, 3, 4, 4), {}, "`pixel_values` must be one image"),
         ((3, 4, 4), {}, "`pixel_values` must be one image"),
         ((1, 3, 4, 4), {"repeats": 0}, "`repeats` must be at least 1"),
-        ((1, 3, 4, 4), {"warmup": -1}, "`warmup` must not be negative"),
     ],
 )
 def test_what_cannot_be_timed_is_refused(

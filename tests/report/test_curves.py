@@ -15,14 +15,23 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from hf_structkd.report import plot_curves
-from hf_structkd.report.curves import _build_figure
+
+from .figures import figure_of
 
 NAN = math.nan
+TITLES = {
+    "loss_task": "task loss",
+    "loss_pixel": "pixel-wise term",
+    "loss_pairwise": "pair-wise term",
+    "loss_holistic": "holistic term",
+    "critic_loss": "critic loss",
+    "critic_gap": "critic gap",
+    "gradient_penalty": "gradient penalty",
+}
 
 
 def build(histories: dict[str, list[dict[str, Any]]], **options: Any) -> Figure:
-    defaults: dict[str, Any] = {"title": None, "metric": None, "metric_label": "mean IoU", "reference": {}}
-    return _build_figure(histories, **{**defaults, **options})
+    return figure_of(plot_curves, histories, **{"titles": TITLES, "metric_label": "mean IoU", **options})
 
 
 def log(key: str, values: list[Any]) -> list[dict[str, Any]]:
@@ -68,7 +77,8 @@ def histories() -> dict[str, list[dict[str, Any]]]:
 
 
 def test_writes_a_png_of_readme_width(histories: dict[str, Any], tmp_path: Path) -> None:
-    path = plot_curves(histories, tmp_path / "new" / "curves.png", title="t", reference={"teacher": 0.6})
+    path = tmp_path / "new" / "curves.png"
+    assert plot_curves(histories, path, metric="eval_mean_iou", reference={"teacher": 0.6}) == path
     with Image.open(path) as image:
         image.load()
         assert image.format == "PNG"
@@ -96,6 +106,15 @@ def test_every_logged_term_has_exactly_one_panel_in_order(histories: dict[str, A
 def test_a_term_of_a_users_own_has_a_panel_under_its_key() -> None:
     history = [{"step": 1, "loss": 1.0, "loss_task": 1.0, "critic_lr": 0.1, "loss_mine": 2.0}]
     assert list(panels(build({"run": history}))) == ["task loss", "loss_mine", "critic_lr"]
+
+
+def test_without_titles_keys_are_titles_and_what_is_no_term_is_left_out() -> None:
+    """Which logged values are terms is for the caller to say; a learning rate is none."""
+    history = [{"step": 1, "loss": 1.0, "gradient_penalty": 0.1, "loss_b": 2.0, "loss_a": 2.0, "eval_x": 0.5}]
+    figure = build({"run": history}, titles={}, metric="eval_x", metric_label=None)
+    assert list(panels(figure)) == ["eval_x", "loss_b", "loss_a"]
+    titled = build({"run": history}, titles={"loss_a": "A", "gradient_penalty": "penalty"})
+    assert list(panels(titled)) == ["A", "loss_b", "penalty"]
 
 
 def test_drawn_values_are_the_logged_ones(histories: dict[str, Any]) -> None:
@@ -241,7 +260,8 @@ def test_the_callers_matplotlib_stays_as_it_was(histories: dict[str, Any], tmp_p
     assert (matplotlib.get_backend(), dict(matplotlib.rcParams), plt.get_fignums()) == before
 
 
-def test_figures_drawn_in_two_threads_do_not_mix(histories: dict[str, Any], tmp_path: Path) -> None:
+def test_figures_drawn_in_two_threads_do_not_mix(tmp_path: Path) -> None:
+    histories = {"run": [{"step": 1, "loss": 1.0}, {"step": 2, "loss": 0.5}]}
     expected = plot_curves(histories, tmp_path / "expected.png").read_bytes()
     paths = [tmp_path / "0.png", tmp_path / "1.png"]
     threads = [Thread(target=plot_curves, args=(histories, path)) for path in paths]

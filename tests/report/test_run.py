@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hf_structkd.report import Exhibit, write_report
+from hf_structkd.report import Exhibit, Headline, write_report
 from hf_structkd.report import run as run_module
 from hf_structkd.report.run import collate_first
 
@@ -50,6 +50,11 @@ class FakeTeacher:
 
 
 class FakeTask:
+    headline = Headline("error", "Error", higher_is_better=False, further=(("rmse", "RMSE"),))
+
+    def __init__(self) -> None:
+        self.drawn: list[Exhibit] = []
+
     @staticmethod
     def model_inputs(batch: dict[str, Tensor]) -> dict[str, Tensor]:
         return {"pixel_values": batch["pixel_values"]}
@@ -62,6 +67,14 @@ class FakeTask:
     def as_student(output: Tensor, batch: dict[str, Tensor]) -> Tensor:
         return output + batch["labels"].flatten(1).amax(dim=1)
 
+    @staticmethod
+    def score_note(*, has_teacher: bool) -> str:
+        return "A teacher was scored." if has_teacher else ""
+
+    def draw(self, exhibit: Exhibit, folder: Path) -> None:
+        assert folder.name == "figures"
+        self.drawn.append(exhibit)
+
 
 def fake_trainer(folder: Path, *, value: float = 1.0, teacher: Any = None, errors: Any = (0.4, 0.2)) -> Any:
     history = [{"step": step, "eval_error": error} for step, error in enumerate(errors)]
@@ -70,10 +83,10 @@ def fake_trainer(folder: Path, *, value: float = 1.0, teacher: Any = None, error
         teacher=teacher,
         model=Constant(value),
         state=SimpleNamespace(log_history=history),
-        args=SimpleNamespace(output_dir=str(folder)),
+        log_titles={"loss_task": "task loss", "loss_pixel": "pixel-wise term"},
+        args=SimpleNamespace(output_dir=str(folder), device=torch.device("cpu")),
         eval_dataset=Numbered(100),
         processing_class=None,
-        _prepare_inputs=lambda batch: batch,
     )
 
 
@@ -89,26 +102,22 @@ def curves(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return called
 
 
-def report(trainer: Any, drawn: list[Exhibit], **options: Any) -> str:
-    def draw(exhibit: Exhibit, path: Path) -> None:
-        assert path == Path(trainer.args.output_dir) / "figures" / "predictions.png"
-        drawn.append(exhibit)
-
-    settings = {"metric": "error", "metric_label": "Error", "higher_is_better": False, **options}
-    return write_report(trainer, {"eval_error": 0.2, "eval_rmse": 0.5}, draw=draw, **settings)
+METRICS = {"eval_error": 0.2, "eval_rmse": 0.5}
+OF_TEACHER = {"error": 0.1, "rmse": 0.4}
+OF_ALONE = {"eval_error": 0.3, "eval_rmse": 0.6, "eval_runtime": 1.0}
 
 
 def test_an_error_counts_as_closed_gap_where_it_falls(tmp_path: Path, curves: dict[str, Any]) -> None:
-    table = report(
+    table = write_report(
         fake_trainer(tmp_path, teacher=FakeTeacher()),
-        [],
-        extra=[("rmse", "RMSE")],
-        teacher_metrics={"error": 0.1, "rmse": 0.4},
+        METRICS,
+        teacher_metrics=OF_TEACHER,
         alone=fake_trainer(tmp_path / "alone"),
-        alone_metrics={"eval_error": 0.3, "eval_rmse": 0.6, "eval_runtime": 1.0},
+        alone_metrics=OF_ALONE,
     )
     header, _, *rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[:5]]
     assert header[:4] == ["model", "Error (lower is better)", "share of the gap closed", "RMSE"]
+    assert header[4:] == ["parameters", "ms an image"]
     assert [row[:4] for row in rows] == [
         ["teacher", "0.100", "", "0.400"],
         ["alone", "0.300", "", "0.600"],
@@ -116,34 +125,51 @@ def test_an_error_counts_as_closed_gap_where_it_falls(tmp_path: Path, curves: di
     ]
 
 
-def test_the_curves_show_the_metric_of_the_report(tmp_path: Path, curves: dict[str, Any]) -> None:
+def test_what_the_numbers_mean_stands_under_the_table(tmp_path: Path, curves: dict[str, Any]) -> None:
+    """A time without its threads, or a score after a fit to the truth, is read as more than it is."""
+    table = write_report(fake_trainer(tmp_path, teacher=FakeTeacher()), METRICS, teacher_metrics=OF_TEACHER)
+    assert table.splitlines()[-3:] == [
+        f"ms an image: median of single passes of one image on {torch.get_num_threads()} CPU threads.",
+        "",
+        "A teacher was scored.",
+    ]
+
+
+@pytest.mark.parametrize(("higher", "label"), [(False, "Error (lower is better)"), (True, "Error")])
+def test_the_curves_show_the_metric_of_the_report(
+    tmp_path: Path, curves: dict[str, Any], higher: bool, label: str
+) -> None:
     """A falling curve of an error is good news only to those who know that it is one."""
     trainer = fake_trainer(tmp_path, teacher=FakeTeacher())
+    trainer.task.headline = FakeTask.headline._replace(higher_is_better=higher)
     alone = fake_trainer(tmp_path / "alone", errors=(0.5, 0.3))
-    scores = {"teacher_metrics": {"error": 0.1}, "alone": alone, "alone_metrics": {"eval_error": 0.3}}
-    report(trainer, [], **scores)
-    assert (curves["metric"], curves["metric_label"]) == ("eval_error", "Error (lower is better)")
+    write_report(trainer, METRICS, teacher_metrics=OF_TEACHER, alone=alone, alone_metrics=OF_ALONE)
+    assert (curves["metric"], curves["metric_label"]) == ("eval_error", label)
     assert curves["reference"] == {"teacher": 0.1}
     assert list(curves["histories"]) == ["distilled", "alone"]
     assert curves["histories"]["alone"] is alone.state.log_history
+    assert curves["titles"]["loss_pixel"] == "pixel-wise term"
     assert curves["path"] == tmp_path / "figures" / "curves.png"
-    report(trainer, [], higher_is_better=True, **scores)
-    assert curves["metric_label"] == "Error"
 
 
 def test_every_model_answers_the_same_images_and_the_teacher_in_the_students_terms(
     tmp_path: Path, curves: dict[str, Any]
 ) -> None:
     """A relative teacher's raw output beside metric students would compare metres with nothing."""
-    drawn: list[Exhibit] = []
     trainer = fake_trainer(tmp_path, teacher=FakeTeacher())
     trainer.processing_class = SimpleNamespace(do_rescale=True, rescale_factor=1 / 50)
-    report(trainer, drawn, alone=fake_trainer(tmp_path, value=2.0))
-    (exhibit,) = drawn
+    alone = fake_trainer(tmp_path, value=2.0)
+    write_report(trainer, METRICS, teacher_metrics=OF_TEACHER, alone=alone, alone_metrics=OF_ALONE)
+    (exhibit,) = trainer.task.drawn
     assert {name: output.tolist() for name, output in exhibit.outputs.items()} == {
         "teacher": [6.0] * 4,
         "alone": [2.0] * 4,
         "distilled": [1.0] * 4,
+    }
+    assert {name: scores["error"] for name, scores in exhibit.scores.items()} == {
+        "teacher": 0.1,
+        "alone": 0.3,
+        "distilled": 0.2,
     }
     expected = (torch.tensor([0.0, 33, 66, 99]) * 50 / 255).clamp(0, 1)
     torch.testing.assert_close(exhibit.images[:, 0, 0, 0], expected)
@@ -151,17 +177,16 @@ def test_every_model_answers_the_same_images_and_the_teacher_in_the_students_ter
 
 
 def test_without_a_teacher_there_is_one_student(tmp_path: Path, curves: dict[str, Any]) -> None:
-    drawn: list[Exhibit] = []
-    table = report(fake_trainer(tmp_path), drawn)
-    assert table.splitlines()[2].startswith("| student |")
-    assert len(table.splitlines()) == 3
-    assert list(drawn[0].outputs) == ["student"]
+    trainer = fake_trainer(tmp_path)
+    lines = write_report(trainer, METRICS).splitlines()
+    assert [line.split("|")[1].strip() for line in lines if line.startswith("|")][2:] == ["student"]
+    assert list(trainer.task.drawn[0].outputs) == ["student"]
     assert curves["reference"] is None
 
 
 def test_a_picture_has_the_size_of_the_map_beside_it() -> None:
     images = torch.rand(2, 3, 4, 6)
-    exhibit = Exhibit(images, {}, {})
+    exhibit = Exhibit(images, {}, {}, {})
     assert exhibit.picture(0, (8, 12)).shape == (8, 12, 3)
     torch.testing.assert_close(torch.as_tensor(exhibit.picture(1, (4, 6))), images[1].permute(1, 2, 0))
 

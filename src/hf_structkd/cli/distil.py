@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,18 +21,12 @@ from ..models.loading import (
     load_teacher,
     student_image_processor,
 )
-from ..report import write_depth_report, write_detection_report, write_segmentation_report
-from ..tasks import DepthTask, DetectionTask, SegmentationTask, Task
+from ..report import write_report
 from ..training.arguments import StructKDTrainingArguments
 from ..training.trainer import StructKDTrainer
 from .runs import alone_arguments, refuse_used_folder, train_and_evaluate
 from .script_args import Arguments
 
-_REPORTS: dict[type[Task], Callable[..., str]] = {
-    SegmentationTask: write_segmentation_report,
-    DepthTask: write_depth_report,
-    DetectionTask: write_detection_report,
-}
 Run = tuple[StructKDTrainer, dict[str, float]]
 
 
@@ -65,9 +59,7 @@ def distil(arguments: Arguments) -> None:
     trainer, metrics = experiment.train(args, with_teacher=True)
     scores = trainer.evaluate_teacher() if trainer.teacher is not None else None
     if trainer.is_world_process_zero():
-        table = _REPORTS[arguments.task](
-            trainer, metrics, teacher_metrics=scores, alone=alone[0], alone_metrics=alone[1]
-        )
+        table = write_report(trainer, metrics, teacher_metrics=scores, alone=alone[0], alone_metrics=alone[1])
         print(f"{table}\n\nThe student, its metrics and figures are in {args.output_dir}.")  # noqa: T201
         trainer.run_notes = experiment.notes(metrics, table)
     _publish(trainer)
@@ -94,7 +86,7 @@ def train_teacher(arguments: Arguments) -> None:
     alone.push_to_hub = args.push_to_hub
     trainer, metrics = experiment.train(alone, with_teacher=False)
     if trainer.is_world_process_zero():
-        table = _REPORTS[arguments.task](trainer, metrics)
+        table = write_report(trainer, metrics)
         print(table)  # noqa: T201
         trainer.run_notes = experiment.notes(metrics, table)
     _publish(trainer)

@@ -15,7 +15,7 @@ from matplotlib.patheffects import AbstractPathEffect, Normal, Stroke
 from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
-from ._palette import class_palette
+from ._palette import class_palette, linear_rgb
 
 # As many colours as lie far apart, and dashes of which the first classes have different ones: a reader who
 # sees no colour tells those apart. The two counts share no factor, so that no pair of them comes back soon.
@@ -58,25 +58,24 @@ class BoxStyle:
 
     @property
     def linestyle(self) -> Literal["solid"] | tuple[float, tuple[float, ...]]:
-        """What matplotlib calls the dashes."""
+        """Return what matplotlib calls the dashes."""
         return (0, self.dashes) if self.dashes else "solid"
 
     @property
     def text_colour(self) -> str:
-        """Black or white, whichever is better read on the colour."""
-        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in self.colour]
-        luminance = float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
+        """Return black or white, whichever is better read on the colour."""
+        luminance = linear_rgb(255 * np.array(self.colour)) @ (0.2126, 0.7152, 0.0722)
         return "black" if luminance > _BRIGHT else "white"
 
     def wordings(self, score: float | None) -> list[str]:
-        """What a label may say, the preferred wording first."""
+        """Return what a label may say, the preferred wording first."""
         name = self.name
         if len(name) > _LONGEST_NAME:
             name = f"{name[: _LONGEST_NAME - 1].rstrip()}…"
         return [name] if score is None else [f"{name} {score:.2f}", f"{score:.2f}"]
 
     def legend_line(self) -> Line2D:
-        """The legend's entry."""
+        """Return the legend's entry."""
         return Line2D(
             [],
             [],
@@ -89,7 +88,7 @@ class BoxStyle:
 
 
 def box_styles(labels: Collection[int], class_names: Sequence[str]) -> dict[int, BoxStyle]:
-    """The looks of the class ids of one figure, in their order: the first ones are best told apart."""
+    """Return the looks of the class ids of one figure, in order: the first ones are best told apart."""
     looks = zip(cycle((class_palette(_COLOURS) / 255).tolist()), cycle(_DASHES), strict=False)
     return {
         label: BoxStyle(class_names[label], tuple(colour), dashes)
@@ -123,7 +122,7 @@ def draw_boxes(axes: Axes, boxes: Sequence[DrawnBox], styles: Mapping[int, BoxSt
 
 
 def _halo() -> list[AbstractPathEffect]:
-    """A black line under the coloured one, through its gaps too: seen on any picture."""
+    """Put a black line under the coloured one, through its gaps too: seen on any picture."""
     solid = {"dash_offset": 0, "dash_list": None}
     return [Stroke(linewidth=_HALO_WIDTH, foreground="black", dashes=solid), Normal()]
 
@@ -131,7 +130,7 @@ def _halo() -> list[AbstractPathEffect]:
 def _draw_label(
     axes: Axes, box: DrawnBox, style: BoxStyle, taken: NDArray[np.float64]
 ) -> NDArray[np.float64] | None:
-    """Write the label where it hides none of the (M, 4) taken places; its own place, None for no label.
+    """Write the label where it hides none of the (M, 4) taken places; return its place, None for no label.
 
     A place is left, lower, right, upper end in pixels of the figure.
     """
@@ -166,7 +165,7 @@ def _draw_label(
 def _free_place(
     size: tuple[float, float], box: Bbox, edge: float, frame: Bbox, taken: NDArray[np.float64]
 ) -> NDArray[np.float64] | None:
-    """The first place above, in or below the box that lies in the frame and on no taken one."""
+    """Return the first place above, in or below the box that lies in the frame and on no taken one."""
     width, height = size
     if width > frame.width:
         return None

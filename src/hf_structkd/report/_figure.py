@@ -1,29 +1,68 @@
-"""How every figure of the report is opened and written."""
+"""How every figure of the report is opened, explained and written."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Literal
 
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 
 # Nine inches at 200 pixels an inch: drawn at half size in a README, and still sharp there.
 PAGE_WIDTH = 9.0
 _PIXELS_PER_INCH = 200
+_LEGEND_COLUMNS = 6
+# Inches between the pictures and the legend.
+_LEGEND_GAP = 0.2
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """A figure on its own Agg canvas, sized in inches: neither pyplot nor the chosen backend is touched."""
+    """Open a figure on its own Agg canvas, sized in inches: neither pyplot nor the backend is touched."""
     figure = Figure(figsize=(width, height), dpi=_PIXELS_PER_INCH, facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+def add_legend(figure: Figure, handles: Sequence[Artist], **options: Any) -> Legend:
+    """Explain the handles by their labels, which are shown as they are written."""
+    legend = figure.legend(handles=handles, frameon=False, **options)
+    for handle, text in zip(handles, legend.get_texts(), strict=True):
+        text.set_text(str(handle.get_label()))
+    for text in [legend.get_title(), *legend.get_texts()]:
+        text.set_parse_math(False)
+    return legend
+
+
+def add_legend_below(figure: Figure, handles: Sequence[Artist], title: str) -> None:
+    """Put a legend below the figure, which grows by its height; in as many columns as its names allow."""
+    style = {"loc": "outside lower center", "title": title, "title_fontsize": 9, "fontsize": 9}
+    for columns in range(min(_LEGEND_COLUMNS, len(handles)) or 1, 0, -1):
+        legend = add_legend(figure, handles, ncols=columns, handlelength=3, **style)
+        legend.get_title().set_multialignment("center")
+        size = legend.get_window_extent()
+        if columns == 1 or size.width <= figure.bbox.width:
+            break
+        legend.remove()
+    figure.set_figheight(figure.get_figheight() + size.height / figure.dpi + _LEGEND_GAP)
+
+
+def tidy(axes: Axes, grid: Literal["x", "both"]) -> None:
+    """Draw a faint grid behind the data and no frame above and to the right of it."""
+    axes.tick_params(labelsize=8.5)
+    axes.grid(visible=True, axis=grid, color="0.9", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def save_png(figure: Figure, path: str | Path) -> Path:
     """Write a figure as PNG, making missing folders and replacing an existing file.
 
     Raises:
-        ValueError: if `path` does not end in `.png`.
+        ValueError: If `path` does not end in `.png`.
     """
     path = Path(path)
     if path.suffix.lower() != ".png":

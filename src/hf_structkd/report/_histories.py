@@ -8,41 +8,37 @@ from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any
 
+import numpy as np
+import pandas as pd
+
 Histories = Mapping[str, Sequence[Mapping[str, Any]]]
 
-_TITLES = {
-    "loss_task": "task loss",
-    "loss_pixel": "pixel-wise term",
-    "loss_pairwise": "pair-wise term",
-    "loss_holistic": "holistic term",
-    "critic_loss": "critic loss",
-    "critic_gap": "critic gap",
-    "gradient_penalty": "gradient penalty",
-}
-
-
-@dataclass
-class Series:
-    """One run's values of one quantity: NaN breaks the line, `not_finite` counts what was logged so."""
-
-    steps: list[float] = field(default_factory=list)
-    values: list[float] = field(default_factory=list)
-    not_finite: int = 0
+_TASK_LOSS = "loss_task"
 
 
 @dataclass
 class Panel:
-    """One quantity, for every run that logged it."""
+    """One quantity, for every run that logged it.
+
+    Attributes:
+        key: What the runs logged it under.
+        title: Its name for people.
+        lines: Name of the run -> its values by step, NaN where the line breaks.
+        lost: Name of the run -> how many of its values were logged and are no finite number.
+        reference: Name -> value of each horizontal line.
+        is_metric: Whether it is the evaluation's metric.
+    """
 
     key: str
     title: str
-    series: dict[str, Series]
+    lines: dict[str, pd.Series] = field(default_factory=dict)
+    lost: dict[str, int] = field(default_factory=dict)
     reference: Mapping[str, float] = field(default_factory=dict)
     is_metric: bool = False
 
-    def finite(self) -> list[float]:
-        """Every value that can be drawn."""
-        return [v for series in self.series.values() for v in series.values if math.isfinite(v)]
+    def is_empty(self) -> bool:
+        """Whether no run has a value that can be drawn."""
+        return not any(line.notna().any() for line in self.lines.values())
 
 
 def check_histories(histories: Histories) -> None:
@@ -66,85 +62,84 @@ def check_histories(histories: Histories) -> None:
 
 
 def build_panels(
-    histories: Histories, metric: str | None, metric_label: str, reference: Mapping[str, float]
+    histories: Histories,
+    titles: Mapping[str, str],
+    metric: str | None,
+    metric_label: str | None,
+    reference: Mapping[str, float],
 ) -> list[Panel]:
-    """The metric's panel first, then one for each loss term and critic value with something to draw."""
+    """Return the metric's panel, then one for each loss term and critic value with something to draw."""
+    frames = {name: _read(history) for name, history in histories.items()}
+    keys = list(dict.fromkeys(key for frame in frames.values() for key in frame))
+    logged = sorted({key for history in histories.values() for entry in history for key in entry})
     panels = []
     if metric is not None:
-        panels.append(_metric_panel(histories, metric, metric_label, reference))
+        panels.append(_panel(frames, metric, metric_label or metric, reference, is_metric=True))
+        _check_metric(panels[0], logged)
     elif reference:
         raise ValueError(
             f"`reference` must be empty when `metric` is None, got {sorted(reference)}; "
             "name the metric it belongs to."
         )
-    for key in _ordered(["loss_task", *_keys(histories)]):
-        panel = Panel(key, _TITLES.get(key, key), _collect(histories, key))
-        if panel.finite():
+    order = [_TASK_LOSS, *titles, *keys]
+    shown = [key for key in keys if key.startswith(("loss_", "critic_")) or key in titles]
+    for key in sorted(shown, key=lambda key: (not key.startswith("loss_"), order.index(key))):
+        panel = _panel(frames, key, titles.get(key, key))
+        if not panel.is_empty():
             panels.append(panel)
     if not panels:
         raise ValueError(
             "`histories` must hold a finite loss or critic value when `metric` is None, "
-            f"got the keys {sorted(_keys(histories))}; name a metric or pass a run that trained."
+            f"got the keys {logged}; name a metric or pass a run that trained."
         )
     return panels
 
 
-def _metric_panel(
-    histories: Histories, metric: str, metric_label: str, reference: Mapping[str, float]
-) -> Panel:
-    for name, value in reference.items():
+def _check_metric(panel: Panel, logged: Sequence[str]) -> None:
+    for name, value in panel.reference.items():
         if not math.isfinite(value):
             raise ValueError(
                 f"`reference[{name!r}]` must be finite, got {value}; leave it out if it is unknown."
             )
-    panel = Panel(metric, metric_label, _collect(histories, metric), reference, is_metric=True)
-    if not panel.finite():
+    if panel.is_empty():
         raise ValueError(
-            f"`metric` must be logged with a finite value by at least one run, got {metric!r} where the runs "
-            f"logged {sorted(_keys(histories))}; name one of these, or pass None for no metric."
+            f"`metric` must be logged with a finite value by at least one run, got {panel.key!r} where the "
+            f"runs logged {logged}; name one of these, or pass None for no metric."
         )
+
+
+def _read(history: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Return a row for each entry, by step: NaN for a missing key, infinity for what is no finite number.
+
+    A run of the plain Trainer logs no terms: its `loss` is its task loss.
+    """
+    entries = [{key: _number(value) for key, value in entry.items()} for entry in history]
+    frame = pd.DataFrame(entries).set_index("step").sort_index(kind="stable")
+    if "loss" in frame and not any(key.startswith("loss_") for key in frame):
+        frame[_TASK_LOSS] = frame["loss"]
+    return frame
+
+
+def _panel(
+    frames: Mapping[str, pd.DataFrame],
+    key: str,
+    title: str,
+    reference: Mapping[str, float] | None = None,
+    *,
+    is_metric: bool = False,
+) -> Panel:
+    panel = Panel(key, title, reference=reference or {}, is_metric=is_metric)
+    for name, frame in frames.items():
+        if key not in frame:
+            continue
+        # A training entry without the key is a gap; between evaluations there are entries of other kinds.
+        is_gap = False if key.startswith("eval_") else frame.get("loss", frame[key]).notna()
+        values = frame[key][frame[key].notna() | is_gap]
+        if values.notna().any():
+            panel.lines[name] = values.replace(np.inf, np.nan)
+            panel.lost[name] = int(np.isinf(values).sum())
     return panel
 
 
-def _keys(histories: Histories) -> list[str]:
-    return list(dict.fromkeys(key for history in histories.values() for entry in history for key in entry))
-
-
-def _ordered(keys: Sequence[str]) -> list[str]:
-    """The keys that deserve a panel: losses first, known ones in the paper's order, the rest as logged."""
-    known = list(_TITLES)
-    shown = [key for key in dict.fromkeys(keys) if key.startswith(("loss_", "critic_")) or key in known]
-    return sorted(
-        shown,
-        key=lambda key: (not key.startswith("loss_"), known.index(key) if key in known else len(known)),
-    )
-
-
-def _collect(histories: Histories, key: str) -> dict[str, Series]:
-    collected = {}
-    for name, history in histories.items():
-        logs_terms = any(logged.startswith("loss_") for entry in history for logged in entry)
-        series = _series(history, "loss" if key == "loss_task" and not logs_terms else key)
-        if series.not_finite or any(map(math.isfinite, series.values)):
-            collected[name] = series
-    return collected
-
-
-def _series(history: Sequence[Mapping[str, Any]], key: str) -> Series:
-    series = Series()
-    for entry in sorted(history, key=lambda entry: float(entry["step"])):
-        is_training_entry = "loss" in entry
-        if key in entry:
-            value = _number(entry[key])
-            series.not_finite += not math.isfinite(value)
-        elif is_training_entry and not key.startswith("eval_"):
-            value = math.nan
-        else:
-            continue
-        series.steps.append(float(entry["step"]))
-        series.values.append(value if math.isfinite(value) else math.nan)
-    return series
-
-
 def _number(value: object) -> float:
-    return float(value) if isinstance(value, Real) else math.nan
+    return float(value) if isinstance(value, Real) and math.isfinite(value) else math.inf

@@ -1,8 +1,11 @@
-"""What the figures of predictions share: the grid of pictures, and checks of what goes into it."""
+"""What the figures of predictions share: rows, the grid of pictures, and checks of what goes into it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -12,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from ._figure import PAGE_WIDTH, new_figure
 
 Rgb = tuple[int, int, int]
+Content = TypeVar("Content")
 
 _STRIPES = 24
 # Inches: around a picture, a line of text.
@@ -21,62 +25,41 @@ _TEXT_LINE = 0.24
 _IMAGE_TOLERANCE = 1e-3
 
 
-def image_grid(
-    images: Sequence[Sequence[NDArray[np.uint8] | None]],
-    *,
-    column_titles: Sequence[str],
-    captions: Sequence[Sequence[str]],
-    extra_height: float = 0.0,
-) -> Figure:
-    """A figure of (H, W, 3) pictures: titles above the columns, a caption below each picture.
+@dataclass(frozen=True, eq=False)
+class PictureRow(Generic[Content]):
+    """One picture, what is true of it and what each model made of it.
 
-    Args:
-        images: rows of pictures, each row as long as `column_titles`; None leaves its place empty.
-        column_titles: one for each column.
-        captions: one for each place, empty for none.
-        extra_height: inches to leave for a legend.
+    Attributes:
+        image: (H, W, 3), floats in [0, 1] or uint8; undo the normalisation of `pixel_values` first.
+        truth: The annotation, in the form that the plotting function names.
+        predictions: Name of the model -> its prediction in the same form, in the order of the columns.
     """
-    columns = len(column_titles)
-    ratios = [max(image.shape[0] / image.shape[1] for image in row if image is not None) for row in images]
-    picture_width = PAGE_WIDTH / columns - _PADDING
-    text_lines = 1 + sum(any(row) for row in captions)
-    height = picture_width * sum(ratios) + _TEXT_LINE * text_lines + extra_height
-    figure = new_figure(PAGE_WIDTH, height)
-    grid = figure.add_gridspec(len(images), columns, height_ratios=ratios)
-    for i, row in enumerate(images):
-        for j, image in enumerate(row):
-            axes = figure.add_subplot(grid[i, j])
-            if image is None:
-                axes.set_axis_off()
-                continue
-            axes.imshow(image, interpolation="nearest")
-            axes.set(xticks=[], yticks=[])
-            axes.set_xlabel(captions[i][j], fontsize=9, parse_math=False)
-            if i == 0:
-                axes.set_title(column_titles[j], fontsize=10.5, parse_math=False)
-    return figure
+
+    image: ArrayLike
+    truth: Content
+    predictions: Mapping[str, Content]
 
 
-def check_predictions(predictions: Sequence[Mapping[str, object]]) -> None:
-    """Raise `ValueError` unless every row holds the same models' predictions, at least one, in one order."""
-    if not predictions:
+def checked_images(rows: Sequence[PictureRow[Any]]) -> list[NDArray[np.uint8]]:
+    """Return the images; raise `ValueError` unless all rows hold the same models, at least one."""
+    if not rows:
         raise ValueError("`rows` must hold at least one picture, got none; pass a list of them.")
-    names = list(predictions[0])
-    for index, row in enumerate(predictions):
-        if not row:
+    names = list(rows[0].predictions)
+    for index, row in enumerate(rows):
+        if not row.predictions:
             raise ValueError(
                 f"`rows[{index}].predictions` must hold at least one prediction, got none; "
                 "pass {name of the model: its prediction}."
             )
-        if list(row) != names:
+        if list(row.predictions) != names:
             raise ValueError(
                 f"`rows[{index}].predictions` must have the columns {names} of the first row, "
-                f"got {list(row)}; give every row the same models in the same order."
+                f"got {list(row.predictions)}; give every row the same models in the same order."
             )
+    return [_checked_image(row.image, f"rows[{i}].image") for i, row in enumerate(rows)]
 
 
-def checked_image(image: ArrayLike, where: str) -> NDArray[np.uint8]:
-    """The image as uint8; `ValueError` for another shape, type or range."""
+def _checked_image(image: ArrayLike, where: str) -> NDArray[np.uint8]:
     array = np.asarray(image)
     if array.ndim != 3 or array.shape[2] != 3 or array.size == 0:
         raise ValueError(
@@ -95,16 +78,60 @@ def checked_image(image: ArrayLike, where: str) -> NDArray[np.uint8]:
     return np.asarray(np.rint(array.clip(0, 1) * 255), dtype=np.uint8)
 
 
-def check_shape(array: NDArray[np.generic], where: str, shape: tuple[int, ...]) -> None:
+def check_map(values: NDArray[Any], where: str, shape: tuple[int, ...]) -> None:
     """Raise `ValueError` for a map that does not lie on the image's pixels."""
-    if array.shape != shape:
+    if values.shape != shape:
         raise ValueError(
-            f"`{where}` must have the image's shape {shape}, got {array.shape}; resize it to the image first."
+            f"`{where}` must have the image's shape {shape}, got {values.shape}; resize it to the image."
         )
 
 
+def check_class_ids(ids: NDArray[Any], where: str, n_classes: int) -> None:
+    """Raise `TypeError` for what are no integers, `ValueError` for an id without a class."""
+    if not np.issubdtype(ids.dtype, np.integer):
+        raise TypeError(
+            f"`{where}` must hold integer class ids, got {ids.dtype}; take the argmax of logits, or convert."
+        )
+    if ids.size and (ids.min() < 0 or ids.max() >= n_classes):
+        raise ValueError(
+            f"`{where}` must hold class ids from 0 to {n_classes - 1}, got {ids.min()} to {ids.max()}; "
+            "check `class_names`, and `ignore_index` where there is one."
+        )
+
+
+def image_grid(
+    images: Sequence[Sequence[NDArray[np.uint8] | None]],
+    *,
+    column_titles: Sequence[str],
+    captions: Sequence[Sequence[str]],
+) -> Figure:
+    """Open a figure of (H, W, 3) pictures: titles above the columns, a caption below each picture.
+
+    Args:
+        images: Rows of pictures, each row as long as `column_titles`; None leaves its place empty.
+        column_titles: One for each column.
+        captions: One for each place, empty for none.
+    """
+    columns = len(column_titles)
+    ratios = [max(image.shape[0] / image.shape[1] for image in row if image is not None) for row in images]
+    text_lines = 1 + sum(any(row) for row in captions)
+    height = (PAGE_WIDTH / columns - _PADDING) * sum(ratios) + _TEXT_LINE * text_lines
+    figure = new_figure(PAGE_WIDTH, height)
+    grid = figure.subplots(len(images), columns, squeeze=False, height_ratios=ratios)
+    for axes, image, caption in zip(grid.flat, chain(*images), chain(*captions), strict=True):
+        if image is None:
+            axes.set_axis_off()
+            continue
+        axes.imshow(image, interpolation="nearest")
+        axes.set(xticks=[], yticks=[])
+        axes.set_xlabel(caption, fontsize=9, parse_math=False)
+    for axes, title in zip(grid[0], column_titles, strict=True):
+        axes.set_title(title, fontsize=10.5, parse_math=False)
+    return figure
+
+
 def stripes(shape: tuple[int, ...], colours: tuple[Rgb, Rgb]) -> NDArray[np.uint8]:
-    """(H, W, 3) of slanting stripes, which no palette and no colour map can hold."""
+    """Return (H, W, 3) of slanting stripes, which no palette and no colour map can hold."""
     rows, columns = np.indices(shape)
     width = max(1, max(shape) // _STRIPES)
     painted: NDArray[np.uint8] = np.array(colours, dtype=np.uint8)[(rows + columns) // width % 2]
@@ -112,6 +139,6 @@ def stripes(shape: tuple[int, ...], colours: tuple[Rgb, Rgb]) -> NDArray[np.uint
 
 
 def stripes_patch(colours: tuple[Rgb, Rgb], label: str) -> Patch:
-    """The legend's entry for `stripes`."""
+    """Return the legend's entry for `stripes`."""
     face, edge = ((r / 255, g / 255, b / 255) for r, g, b in colours)
     return Patch(facecolor=face, edgecolor=edge, linewidth=0, hatch="/////", label=label)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import statistics
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.utils.benchmark import Timer
 
 _UNKNOWN = "n/a"
 # Gaps below this share of the metric are rounding, not a better teacher.
@@ -22,10 +22,10 @@ class ComparisonRow:
     """One model of the table.
 
     Attributes:
-        name: what the table calls it; `comparison_table` finds the teacher and the student alone by it.
-        metrics: name -> value, as the Trainer's `evaluate()` returns them.
-        parameters: see `models.parameters.count_parameters`; `None` if unknown.
-        milliseconds: for one image, see `milliseconds_per_image`; `None` if unknown.
+        name: What the table calls it; `comparison_table` finds the teacher and the student alone by it.
+        metrics: Name -> value, as the Trainer's `evaluate()` returns them, without a prefix.
+        parameters: See `models.parameters.count_parameters`; None if unknown.
+        milliseconds: For one image, see `milliseconds_per_image`; None if unknown.
     """
 
     name: str
@@ -44,7 +44,7 @@ def comparison_table(
     teacher: str = "teacher",
     alone: str = "alone",
 ) -> str:
-    """A Markdown table, aligned so that it also reads as plain text, one line for each model.
+    """Return a Markdown table, aligned so that it also reads as plain text, one line for each model.
 
     The columns: the metric; the share of its gap closed, for every row but the teacher's and the student
     alone's; the extra metrics; the parameters; the milliseconds an image. A column that no row can fill is
@@ -52,19 +52,19 @@ def comparison_table(
     than the table prints.
 
     Args:
-        rows: the models, in the order of the lines.
-        metric: key in each row's `metrics`.
-        metric_label: the metric's name for people.
+        rows: The models, in the order of the lines.
+        metric: Key in each row's `metrics`.
+        metric_label: The metric's name for people.
         higher_is_better: False for an error.
-        extra: key and name of each further metric, printed without a share.
-        teacher: name of the teacher's row.
-        alone: name of the row of the student trained without a teacher.
+        extra: Key and name of each further metric, printed without a share.
+        teacher: Name of the teacher's row.
+        alone: Name of the row of the student trained without a teacher.
 
     Returns:
         The table, and under it the formula of the share where the table has one. No newline at the end.
 
     Raises:
-        ValueError: if there are no rows, two share a name, or one lacks a metric.
+        ValueError: If there are no rows, two share a name, or one lacks a metric.
 
     Example:
         >>> rows = [
@@ -78,17 +78,13 @@ def comparison_table(
     _check_rows(rows, [metric, *(key for key, _ in extra)])
     scores = {row.name: float(row.metrics[metric]) for row in rows}
     direction = "higher" if higher_is_better else "lower"
-    columns = [
-        ["model", *scores],
-        [f"{metric_label} ({direction} is better)", *_same_precision(scores).values()],
-    ]
+    columns = [["model", *scores], [f"{metric_label} ({direction} is better)", *_same_precision(scores)]]
     has_share = teacher in scores and alone in scores and len(rows) > 2
-    shares = _shares(scores, teacher, alone, higher_is_better=higher_is_better) if has_share else {}
+    shares = _shares(scores, teacher, alone, higher_is_better=higher_is_better) if has_share else []
     if has_share:
-        columns.append(["share of the gap closed", *shares.values()])
+        columns.append(["share of the gap closed", *shares])
     for key, label in extra:
-        printed = _same_precision({row.name: float(row.metrics[key]) for row in rows})
-        columns.append([label, *printed.values()])
+        columns.append([label, *_same_precision({row.name: float(row.metrics[key]) for row in rows})])
     if any(row.parameters is not None for row in rows):
         columns.append(["parameters", *(_parameters(row.parameters) for row in rows)])
     if any(row.milliseconds is not None for row in rows):
@@ -96,7 +92,7 @@ def comparison_table(
     table = _markdown(columns)
     if has_share:
         table += f"\n\nShare of the gap closed: (row − {alone}) / ({teacher} − {alone})."
-        if _UNKNOWN in shares.values():
+        if _UNKNOWN in shares:
             table += f" {_UNKNOWN}: no gap to close, or no score."
     return table
 
@@ -104,20 +100,11 @@ def comparison_table(
 def share_of_gap_closed(
     teacher: float, alone: float, distilled: float, *, higher_is_better: bool = True
 ) -> float | None:
-    """How far distillation took the student from its score alone (0) to the teacher's (1).
+    """Return how far distillation took the student from its score alone (0) to the teacher's (1).
 
-    The share is (distilled − alone) / (teacher − alone): negative if distillation hurt, above 1 if the
-    student beat its teacher.
-
-    Args:
-        teacher: the teacher's metric.
-        alone: the metric of the same student, trained without a teacher.
-        distilled: the distilled student's metric.
-        higher_is_better: False for an error.
-
-    Returns:
-        The share, or `None` where it means nothing: a number is not finite, or the teacher is not better than
-        the student alone by more than a millionth of the larger of the two.
+    It is (distilled − alone) / (teacher − alone): negative if distillation hurt, above 1 if the student beat
+    its teacher. None where it means nothing: a number is not finite, or the teacher is not better than the
+    student alone by more than a millionth of the larger of the two.
 
     Example:
         >>> share_of_gap_closed(0.75, 0.5, 0.625)
@@ -134,25 +121,23 @@ def share_of_gap_closed(
     return (distilled - alone) / gap
 
 
-def milliseconds_per_image(
-    model: nn.Module, pixel_values: Tensor, *, repeats: int = 20, warmup: int = 3
-) -> float:
-    """Median time of one forward pass of one image, in milliseconds.
+def milliseconds_per_image(model: nn.Module, pixel_values: Tensor, *, repeats: int = 10) -> float:
+    """Return the median time of one forward pass of one image, in milliseconds.
 
-    The model runs in evaluation mode without gradients, on the device it is on, and every module gets its own
-    mode back, also after an error. On CUDA each pass is waited for.
+    PyTorch's benchmark timer measures each pass after two that it does not count, with as many threads as
+    PyTorch uses, and waits for an accelerator. The model runs in evaluation mode without gradients, on the
+    device it is on, and every module gets its own mode back, also after an error.
 
     Args:
-        model: called as `model(pixel_values)`.
+        model: Called as `model(pixel_values)`.
         pixel_values: (1, 3, H, W), on the model's device.
-        repeats: passes timed, at least 1.
-        warmup: passes before these, not timed.
+        repeats: Passes measured, at least 1.
 
     Returns:
         The median of the `repeats` times. It depends on the machine, the number of threads and its load.
 
     Raises:
-        ValueError: if `pixel_values` is not one image, `repeats` is below 1 or `warmup` is negative.
+        ValueError: If `pixel_values` is not one image or `repeats` is below 1.
     """
     if pixel_values.ndim != 4 or pixel_values.shape[0] != 1:
         raise ValueError(
@@ -161,30 +146,25 @@ def milliseconds_per_image(
         )
     if repeats < 1:
         raise ValueError(f"`repeats` must be at least 1, got {repeats}; raise it.")
-    if warmup < 0:
-        raise ValueError(f"`warmup` must not be negative, got {warmup}; pass 0 for none.")
+    timer = Timer(
+        "model(pixel_values)",
+        globals={"model": model, "pixel_values": pixel_values},
+        num_threads=torch.get_num_threads(),
+    )
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
         with torch.no_grad():
-            times = [_timed_pass(model, pixel_values) for _ in range(warmup + repeats)][warmup:]
+            return 1000 * statistics.median(timer.timeit(1).median for _ in range(repeats))
     finally:
         for module, training in modes.items():
             module.training = training
-    return 1000 * statistics.median(times)
 
 
-def _timed_pass(model: nn.Module, pixel_values: Tensor) -> float:
-    _wait_for(pixel_values.device)
-    start = time.perf_counter()
-    model(pixel_values)
-    _wait_for(pixel_values.device)
-    return time.perf_counter() - start
-
-
-def _wait_for(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+def how_timed(device: torch.device) -> str:
+    """Return the sentence that says under a table what its milliseconds are."""
+    place = f"{torch.get_num_threads()} CPU threads" if device.type == "cpu" else device.type.upper()
+    return f"ms an image: median of single passes of one image on {place}."
 
 
 def _check_rows(rows: Sequence[ComparisonRow], metrics: Sequence[str]) -> None:
@@ -202,32 +182,27 @@ def _check_rows(rows: Sequence[ComparisonRow], metrics: Sequence[str]) -> None:
                 )
 
 
-def _shares(
-    scores: Mapping[str, float], teacher: str, alone: str, *, higher_is_better: bool
-) -> dict[str, str]:
-    """The share of the gap that each row closed, empty for the two that span it."""
-    printed = _same_precision(scores)
-    shares = dict.fromkeys(scores, "")
-    for name in scores.keys() - {teacher, alone}:
-        if printed[teacher] == printed[alone]:
-            shares[name] = _UNKNOWN
+def _shares(scores: Mapping[str, float], teacher: str, alone: str, *, higher_is_better: bool) -> list[str]:
+    """Print the share of the gap that each row closed, nothing for the two that span it."""
+    printed = dict(zip(scores, _same_precision(scores), strict=True))
+    shares = []
+    for name, score in scores.items():
+        if name in (teacher, alone):
+            shares.append("")
+        elif printed[teacher] == printed[alone]:
+            shares.append(_UNKNOWN)
         else:
-            shares[name] = _percent(
-                share_of_gap_closed(
-                    scores[teacher], scores[alone], scores[name], higher_is_better=higher_is_better
-                )
-            )
+            gap = {"teacher": scores[teacher], "alone": scores[alone], "distilled": score}
+            shares.append(_percent(share_of_gap_closed(**gap, higher_is_better=higher_is_better)))
     return shares
 
 
-def _same_precision(scores: Mapping[str, float]) -> dict[str, str]:
+def _same_precision(scores: Mapping[str, float]) -> list[str]:
     """Print all scores with as many decimals as give the largest one three significant digits."""
     largest = max((abs(score) for score in scores.values() if math.isfinite(score)), default=0.0)
     magnitude = math.ceil(math.log10(largest)) if largest > 0 else 0
     decimals = max(0, _SIGNIFICANT_DIGITS - magnitude)
-    return {
-        name: f"{score:.{decimals}f}" if math.isfinite(score) else _UNKNOWN for name, score in scores.items()
-    }
+    return [f"{score:.{decimals}f}" if math.isfinite(score) else _UNKNOWN for score in scores.values()]
 
 
 def _percent(share: float | None) -> str:

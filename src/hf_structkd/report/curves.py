@@ -7,16 +7,18 @@ nothing on a shared one. What an axis does (starts at zero, is logarithmic, is c
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from itertools import cycle
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ._figure import PAGE_WIDTH, new_figure, save_png
+from ._figure import PAGE_WIDTH, add_legend, new_figure, save_png, tidy
 from ._histories import Histories, Panel, build_panels, check_histories
 from ._palette import RUN_COLOURS
 
@@ -34,16 +36,17 @@ def plot_curves(
     histories: Histories,
     path: str | Path,
     *,
+    titles: Mapping[str, str] | None = None,
     title: str | None = None,
-    metric: str | None = "eval_mean_iou",
-    metric_label: str = "mean IoU",
+    metric: str | None = None,
+    metric_label: str | None = None,
     reference: Mapping[str, float] | None = None,
 ) -> Path:
     """Draw the curves of several runs into one PNG.
 
-    The panels, in order: the evaluation metric; the task loss; one for every other `loss_<term>`, unweighted
-    as logged; one for each `critic_*` value and `gradient_penalty`. A quantity nobody logged gets no panel. A
-    run of the plain Trainer logs no terms: its `loss` is its task loss and is drawn as such.
+    The panels, in order: the evaluation metric; one for every `loss_<term>`, unweighted as logged; one for
+    each `critic_*` value and whatever else `titles` names. A quantity nobody logged gets no panel. A run of
+    the plain Trainer logs no terms: its `loss` is its task loss and is drawn as such.
 
     Axes of losses and critic values include zero, or are logarithmic when all values are positive and the
     largest is at least 100 times the smallest. The metric's axis starts at zero, unless its smallest value is
@@ -51,71 +54,55 @@ def plot_curves(
     infinity, and a term missing from a training entry leave a gap; the first two are counted in the panel.
 
     Args:
-        histories: name of the run -> its `trainer.state.log_history`. Names are shown in the legend.
-        path: where to write; must end in `.png`. Missing folders are made, an existing file is replaced.
-        title: line above the panels.
-        metric: key of the evaluation metric; `None` for no such panel.
-        metric_label: the metric's name for people.
-        reference: name -> value, each a horizontal line in the metric's panel, such as `{"teacher": 0.667}`.
+        histories: Name of the run -> its `trainer.state.log_history`. Names are shown in the legend.
+        path: Where to write; must end in `.png`. Missing folders are made, an existing file is replaced.
+        titles: Key -> title of its panel, in the order of the panels; a key without one is its own title.
+        title: Line above the panels.
+        metric: Key of the evaluation metric; None for no such panel.
+        metric_label: The metric's name for people; None for the key.
+        reference: Name -> value, each a horizontal line in the metric's panel, such as `{"teacher": 0.667}`.
 
     Returns:
         `path`.
 
     Raises:
-        ValueError: if there is no run, a run is empty, an entry has no finite `step`, no run logged a finite
+        ValueError: If there is no run, a run is empty, an entry has no finite `step`, no run logged a finite
             `metric`, a reference is not finite or has no panel, nothing is left to draw, or `path` is not
             a `.png`.
 
     Example:
         >>> plot_curves({"distilled": trainer.state.log_history}, "curves.png")  # doctest: +SKIP
     """
-    figure = _build_figure(
-        histories, title=title, metric=metric, metric_label=metric_label, reference=reference or {}
-    )
-    return save_png(figure, path)
-
-
-def _build_figure(
-    histories: Histories,
-    *,
-    title: str | None,
-    metric: str | None,
-    metric_label: str,
-    reference: Mapping[str, float],
-) -> Figure:
     check_histories(histories)
-    panels = build_panels(histories, metric, metric_label, reference)
+    reference = reference or {}
+    panels = build_panels(histories, titles or {}, metric, metric_label, reference)
     columns = {1: 1, 2: 2, 4: 2}.get(len(panels), 3)
     rows = math.ceil(len(panels) / columns)
     width = PAGE_WIDTH if columns > 1 else 0.6 * PAGE_WIDTH
     figure = new_figure(width, _PANEL_HEIGHT * rows + (0.7 if title else 0.4))
     last_step = max(float(entry["step"]) for history in histories.values() for entry in history)
-    styles = {name: style for name, style in zip(histories, _run_styles(), strict=False)}
+    # Dashes too: a reader who sees no colour still tells the runs apart.
+    styles = dict(zip(histories, zip(cycle(RUN_COLOURS), cycle(_LINE_STYLES), strict=False), strict=False))
     for index, panel in enumerate(panels):
         _draw_panel(figure.add_subplot(rows, columns, index + 1), panel, styles, last_step)
     _draw_legend(figure, title, styles, reference)
-    return figure
-
-
-def _run_styles() -> Iterator[tuple[str, _LineStyle]]:
-    """Colour and dashes of each run in turn: a reader who sees no colour still tells them apart."""
-    return zip(cycle(RUN_COLOURS), cycle(_LINE_STYLES), strict=False)
+    return save_png(figure, path)
 
 
 def _draw_panel(
     axes: Axes, panel: Panel, styles: Mapping[str, tuple[str, _LineStyle]], last_step: float
 ) -> None:
-    for name, series in panel.series.items():
+    for name, line in panel.lines.items():
         colour, style = styles[name]
         axes.plot(
-            series.steps,
-            series.values,
+            line.index,
+            line,
             color=colour,
             linestyle=style,
             linewidth=1.6,
             marker="o",
             markersize=3,
-            markevery=_marked(series.values),
+            markevery=_marked(line),
             label=name,
         )
     for value, dashes in zip(panel.reference.values(), cycle(_REFERENCE_STYLES), strict=False):
@@ -124,13 +111,8 @@ def _draw_panel(
     axes.set_xlabel("optimiser step", fontsize=8.5)
     axes.set_ylabel(_scale_y(axes, panel), fontsize=8.5)
     axes.set_xlim(0, last_step * 1.03 or 1)
-    axes.tick_params(labelsize=8.5)
-    axes.grid(visible=True, color="0.9", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    lost = ", ".join(
-        f"{series.not_finite} ({name})" for name, series in panel.series.items() if series.not_finite
-    )
+    tidy(axes, "both")
+    lost = ", ".join(f"{count} ({name})" for name, count in panel.lost.items() if count)
     if lost:
         axes.text(
             0.99,
@@ -145,18 +127,18 @@ def _draw_panel(
         )
 
 
-def _marked(values: Sequence[float]) -> list[int]:
-    """Which values get a dot: all of a short line, else those between two gaps, which no line would show."""
-    if len(values) <= _MARKERS_UP_TO:
-        return list(range(len(values)))
-    padded = [math.nan, *values, math.nan]
-    return [i for i in range(len(values)) if math.isnan(padded[i]) and math.isnan(padded[i + 2])]
+def _marked(line: pd.Series) -> list[int]:
+    """Return which values get a dot: all of a short line, else those between two gaps."""
+    if len(line) <= _MARKERS_UP_TO:
+        return list(range(len(line)))
+    missing = line.isna()
+    return np.flatnonzero(missing.shift(1, fill_value=True) & missing.shift(-1, fill_value=True)).tolist()
 
 
 def _scale_y(axes: Axes, panel: Panel) -> str:
     """Set the y axis and return its label, which says what the axis does."""
-    values = [*panel.finite(), *panel.reference.values()]
-    low, high = min(values), max(values)
+    values = pd.concat([*panel.lines.values(), pd.Series(panel.reference, dtype=float)])
+    low, high = float(values.min()), float(values.max())
     quantity = "unweighted, " if panel.key.startswith("loss_") else ""
     if panel.is_metric and low > _CUT_FROM_SHARE * high > 0:
         return "axis does not start at 0"
@@ -177,22 +159,12 @@ def _draw_legend(
     styles: Mapping[str, tuple[str, _LineStyle]],
     reference: Mapping[str, float],
 ) -> None:
-    entries = {
-        name: Line2D([], [], color=colour, linestyle=style, linewidth=2)
+    handles = [
+        Line2D([], [], color=colour, linestyle=style, linewidth=2, label=name)
         for name, (colour, style) in styles.items()
-    }
+    ]
     for (name, value), dashes in zip(reference.items(), cycle(_REFERENCE_STYLES), strict=False):
-        entries[f"{name} ({value:.3f})"] = Line2D([], [], color="black", linestyle=dashes, linewidth=1.2)
-    legend = figure.legend(
-        list(entries.values()),
-        list(entries),
-        title=title,
-        title_fontsize=12,
-        loc="outside upper center",
-        ncols=min(len(entries), 4),
-        frameon=False,
-        fontsize=10,
-        handlelength=3,
-    )
-    for text in [legend.get_title(), *legend.get_texts()]:
-        text.set_parse_math(False)
+        label = f"{name} ({value:.3f})"
+        handles.append(Line2D([], [], color="black", linestyle=dashes, linewidth=1.2, label=label))
+    style = {"title": title, "title_fontsize": 12, "fontsize": 10, "handlelength": 3}
+    add_legend(figure, handles, loc="outside upper center", ncols=min(len(handles), 4), **style)

@@ -4,21 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
+from accelerate.utils import send_to_device
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..matching.alignment import resize_map
 from ..matching.normalization import ImageNormalization
 from ..models.parameters import count_parameters
-from ..training.trainer import StructKDTrainer
-from .comparison import ComparisonRow, comparison_table, milliseconds_per_image
+from .comparison import ComparisonRow, comparison_table, how_timed, milliseconds_per_image
 from .curves import plot_curves
 
 _PICTURES = 4
+
+
+class Headline(NamedTuple):
+    """The metric that a model is judged by, and what else a table says of it.
+
+    Attributes:
+        metric: Its key in the scores.
+        label: Its name for people.
+        higher_is_better: False for an error.
+        further: Key and label of each further metric, printed without a share of the gap.
+    """
+
+    metric: str
+    label: str
+    higher_is_better: bool = True
+    further: Sequence[tuple[str, str]] = ()
 
 
 class Exhibit(NamedTuple):
@@ -28,112 +44,153 @@ class Exhibit(NamedTuple):
         images: (B, 3, H, W), RGB in [0, 1].
         batch: The batch that the models were given; `labels` may be a list of maps of their own sizes.
         outputs: Name of the model -> its output in the student's terms: teacher, alone, distilled.
+        scores: Name of the model -> its scores on all evaluation images, without a prefix.
     """
 
     images: Tensor
     batch: Mapping[str, Any]
     outputs: Mapping[str, Any]
+    scores: Mapping[str, Mapping[str, float]]
 
     def picture(self, index: int, size: tuple[int, int]) -> NDArray[np.float32]:
-        """Image `index` at `size` as (H, W, 3), for a map that is drawn beside it."""
+        """Return image `index` at `size` as (H, W, 3), for a map that is drawn beside it."""
         picture = resize_map(self.images[index : index + 1], size)[0].permute(1, 2, 0).clamp(0, 1)
         array: NDArray[np.float32] = picture.cpu().numpy()
         return array
 
 
+class ReportedTask(Protocol):
+    """What a report must know of a task."""
+
+    @property
+    def headline(self) -> Headline:
+        """The metrics of the table."""
+
+    @property
+    def collate(self) -> Callable[[Sequence[dict[str, Any]]], dict[str, Any]]:
+        """Turns dataset rows into a batch."""
+
+    def model_inputs(self, batch: Mapping[str, Any], /) -> dict[str, Any]:
+        """Return what of a batch a model is shown."""
+
+    def as_student(self, teacher_output: Any, batch: Mapping[str, Any], /) -> Any:
+        """Return the teacher's output in the student's terms."""
+
+    def score_note(self, *, has_teacher: bool) -> str:
+        """Return what the reader of a table must know of its scores; empty for nothing."""
+
+    def draw(self, exhibit: Exhibit, folder: Path, /) -> None:
+        """Draw `predictions.png`, and what else shows how good the models are, into a folder."""
+
+
+class FinishedRun(Protocol):
+    """What a report must know of a trainer; `teacher`, where there is one, is a `FrozenTeacher`."""
+
+    args: Any
+    model: Any
+    state: Any
+    teacher: Any
+    eval_dataset: Any
+    processing_class: Any
+
+    @property
+    def task(self) -> ReportedTask:
+        """The task."""
+
+    @property
+    def log_titles(self) -> Mapping[str, str]:
+        """Key of a logged value to the title of its panel, in the order of the panels."""
+
+
 def write_report(
-    trainer: StructKDTrainer,
+    trainer: FinishedRun,
     metrics: Mapping[str, float],
     *,
-    metric: str,
-    metric_label: str,
-    draw: Callable[[Exhibit, Path], object],
-    higher_is_better: bool = True,
-    extra: Sequence[tuple[str, str]] = (),
     teacher_metrics: Mapping[str, float] | None = None,
-    alone: StructKDTrainer | None = None,
+    alone: FinishedRun | None = None,
     alone_metrics: Mapping[str, float] | None = None,
 ) -> str:
-    """Write `figures/curves.png`, have `figures/predictions.png` drawn and return the comparison table.
+    """Write `figures/curves.png`, have the task draw its figures beside it and return the comparison table.
 
     One process does it for all: nothing in here waits for another.
 
     Args:
         trainer: The distilled student's trainer, after training.
         metrics: What its `evaluate()` returned.
-        metric: Name of the task's main metric, without `eval_`.
-        metric_label: The metric's name for people.
-        draw: Draws the predictions to the path it is given.
-        higher_is_better: False for an error.
-        extra: Name and label of each further metric that the table prints.
         teacher_metrics: What its `evaluate_teacher()` returned, where there is a teacher.
         alone: The trainer of the same student without a teacher, where there is one.
         alone_metrics: What that one's `evaluate()` returned.
 
     Returns:
-        The Markdown table teacher / alone / distilled.
+        The Markdown table teacher / alone / distilled, and under it what its numbers mean.
     """
-    name = "distilled" if trainer.teacher is not None else "student"
-    runs = {"alone": alone, name: trainer}
+    task, teacher = trainer.task, trainer.teacher
+    student = "student" if teacher is None else "distilled"
+    runs = {name: run for name, run in (("alone", alone), (student, trainer)) if run is not None}
+    found = {"teacher": teacher_metrics, "alone": alone_metrics, student: metrics}
+    scores = {
+        name: {key.removeprefix("eval_"): value for key, value in of_model.items()}
+        for name, of_model in found.items()
+        if of_model is not None
+    }
     batch = collate_first(trainer)
-    rows, histories = [], {}
-    if trainer.teacher is not None and teacher_metrics is not None:
-        images = trainer.teacher.images(batch["pixel_values"][:1])
-        rows.append(_row("teacher", teacher_metrics, trainer.teacher.model, images))
-    for label, scores in (("alone", alone_metrics), (name, metrics)):
-        run = runs[label]
-        if run is not None and scores is not None:
-            unprefixed = {key.removeprefix("eval_"): value for key, value in scores.items()}
-            rows.append(_row(label, unprefixed, run.model, batch["pixel_values"][:1]))
-            histories[label] = run.state.log_history
+    images = batch["pixel_values"][:1]
+    models = {name: (run.model, images) for name, run in runs.items()}
+    if teacher is not None:
+        models = {"teacher": (teacher.model, teacher.images(images)), **models}
+    rows = [_row(name, scores[name], *models[name]) for name in models if name in scores]
     folder = Path(str(trainer.args.output_dir)) / "figures"
+    headline = task.headline
     plot_curves(
-        dict(reversed(histories.items())),
+        {name: runs[name].state.log_history for name in reversed(runs) if name in scores},
         folder / "curves.png",
-        metric=f"eval_{metric}",
-        metric_label=metric_label if higher_is_better else f"{metric_label} (lower is better)",
-        reference={"teacher": teacher_metrics[metric]} if teacher_metrics else None,
+        titles=trainer.log_titles,
+        metric=f"eval_{headline.metric}",
+        metric_label=headline.label if headline.higher_is_better else f"{headline.label} (lower is better)",
+        reference={"teacher": scores["teacher"][headline.metric]} if "teacher" in scores else None,
     )
-    draw(_exhibit(trainer, runs, batch), folder / "predictions.png")
-    return comparison_table(
-        rows, metric=metric, metric_label=metric_label, higher_is_better=higher_is_better, extra=extra
+    task.draw(_exhibit(trainer, runs, batch, scores), folder)
+    table = comparison_table(
+        rows,
+        metric=headline.metric,
+        metric_label=headline.label,
+        higher_is_better=headline.higher_is_better,
+        extra=headline.further,
     )
+    notes = [how_timed(images.device), task.score_note(has_teacher=teacher is not None)]
+    return "\n\n".join([table, *filter(None, notes)])
 
 
-def collate_first(trainer: StructKDTrainer) -> dict[str, Any]:
-    """A few evaluation rows, spread over the set where it has a length, as one batch on the device."""
-    data: Any = trainer.eval_dataset
+def collate_first(trainer: FinishedRun) -> dict[str, Any]:
+    """Return a few evaluation rows, spread over the set where it has a length, as one batch on the device."""
+    data = trainer.eval_dataset
     if hasattr(data, "__len__"):
         chosen = np.linspace(0, len(data) - 1, num=min(_PICTURES, len(data))).round().astype(int)
         rows = [data[int(index)] for index in chosen]
     else:
         rows = [row for row, _ in zip(data, range(_PICTURES), strict=False)]
-    batch: dict[str, Any] = trainer._prepare_inputs(trainer.task.collate(rows))
+    batch: dict[str, Any] = send_to_device(trainer.task.collate(rows), trainer.args.device)
     return batch
 
 
 @torch.no_grad()
 def _exhibit(
-    trainer: StructKDTrainer, runs: Mapping[str, StructKDTrainer | None], batch: Mapping[str, Any]
+    trainer: FinishedRun,
+    runs: Mapping[str, FinishedRun],
+    batch: Mapping[str, Any],
+    scores: Mapping[str, Mapping[str, float]],
 ) -> Exhibit:
-    images = batch["pixel_values"]
     outputs: dict[str, Any] = {}
     if trainer.teacher is not None:
         outputs["teacher"] = trainer.task.as_student(trainer.teacher(batch).output, batch)
-    for label, run in runs.items():
-        if run is not None:
-            outputs[label] = run.model.eval()(**run.task.model_inputs(batch))
+    for name, run in runs.items():
+        outputs[name] = run.model.eval()(**run.task.model_inputs(batch))
     processor = trainer.processing_class
     normalization = (
         ImageNormalization() if processor is None else ImageNormalization.from_image_processor(processor)
     )
-    return Exhibit(normalization.denormalize(images).clamp(0, 1), batch, outputs)
+    return Exhibit(normalization.denormalize(batch["pixel_values"]).clamp(0, 1), batch, outputs, scores)
 
 
-def _row(name: str, metrics: Mapping[str, float], model: Any, images: Tensor) -> ComparisonRow:
-    return ComparisonRow(
-        name,
-        metrics,
-        parameters=count_parameters(model),
-        milliseconds=milliseconds_per_image(model, images),
-    )
+def _row(name: str, metrics: Mapping[str, float], model: nn.Module, images: Tensor) -> ComparisonRow:
+    return ComparisonRow(name, metrics, count_parameters(model), milliseconds_per_image(model, images))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from ..adversary.score_maps import ScoreMaps
 from ..data import DataOptions, LoadedData, Normalization
 from ..features import FeatureCapture, LevelsCapture
 from ..features.forward import Batch, Capture, Forward, run_model
+from ..report import Exhibit, Headline
 
 
 class MapPair(NamedTuple):
@@ -48,6 +50,7 @@ class Task(ABC):
         metric_labels: Name of a metric, as `metric()` has it, to its name for people.
         class_metric_labels: Beginning of the name of a metric of one class, whose rest is the class, to the
             metric's name for people.
+        headline: The metric that a model is judged by, and the further ones of a run's table.
         usage: Lines of Python for the card that use the pipeline's answer, `predictor(image)`; empty prints
             it.
     """
@@ -178,3 +181,15 @@ class Task(ABC):
     @abstractmethod
     def metric(self) -> StreamingMetric:
         """A fresh metric over `evaluation_statistics`."""
+
+    # ---- what a report shows ----
+
+    headline: ClassVar[Headline]
+
+    def score_note(self, *, has_teacher: bool) -> str:
+        """Return what the reader of a run's table must know of its scores; empty for nothing."""
+        return ""
+
+    @abstractmethod
+    def draw(self, exhibit: Exhibit, folder: Path) -> None:
+        """Draw `predictions.png` into a folder, and `classes.png` where each class has a score of its own."""

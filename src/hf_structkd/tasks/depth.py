@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar, get_args
 
 import torch
@@ -22,7 +23,9 @@ from ..losses.depth import DEPTH_LOSSES, affine_statistics, align_scale_shift, v
 from ..losses.depth_distillation import depth_distillation_loss
 from ..matching.alignment import align_to_coarser, at_least, resize_map
 from ..metrics import DepthErrors, counted_pixels, depth_statistics
+from ..report import Exhibit, Headline, plot_depth_maps
 from ._dense import by_label_size, captured_pairs, on_image, padding_mask
+from ._drawing import picture_rows
 from .base import MapPair, Task
 
 DEPTH_KINDS: tuple[str, ...] = get_args(DepthKind)
@@ -294,6 +297,29 @@ class DepthTask(Task):
     def metric(self) -> DepthErrors:
         """AbsRel, SqRel, RMSE, RMSE of logarithms, log10, SILog and the three accuracies."""
         return DepthErrors(**self._scoring)
+
+    # ---- what a report shows ----
+
+    headline: ClassVar[Headline] = Headline(
+        "abs_rel",
+        "AbsRel",
+        higher_is_better=False,
+        further=(("rmse", "RMSE in m (lower is better)"), ("delta1", "δ1 (higher is better)")),
+    )
+
+    def score_note(self, *, has_teacher: bool) -> str:
+        """Return whose depth is not metric and is fitted to the ground truth: that flatters the score."""
+        fitted = "every model" if self.depth_kind != "metric" else "the teacher"
+        if self.depth_kind == "metric" and (not has_teacher or self.teacher_depth_kind == "metric"):
+            return ""
+        return f"Fitted to each image's ground truth by a scale and a shift before it is scored: {fitted}."
+
+    def draw(self, exhibit: Exhibit, folder: Path) -> None:
+        """Draw every model's depth in metres, and its errors, into `predictions.png`."""
+        outputs = exhibit.outputs.items()
+        depths = {name: self.in_metres(output, exhibit.batch)[:, None] for name, output in outputs}
+        rows = picture_rows(exhibit, depths, lambda one: one[0])
+        plot_depth_maps(rows, folder / "predictions.png")
 
 
 def _read_depth(output: Any) -> Tensor:

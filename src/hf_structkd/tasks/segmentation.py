@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -23,8 +24,10 @@ from ..losses import pixel_distillation_loss
 from ..matching.alignment import align_to_coarser, at_least, resize_ids, resize_map
 from ..metrics import MeanIoU, confusion_matrices
 from ..models.ignore_index import ignore_index_of
+from ..report import Exhibit, Headline, plot_label_maps
 from ._classes import ClassTask
 from ._dense import by_label_size, captured_pairs, on_image, padding_mask
+from ._drawing import picture_rows
 from .base import MapPair
 
 _NEVER = -1e4
@@ -201,6 +204,20 @@ class SegmentationTask(ClassTask):
         """Mean IoU, mean accuracy, overall accuracy and every class's IoU."""
         return SegmentationScores(
             MeanIoU(len(self.id2label), ignore_index=self.ignore_index, id2label=self.id2label)
+        )
+
+    # ---- what a report shows ----
+
+    headline: ClassVar[Headline] = Headline("mean_iou", "mean IoU")
+
+    def draw(self, exhibit: Exhibit, folder: Path) -> None:
+        """Draw every model's classes at the labels' own size into `predictions.png`."""
+        logits = {name: self.prediction(output).float() for name, output in exhibit.outputs.items()}
+        plot_label_maps(
+            picture_rows(exhibit, logits, lambda one: one.argmax(0)),
+            folder / "predictions.png",
+            class_names=list(self.id2label.values()),
+            ignore_index=self.ignore_index,
         )
 
 

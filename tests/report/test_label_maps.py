@@ -12,19 +12,20 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
-from hf_structkd.report import PredictionRow, class_palette, plot_segmentation_predictions
+from hf_structkd.report import PictureRow, class_palette, plot_label_maps
 from hf_structkd.report._palette import _oklab
-from hf_structkd.report.predictions import _build_figure
+
+from .figures import figure_of
 
 NAMES = ["background", "disc", "square", "bar"]
 
 
-def row(label: Any, **predictions: Any) -> PredictionRow:
-    return PredictionRow(np.full((*np.shape(label), 3), 0.5), np.array(label), predictions)
+def row(label: Any, **predictions: Any) -> PictureRow[Any]:
+    return PictureRow(np.full((*np.shape(label), 3), 0.5), np.array(label), predictions)
 
 
-def build(rows: Sequence[PredictionRow], **options: Any) -> Figure:
-    return _build_figure(rows, **{"class_names": NAMES, "palette": None, "ignore_index": 255, **options})
+def build(rows: Sequence[PictureRow[Any]], **options: Any) -> Figure:
+    return figure_of(plot_label_maps, rows, **{"class_names": NAMES, **options})
 
 
 def shown(figure: Figure, index: int) -> np.ndarray:
@@ -38,7 +39,7 @@ def legend(figure: Figure) -> list[str]:
 def test_writes_a_png_of_readme_width(tmp_path: Path) -> None:
     label = np.zeros((48, 64), dtype=int)
     rows = [row(label, teacher=label, alone=label, distilled=label)] * 2
-    path = plot_segmentation_predictions(rows, tmp_path / "new" / "p.png", class_names=NAMES)
+    path = plot_label_maps(rows, tmp_path / "new" / "p.png", class_names=NAMES)
     with Image.open(path) as image:
         image.load()
         assert image.format == "PNG"
@@ -59,7 +60,7 @@ def test_columns_follow_the_order_of_the_predictions() -> None:
     "image", [np.full((1, 1, 3), 0.2), np.full((1, 1, 3), 51, dtype=np.uint8), torch.full((1, 1, 3), 0.2)]
 )
 def test_float_and_byte_images_look_the_same(image: Any) -> None:
-    figure = build([PredictionRow(image, [[0]], {"distilled": torch.tensor([[0]])})])
+    figure = build([PictureRow(image, [[0]], {"distilled": torch.tensor([[0]])})])
     np.testing.assert_equal(shown(figure, 0), np.full((1, 1, 3), 51))
 
 
@@ -179,41 +180,42 @@ MAP = np.array([[0, 1]])
     ("rows", "options", "error", "message"),
     [
         ([], {}, ValueError, "`rows` must hold at least one picture"),
-        ([PredictionRow(IMAGE, MAP, {})], {}, ValueError, r"`rows\[0\]\.predictions` must hold at least one"),
+        ([PictureRow(IMAGE, MAP, {})], {}, ValueError, r"`rows\[0\]\.predictions` must hold at least one"),
         (
             [row(MAP, a=MAP, b=MAP), row(MAP, b=MAP, a=MAP)],
             {},
             ValueError,
             r"`rows\[1\]\.predictions` must have",
         ),
-        ([PredictionRow(IMAGE[0], MAP, {"a": MAP})], {}, ValueError, r"`rows\[0\]\.image` must have shape"),
-        ([PredictionRow(IMAGE.transpose(2, 0, 1), MAP, {"a": MAP})], {}, ValueError, "move the channels"),
-        ([PredictionRow(IMAGE.astype(int), MAP, {"a": MAP})], {}, ValueError, "must be uint8 or floats"),
+        ([PictureRow(IMAGE[0], MAP, {"a": MAP})], {}, ValueError, r"`rows\[0\]\.image` must have shape"),
+        ([PictureRow(IMAGE.transpose(2, 0, 1), MAP, {"a": MAP})], {}, ValueError, "move the channels"),
+        ([PictureRow(IMAGE.astype(int), MAP, {"a": MAP})], {}, ValueError, "must be uint8 or floats"),
         (
-            [PredictionRow(IMAGE - 2, MAP, {"a": MAP})],
+            [PictureRow(IMAGE - 2, MAP, {"a": MAP})],
             {},
             ValueError,
             "must lie in .* undo the image processor",
         ),
-        ([PredictionRow(IMAGE * np.nan, MAP, {"a": MAP})], {}, ValueError, "must lie in"),
+        ([PictureRow(IMAGE * np.nan, MAP, {"a": MAP})], {}, ValueError, "must lie in"),
         (
-            [PredictionRow(IMAGE, MAP[0], {"a": MAP})],
+            [PictureRow(IMAGE, MAP[0], {"a": MAP})],
             {},
             ValueError,
-            r"`rows\[0\]\.label` must have the image's",
+            r"`rows\[0\]\.truth` must have the image's",
         ),
         (
-            [PredictionRow(IMAGE, MAP, {"a": MAP[:, :1]})],
+            [PictureRow(IMAGE, MAP, {"a": MAP[:, :1]})],
             {},
             ValueError,
             r"`rows\[0\]\.predictions\['a'\]` must",
         ),
+        ([row(MAP * 0.0 + 255, a=MAP)], {}, TypeError, r"`rows\[0\]\.truth` must hold integer"),
         ([row(MAP, a=MAP * 1.0)], {}, TypeError, r"`rows\[0\]\.predictions\['a'\]` must hold integer"),
         (
             [row(MAP + 3, a=MAP)],
             {},
             ValueError,
-            r"`rows\[0\]\.label` must hold class ids from 0 to 3, got 3 to 4",
+            r"`rows\[0\]\.truth` must hold class ids from 0 to 3, got 3 to 4",
         ),
         (
             [row(MAP, a=MAP - 1)],
@@ -227,7 +229,7 @@ MAP = np.array([[0, 1]])
     ],
 )
 def test_what_cannot_be_drawn_is_refused(
-    rows: list[PredictionRow], options: dict[str, Any], error: type[Exception], message: str
+    rows: list[PictureRow[Any]], options: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
         build(rows, **options)
@@ -235,4 +237,4 @@ def test_what_cannot_be_drawn_is_refused(
 
 def test_a_path_that_is_not_png_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"`path` must end in \.png"):
-        plot_segmentation_predictions([row(MAP, a=MAP)], tmp_path / "p.jpg", class_names=NAMES)
+        plot_label_maps([row(MAP, a=MAP)], tmp_path / "p.jpg", class_names=NAMES)

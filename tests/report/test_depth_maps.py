@@ -15,17 +15,23 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from PIL import Image
 
-from hf_structkd.report import DepthPredictionRow, plot_depth_predictions
+from hf_structkd.report import PictureRow, plot_depth_maps
 from hf_structkd.report._palette import _oklab
-from hf_structkd.report.depth_predictions import _GREYS, _build_figure
+from hf_structkd.report.depth_maps import _GREYS
+
+from .figures import figure_of
 
 NAN, INF = np.nan, np.inf
 GREYS = {grey[0] for grey in _GREYS}
 
 
-def row(depth: Any, **predictions: Any) -> DepthPredictionRow:
+def build(rows: Sequence[PictureRow[Any]]) -> Figure:
+    return figure_of(plot_depth_maps, rows)
+
+
+def row(depth: Any, **predictions: Any) -> PictureRow[Any]:
     maps = {name: np.asarray(values, dtype=float) for name, values in predictions.items()}
-    return DepthPredictionRow(np.full((*np.shape(depth), 3), 0.5), np.asarray(depth, dtype=float), maps)
+    return PictureRow(np.full((*np.shape(depth), 3), 0.5), np.asarray(depth, dtype=float), maps)
 
 
 def panels(figure: Figure, columns: int = 3) -> list[list[Axes]]:
@@ -70,7 +76,7 @@ def ramp() -> np.ndarray:
 
 def test_writes_a_png_of_readme_width(ramp: np.ndarray, tmp_path: Path) -> None:
     rows = [row(ramp, teacher=ramp, alone=ramp * 2, distilled=ramp * 1.1)] * 2
-    path = plot_depth_predictions(rows, tmp_path / "new" / "p.png")
+    path = plot_depth_maps(rows, tmp_path / "new" / "p.png")
     with Image.open(path) as image:
         image.load()
         assert image.format == "PNG"
@@ -80,7 +86,7 @@ def test_writes_a_png_of_readme_width(ramp: np.ndarray, tmp_path: Path) -> None:
 
 def test_every_prediction_has_its_own_error_below_it(ramp: np.ndarray) -> None:
     """Swapped columns would credit the student with the teacher's map."""
-    figure = _build_figure([row(ramp, teacher=ramp, distilled=1.5 * ramp)])
+    figure = build([row(ramp, teacher=ramp, distilled=1.5 * ramp)])
     top, bottom = panels(figure, 4)
     assert [axes.get_title() for axes in top] == ["image", "ground truth", "teacher", "distilled"]
     np.testing.assert_equal(shown(top[0]), np.full((*ramp.shape, 3), 128))
@@ -94,7 +100,7 @@ def test_every_prediction_has_its_own_error_below_it(ramp: np.ndarray) -> None:
 
 def test_all_rows_share_the_scales(ramp: np.ndarray) -> None:
     """With a scale for each row, the same colour would be two metres here and five there."""
-    figure = _build_figure([row(ramp, a=ramp), row(2 * ramp, a=2.2 * ramp)])
+    figure = build([row(ramp, a=ramp), row(2 * ramp, a=2.2 * ramp)])
     lines = panels(figure)
     low, high = bars(figure)["depth"].get_xlim()
     np.testing.assert_equal(shown(lines[2][1]), colour(figure, "depth", (2 * ramp).clip(low, high)))
@@ -111,7 +117,7 @@ def test_the_depth_scale_is_the_ground_truths_without_its_outliers(ramp: np.ndar
     """One bad prediction, or one false measurement, would leave all the others in one colour."""
     truth = ramp.copy()
     truth[0, 0] = 1e6
-    figure = _build_figure([row(truth, alone=np.full_like(ramp, 1e4))])
+    figure = build([row(truth, alone=np.full_like(ramp, 1e4))])
     expected = np.percentile(truth, (2, 98))
     np.testing.assert_allclose(bars(figure)["depth"].get_xlim(), expected)
     assert expected[1] < 5.1
@@ -127,7 +133,7 @@ def test_a_bar_ends_in_an_arrow_where_a_value_lies_beyond_it(
     """An end without an arrow claims that nothing is nearer or farther than it says."""
     truth = np.repeat([1.0, 5.0], 50).reshape(10, 10)
     prediction = np.linspace(0, 6, 100).reshape(10, 10) * factor + shift
-    axes = bars(_build_figure([row(truth, a=prediction)]))["depth"]
+    axes = bars(build([row(truth, a=prediction)]))["depth"]
     assert axes.get_xlim() == (1.0, 5.0)
     assert len([patch for patch in axes.patches if patch.get_visible()]) == arrows
 
@@ -135,7 +141,7 @@ def test_a_bar_ends_in_an_arrow_where_a_value_lies_beyond_it(
 @pytest.mark.parametrize(("error", "top"), [(0.001, 1.0), (0.2, 20.0), (3.0, 100.0)])
 def test_the_error_scale_fits_the_errors_within_limits(ramp: np.ndarray, error: float, top: float) -> None:
     """Stretched over a thousandth it would show noise as failure, over 300 % hide all that is smaller."""
-    figure = _build_figure([row(ramp, a=ramp * (1 + error))])
+    figure = build([row(ramp, a=ramp * (1 + error))])
     np.testing.assert_allclose(bars(figure)["error"].get_xlim(), (0.0, top))
 
 
@@ -145,7 +151,7 @@ def test_a_hole_is_striped_and_not_scored(ramp: np.ndarray, hole: float) -> None
     truth = ramp.copy()
     truth[:, :24] = hole
     prediction = np.where(truth == ramp, 1.1 * ramp, 40.0)
-    figure = _build_figure([row(truth, a=prediction)])
+    figure = build([row(truth, a=prediction)])
     (_, shown_truth, shown_prediction), (_, _, shown_error) = panels(figure)
     for axes in (shown_truth, shown_error):
         assert is_striped(shown(axes)[:, :24])
@@ -158,18 +164,18 @@ def test_a_hole_is_striped_and_not_scored(ramp: np.ndarray, hole: float) -> None
 
 
 def test_without_a_hole_the_legend_has_no_entry_for_one(ramp: np.ndarray) -> None:
-    assert legend(_build_figure([row(ramp, a=ramp)])) == []
+    assert legend(build([row(ramp, a=ramp)])) == []
 
 
 def test_the_score_is_the_mean_relative_error_of_the_picture() -> None:
     """By hand: errors of 50 %, 25 % and 0 on three measured pixels."""
-    figure = _build_figure([row([[2.0, 4.0, 1.0, 0.0]], a=[[3.0, 3.0, 1.0, 9.0]])])
+    figure = build([row([[2.0, 4.0, 1.0, 0.0]], a=[[3.0, 3.0, 1.0, 9.0]])])
     assert captions(figure) == [["AbsRel 25.0 %"]]
 
 
 def test_the_definition_of_the_score_is_in_the_figure(ramp: np.ndarray) -> None:
     """Errors of pixels, pictures and data sets are three numbers."""
-    title = _build_figure([row(ramp, a=ramp)]).legends[0].get_title().get_text()
+    title = build([row(ramp, a=ramp)]).legends[0].get_title().get_text()
     assert "AbsRel: mean of |prediction − truth| / truth on this picture." in title
 
 
@@ -178,7 +184,7 @@ def test_a_prediction_that_is_not_finite_is_the_worst_error(ramp: np.ndarray, ba
     """A model that diverged must not pass for one that could not be scored."""
     prediction = ramp.copy()
     prediction[:, :8] = bad
-    figure = _build_figure([row(ramp, a=prediction)])
+    figure = build([row(ramp, a=prediction)])
     (_, _, shown_prediction), (_, _, shown_error) = panels(figure)
     assert is_striped(shown(shown_prediction)[:, :8])
     np.testing.assert_equal(shown(shown_error)[:, :8], colour(figure, "error", np.full((32, 8), 1.0)))
@@ -188,14 +194,14 @@ def test_a_prediction_that_is_not_finite_is_the_worst_error(ramp: np.ndarray, ba
 
 def test_a_picture_without_a_measured_pixel_is_drawn_without_a_score() -> None:
     """An unlabelled image must not cost the whole report, nor invent a score."""
-    figure = _build_figure([row(np.zeros((8, 8)), a=np.full((8, 8), 3.0))])
+    figure = build([row(np.zeros((8, 8)), a=np.full((8, 8), 3.0))])
     assert captions(figure) == [["AbsRel n/a (no truth)"]]
     low, high = bars(figure)["depth"].get_xlim()
     assert low < 3.0 < high
 
 
 def test_a_figure_without_one_finite_depth_is_drawn() -> None:
-    figure = _build_figure([row(np.zeros((8, 8)), a=np.full((8, 8), NAN))])
+    figure = build([row(np.zeros((8, 8)), a=np.full((8, 8), NAN))])
     assert legend(figure) == ["no ground truth, not scored or prediction not finite"]
 
 
@@ -208,19 +214,20 @@ def test_the_colours_of_both_scales_differ_in_lightness_alone_already() -> None:
 
 def test_tensors_are_taken_and_names_are_shown_as_they_are_written() -> None:
     maps = torch.full((4, 4), 2.0)
-    figure = _build_figure([DepthPredictionRow(torch.zeros(4, 4, 3), maps, {"a $x$": maps})])
+    figure = build([PictureRow(torch.zeros(4, 4, 3), maps, {"a $x$": maps})])
     assert panels(figure)[0][2].get_title() == "a $x$"
     assert not panels(figure)[0][2].title.get_parse_math()
 
 
 @pytest.mark.parametrize("models", [1, 3])
-def test_bars_and_legend_stay_inside_the_figure(ramp: np.ndarray, models: int) -> None:
+def test_titles_bars_and_legend_stay_inside_the_figure(ramp: np.ndarray, models: int) -> None:
     truth = np.where(ramp > 4, 0.0, ramp)
-    figure = _build_figure([row(truth, **{f"model {i}": ramp * 3 for i in range(models)})])
+    figure = build([row(truth, **{f"model {i}": ramp * 3 for i in range(models)})])
     figure.draw_without_rendering()
     boxes = [axes.get_tightbbox() for axes in figure.axes[-2:]] + [figure.legends[0].get_window_extent()]
-    for box in boxes:
+    for box in [*boxes, *(axes.title.get_window_extent() for axes in figure.axes[: 2 + models])]:
         assert box is not None
+        assert box.y1 <= figure.bbox.y1
         assert box.x0 >= 0
         assert box.x1 <= figure.bbox.x1
         assert box.y0 >= 0
@@ -238,33 +245,33 @@ IMAGE = np.zeros((1, 2, 3))
     [
         ([], ValueError, "`rows` must hold at least one picture"),
         (
-            [DepthPredictionRow(IMAGE, MAP, {})],
+            [PictureRow(IMAGE, MAP, {})],
             ValueError,
             r"`rows\[0\]\.predictions` must hold at least one",
         ),
         ([row(MAP, a=MAP), row(MAP, b=MAP)], ValueError, r"`rows\[1\]\.predictions` must have the columns"),
-        ([DepthPredictionRow(IMAGE[0], MAP, {"a": MAP})], ValueError, r"`rows\[0\]\.image` must have shape"),
-        ([DepthPredictionRow(IMAGE, MAP[0], {"a": MAP})], ValueError, r"`rows\[0\]\.depth` must have the im"),
+        ([PictureRow(IMAGE[0], MAP, {"a": MAP})], ValueError, r"`rows\[0\]\.image` must have shape"),
+        ([PictureRow(IMAGE, MAP[0], {"a": MAP})], ValueError, r"`rows\[0\]\.truth` must have the im"),
         (
-            [DepthPredictionRow(IMAGE, MAP, {"a": MAP[:, :1]})],
+            [PictureRow(IMAGE, MAP, {"a": MAP[:, :1]})],
             ValueError,
             r"`rows\[0\]\.predictions\['a'\]` must have the image's shape",
         ),
         (
-            [DepthPredictionRow(IMAGE, MAP.astype(int), {"a": MAP})],
+            [PictureRow(IMAGE, MAP.astype(int), {"a": MAP})],
             TypeError,
-            r"`rows\[0\]\.depth` must hold metres as floats, got int64",
+            r"`rows\[0\]\.truth` must hold metres as floats, got int64",
         ),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(
-    rows: Sequence[DepthPredictionRow], error: type[Exception], message: str, tmp_path: Path
+    rows: Sequence[PictureRow[Any]], error: type[Exception], message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(error, match=message):
-        plot_depth_predictions(rows, tmp_path / "p.png")
+        plot_depth_maps(rows, tmp_path / "p.png")
     assert not list(tmp_path.iterdir())
 
 
 def test_a_path_that_is_not_png_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"`path` must end in \.png"):
-        plot_depth_predictions([row(MAP, a=MAP)], tmp_path / "p.jpg")
+        plot_depth_maps([row(MAP, a=MAP)], tmp_path / "p.jpg")

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from ._boxes import DrawnBox, box_styles, draw_boxes
-from ._figure import save_png
-from ._legend import draw_legend, legend_height
-from ._pictures import check_predictions, checked_image, image_grid
+from ._figure import add_legend_below, save_png
+from ._pictures import PictureRow, check_class_ids, checked_images, image_grid
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,23 +32,8 @@ class Boxes:
     scores: ArrayLike | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class BoxRow:
-    """One picture and what each model found in it.
-
-    Attributes:
-        image: (H, W, 3), floats in [0, 1] or uint8; undo the normalisation of `pixel_values` first.
-        truth: its annotated objects, without scores.
-        predictions: name of the model -> its objects with scores, in the order of the columns.
-    """
-
-    image: ArrayLike
-    truth: Boxes
-    predictions: Mapping[str, Boxes]
-
-
-def plot_detection_predictions(
-    rows: Sequence[BoxRow],
+def plot_boxes(
+    rows: Sequence[PictureRow[Boxes]],
     path: str | Path,
     *,
     class_names: Sequence[str],
@@ -64,26 +47,52 @@ def plot_detection_predictions(
     each picture stands how many boxes are drawn, and where there are none the highest score.
 
     Args:
-        rows: the pictures; all must hold the same predictions in the same order.
-        path: where to write; must end in `.png`. Missing folders are made, an existing file is replaced.
-        class_names: name of each class id; the legend shows those that are drawn.
-        score_threshold: the lowest score of a detection that is drawn, 0 to 1; stated in the figure.
+        rows: The pictures; all must hold the same predictions in the same order, these with scores.
+        path: Where to write; must end in `.png`. Missing folders are made, an existing file is replaced.
+        class_names: Name of each class id; the legend shows those that are drawn.
+        score_threshold: The lowest score of a detection that is drawn, 0 to 1; stated in the figure.
 
     Returns:
         `path`.
 
     Raises:
-        ValueError: if there are no rows or no predictions, rows differ in their predictions, shapes differ,
+        ValueError: If there are no rows or no predictions, rows differ in their predictions, shapes differ,
             an image or a score leaves its range, a drawn box has no finite, ordered corners, a class id has
             no name, a prediction lacks scores or the truth has some, or `path` is no `.png`.
-        TypeError: if labels are no integers.
+        TypeError: If labels are no integers.
 
     Example:
         >>> found = Boxes(corners=[[4, 8, 60, 70]], labels=[0], scores=[0.87])  # doctest: +SKIP
-        >>> row = BoxRow(image, truth, {"distilled": found})  # doctest: +SKIP
-        >>> plot_detection_predictions([row], "predictions.png", class_names=["apple"])  # doctest: +SKIP
+        >>> row = PictureRow(image, truth, {"distilled": found})  # doctest: +SKIP
+        >>> plot_boxes([row], "predictions.png", class_names=["apple"])  # doctest: +SKIP
     """
-    figure = _build_figure(rows, class_names=class_names, score_threshold=score_threshold)
+    if not 0 <= score_threshold <= 1:
+        raise ValueError(
+            f"`score_threshold` must lie between 0 and 1, got {score_threshold}; 0 draws every detection."
+        )
+    images = checked_images(rows)
+    panels = [
+        _checked_panels(row, f"rows[{i}]", image.shape[:2], len(class_names), score_threshold)
+        for i, (row, image) in enumerate(zip(rows, images, strict=True))
+    ]
+    drawn = [panel for line in panels for panel in line]
+    figure = image_grid(
+        [[image] * len(line) for image, line in zip(images, panels, strict=True)],
+        column_titles=["ground truth", *rows[0].predictions],
+        captions=[[panel.caption for panel in line] for line in panels],
+    )
+    styles = box_styles({box.label for panel in drawn for box in panel.boxes}, class_names)
+    note = (
+        f"Drawn are detections with a score of at least {score_threshold:g}.\n"
+        "Where labels would overlap, the less sure one is cut to its score or left out."
+    )
+    add_legend_below(figure, [style.legend_line() for style in styles.values()], note)
+    # Where a label finds room depends on the size of its picture on the page.
+    figure.draw_without_rendering()
+    for axes, panel in zip(figure.axes, drawn, strict=True):
+        # A photograph made smaller by leaving out pixels has jagged edges.
+        axes.images[0].set_interpolation("auto")
+        draw_boxes(axes, panel.boxes, styles)
     return save_png(figure, path)
 
 
@@ -94,42 +103,8 @@ class _Panel(NamedTuple):
     caption: str
 
 
-def _build_figure(rows: Sequence[BoxRow], *, class_names: Sequence[str], score_threshold: float) -> Figure:
-    if not 0 <= score_threshold <= 1:
-        raise ValueError(
-            f"`score_threshold` must lie between 0 and 1, got {score_threshold}; 0 draws every detection."
-        )
-    check_predictions([row.predictions for row in rows])
-    images = [checked_image(row.image, f"rows[{i}].image") for i, row in enumerate(rows)]
-    panels = [
-        _checked_panels(row, f"rows[{i}]", image.shape[:2], len(class_names), score_threshold)
-        for i, (row, image) in enumerate(zip(rows, images, strict=True))
-    ]
-    drawn = [panel for line in panels for panel in line]
-    styles = box_styles({box.label for panel in drawn for box in panel.boxes}, class_names)
-    handles = [style.legend_line() for style in styles.values()]
-    note = (
-        f"Drawn are detections with a score of at least {score_threshold:g}.\n"
-        "Where labels would overlap, the less sure one is cut to its score or left out."
-    )
-    figure = image_grid(
-        [[image] * len(line) for image, line in zip(images, panels, strict=True)],
-        column_titles=["ground truth", *rows[0].predictions],
-        captions=[[panel.caption for panel in line] for line in panels],
-        extra_height=legend_height(handles, note),
-    )
-    draw_legend(figure, handles, note)
-    # Where a label finds room depends on the size of its picture on the page.
-    figure.draw_without_rendering()
-    for axes, panel in zip(figure.axes, drawn, strict=True):
-        # A photograph made smaller by leaving out pixels has jagged edges.
-        axes.images[0].set_interpolation("auto")
-        draw_boxes(axes, panel.boxes, styles)
-    return figure
-
-
 def _checked_panels(
-    row: BoxRow, where: str, size: tuple[int, ...], n_classes: int, threshold: float
+    row: PictureRow[Boxes], where: str, size: tuple[int, ...], n_classes: int, threshold: float
 ) -> list[_Panel]:
     if row.truth.scores is not None:
         raise ValueError(
@@ -149,14 +124,16 @@ def _checked_panels(
 def _checked_boxes(
     boxes: Boxes, where: str, size: tuple[int, ...], n_classes: int, threshold: float
 ) -> list[DrawnBox]:
-    """The boxes that are drawn, the surest first, cut at the picture's edges."""
+    """Return the boxes that are drawn, the surest first, cut at the picture's edges."""
     corners, labels = np.asarray(boxes.corners, dtype=np.float64), np.asarray(boxes.labels)
     if corners.ndim != 2 or corners.shape[1] != 4:
         raise ValueError(
             f"`{where}.corners` must have shape (N, 4), got {corners.shape}; "
             "where there is no box, pass an empty array of shape (0, 4)."
         )
-    _check_labels(labels, f"{where}.labels", len(corners), n_classes)
+    _check_length(labels, f"{where}.labels", len(corners))
+    if labels.size:  # an empty array has whatever type
+        check_class_ids(labels, f"{where}.labels", n_classes)
     drawn = np.arange(len(corners))
     scores: list[float] | list[None] = [None] * len(corners)
     if boxes.scores is not None:
@@ -175,25 +152,14 @@ def _checked_boxes(
     return [DrawnBox(tuple(inside[i].tolist()), int(labels[i]), scores[i]) for i in drawn]
 
 
-def _check_labels(labels: NDArray[np.generic], where: str, n: int, n_classes: int) -> None:
-    if labels.shape != (n,):
-        raise ValueError(f"`{where}` must have shape ({n},), got {labels.shape}; give every box one.")
-    if n == 0:
-        return
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise TypeError(f"`{where}` must hold integer class ids, got {labels.dtype}; convert them.")
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= n_classes:
-        raise ValueError(
-            f"`{where}` must hold class ids from 0 to {n_classes - 1}, got {low} to {high}; "
-            "check `class_names`."
-        )
+def _check_length(values: NDArray[np.generic], where: str, n: int) -> None:
+    if values.shape != (n,):
+        raise ValueError(f"`{where}` must have shape ({n},), got {values.shape}; give every box one.")
 
 
 def _checked_scores(scores: ArrayLike, where: str, n: int) -> NDArray[np.float64]:
     values = np.asarray(scores, dtype=np.float64)
-    if values.shape != (n,):
-        raise ValueError(f"`{where}` must have shape ({n},), got {values.shape}; give every box one.")
+    _check_length(values, where, n)
     if not ((values >= 0) & (values <= 1)).all():
         raise ValueError(
             f"`{where}` must lie in [0, 1], got values from {values.min():.3g} to {values.max():.3g}; "

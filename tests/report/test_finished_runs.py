@@ -1,9 +1,8 @@
-"""A finished run leaves its figures and one table with a row for each model."""
+"""A finished run of the real trainer leaves its figures and one table with a row for each model."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from hf_structkd import StructKDTrainer, StructKDTrainingArguments
 from hf_structkd.cli.runs import alone_arguments
 from hf_structkd.data import LoadedData, load_segmentation_data
 from hf_structkd.matching.normalization import ImageNormalization
-from hf_structkd.report import write_segmentation_report
+from hf_structkd.report import write_report
 from hf_structkd.tasks import SegmentationTask
 from tests.tiny_models import tiny_segmentation_model
 
@@ -81,7 +80,7 @@ def test_a_distilled_run_with_its_baseline(tmp_path: Path, scenes: LoadedData) -
     trainer, metrics = trained(tmp_path, scenes)
     weights = {name: value.clone() for name, value in trainer.model.state_dict().items()}
     teacher_metrics = trainer.evaluate_teacher()
-    table = write_segmentation_report(
+    table = write_report(
         trainer, metrics, teacher_metrics=teacher_metrics, alone=alone, alone_metrics=alone_metrics
     )
     header, *rows = cells(table)
@@ -97,26 +96,9 @@ def test_a_distilled_run_with_its_baseline(tmp_path: Path, scenes: LoadedData) -
     assert all(torch.equal(value, trainer.model.state_dict()[name]) for name, value in weights.items())
 
 
-def test_a_distilled_run_without_a_baseline(tmp_path: Path, scenes: LoadedData) -> None:
-    trainer, metrics = trained(tmp_path, scenes)
-    table = write_segmentation_report(trainer, metrics, teacher_metrics=trainer.evaluate_teacher())
-    header, *rows = cells(table)
-    assert [row[0] for row in rows] == ["teacher", "distilled"]
-    assert "share of the gap closed" not in header
-    check_picture(tmp_path / "figures" / "curves.png")
-    check_picture(tmp_path / "figures" / "predictions.png")
-
-
 def test_a_student_without_a_teacher_or_an_image_processor(tmp_path: Path, scenes: LoadedData) -> None:
     """A report that fails after hours of training takes the table with it."""
     trainer, metrics = trained(tmp_path, scenes, alone=True, processing_class=None)
-    _, *rows = cells(write_segmentation_report(trainer, metrics))
+    _, *rows = cells(write_report(trainer, metrics))
     assert [row[0] for row in rows] == ["student"]
     check_picture(tmp_path / "alone" / "figures" / "predictions.png")
-
-
-def test_another_task_is_refused(tmp_path: Path, scenes: LoadedData) -> None:
-    trainer, metrics = trained(tmp_path, scenes, alone=True)
-    trainer.task = SimpleNamespace(name="depth-estimation")
-    with pytest.raises(TypeError, match=r"`trainer` must train a segmentation .*, got one for depth-est"):
-        write_segmentation_report(trainer, metrics)

@@ -17,9 +17,10 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 from PIL import Image
 
-from hf_structkd.report import class_palette
+from hf_structkd.report import Boxes, PictureRow, class_palette, plot_boxes
 from hf_structkd.report._boxes import BoxStyle, box_styles
-from hf_structkd.report.detection_predictions import Boxes, BoxRow, _build_figure, plot_detection_predictions
+
+from .figures import figure_of
 
 NAMES = ["apple", "banana", "orange", "pear"]
 GREY = 128
@@ -29,16 +30,16 @@ NOTHING_FOUND = replace(NOTHING, scores=[])
 CORNERS = [[10.0, 20.0, 50.0, 40.0]]
 
 
-def row(truth: Boxes = NOTHING, size: tuple[int, int] = (60, 80), **predictions: Boxes) -> BoxRow:
-    return BoxRow(np.full((*size, 3), GREY, dtype=np.uint8), truth, predictions or {"a": NOTHING_FOUND})
+def row(truth: Boxes = NOTHING, size: tuple[int, int] = (60, 80), **predictions: Boxes) -> PictureRow[Boxes]:
+    return PictureRow(np.full((*size, 3), GREY, dtype=np.uint8), truth, predictions or {"a": NOTHING_FOUND})
 
 
 def found(corners: Any, labels: Any = (0,), scores: Any = (0.87,)) -> Boxes:
     return Boxes(np.array(corners, dtype=float), np.array(labels), np.array(scores, dtype=float))
 
 
-def build(rows: Sequence[BoxRow], **options: Any) -> Figure:
-    return _build_figure(rows, **{"class_names": NAMES, "score_threshold": 0.5, **options})
+def build(rows: Sequence[PictureRow[Boxes]], **options: Any) -> Figure:
+    return figure_of(plot_boxes, rows, **{"class_names": NAMES, "score_threshold": 0.5, **options})
 
 
 def random_boxes(n: int, size: tuple[int, int], seed: int = 0) -> Boxes:
@@ -96,7 +97,7 @@ def label_areas(axes: Axes) -> list[Bbox]:
 
 def test_writes_a_png_of_readme_width(tmp_path: Path) -> None:
     rows = [row(teacher=random_boxes(5, (60, 80)), alone=NOTHING_FOUND, distilled=NOTHING_FOUND)] * 2
-    path = plot_detection_predictions(rows, tmp_path / "new" / "p.png", class_names=NAMES)
+    path = plot_boxes(rows, tmp_path / "new" / "p.png", class_names=NAMES)
     with Image.open(path) as image:
         image.load()
         assert image.format == "PNG"
@@ -306,7 +307,7 @@ def test_label_text_contrasts_with_every_class_colour() -> None:
 def test_tensors_are_drawn_as_arrays_are() -> None:
     boxes = Boxes(torch.tensor(CORNERS), torch.tensor([0]), torch.tensor([0.87]))
     image = torch.full((60, 80, 3), GREY / 255)
-    figure = build([BoxRow(image, Boxes(torch.zeros(0, 4), torch.zeros(0)), {"a": boxes})])
+    figure = build([PictureRow(image, Boxes(torch.zeros(0, 4), torch.zeros(0)), {"a": boxes})])
     assert bounds(figure.axes[1]) == pytest.approx(np.array(CORNERS))
     assert labels(figure.axes[1]) == ["apple 0.87"]
 
@@ -326,14 +327,18 @@ GOOD = found(CORNERS)
     ("rows", "error", "message"),
     [
         ([], ValueError, "`rows` must hold at least one picture"),
-        ([BoxRow(np.zeros((4, 4, 3)), TRUTH, {})], ValueError, r"`rows\[0\]\.predictions` must hold at"),
+        ([PictureRow(np.zeros((4, 4, 3)), TRUTH, {})], ValueError, r"`rows\[0\]\.predictions` must hold at"),
         ([row(a=GOOD, b=GOOD), row(b=GOOD, a=GOOD)], ValueError, r"`rows\[1\]\.predictions` must have the"),
         (
-            [BoxRow(np.zeros((3, 4, 4)), TRUTH, {"a": GOOD})],
+            [PictureRow(np.zeros((3, 4, 4)), TRUTH, {"a": GOOD})],
             ValueError,
             r"`rows\[0\]\.image` must have shape",
         ),
-        ([BoxRow(np.full((4, 4, 3), -2.0), TRUTH, {"a": GOOD})], ValueError, "must lie in .* undo the image"),
+        (
+            [PictureRow(np.full((4, 4, 3), -2.0), TRUTH, {"a": GOOD})],
+            ValueError,
+            "must lie in .* undo the image",
+        ),
         ([row(GOOD)], ValueError, r"`rows\[0\]\.truth\.scores` must be None"),
         ([row(a=TRUTH)], ValueError, r"`rows\[0\]\.predictions\['a'\]\.scores` must hold a score .* None"),
         ([row(Boxes([], []))], ValueError, r"`rows\[0\]\.truth\.corners` must have shape .*got \(0,\)"),
@@ -358,7 +363,9 @@ GOOD = found(CORNERS)
         ([row(Boxes([[0, 0, np.inf, 4]], [0]))], ValueError, "must hold finite left <= right"),
     ],
 )
-def test_what_cannot_be_drawn_is_refused(rows: list[BoxRow], error: type[Exception], message: str) -> None:
+def test_what_cannot_be_drawn_is_refused(
+    rows: list[PictureRow], error: type[Exception], message: str
+) -> None:
     with pytest.raises(error, match=message):
         build(rows)
 
@@ -371,4 +378,4 @@ def test_an_impossible_threshold_is_refused(threshold: float) -> None:
 
 def test_a_path_that_is_not_png_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"`path` must end in \.png"):
-        plot_detection_predictions([row()], tmp_path / "p.jpg", class_names=NAMES)
+        plot_boxes([row()], tmp_path / "p.jpg", class_names=NAMES)

@@ -1,0 +1,187 @@
+"""Depth maps side by side with the image and the truth, and where they are wrong, as one PNG."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike, NDArray
+
+from ._figure import add_legend_below, save_png
+from ._pictures import PictureRow, check_map, checked_images, image_grid, stripes, stripes_patch
+
+_GREYS = ((115, 115, 115), (160, 160, 160))
+# Shares in per cent of the true depths, and of the errors, between which colours differ.
+_DEPTH_PERCENTILES = (2, 98)
+_ERROR_PERCENTILE = 98
+# An error of 100 % is what a prediction of 0 m makes; below 1 % the eye would be shown noise.
+_ERROR_TOP = (1.0, 100.0)
+_ARROWS: dict[tuple[bool, bool], Literal["neither", "min", "max", "both"]] = {
+    (False, False): "neither",
+    (True, False): "min",
+    (False, True): "max",
+    (True, True): "both",
+}
+# Half the range in metres that the depth bar has at least.
+_NARROWEST = 0.05
+_NOTE = (
+    "AbsRel: mean of |prediction − truth| / truth on this picture.\n"
+    "Beyond the arrow of a bar, all values have the colour of its end."
+)
+# How many times longer than high a bar as wide as the page is, and inches for both bars with their labels.
+_BAR_ASPECT = 70
+_BARS = 0.75
+
+Map = NDArray[np.float64]
+
+
+def plot_depth_maps(rows: Sequence[PictureRow[ArrayLike]], path: str | Path) -> Path:
+    """Draw two rows a picture: image, ground truth and every model's depth; below each depth its error.
+
+    All depths of the figure share one colour scale, from the 2nd to the 98th percentile of its ground truth,
+    and all errors another, from 0 to the 98th percentile of them all, at least 1 % and at most 100 %. What
+    lies beyond a scale has the colour of its end, and the bar ends in an arrow there. Under each prediction's
+    error stands its AbsRel on that picture: the mean of |prediction - truth| / truth over the measured
+    pixels. Holes in the ground truth are striped in grey, there and in the errors; so is a prediction where
+    it is not finite, which counts as an infinite error.
+
+    Args:
+        rows: The pictures; all must hold the same predictions in the same order. Truth and predictions are
+            (H, W) metres, the truth 0, negative or not finite where nothing was measured.
+        path: Where to write; must end in `.png`. Missing folders are made, an existing file is replaced.
+
+    Returns:
+        `path`.
+
+    Raises:
+        ValueError: If there are no rows or no predictions, rows differ in their predictions, shapes differ,
+            an image leaves its range, or `path` is no `.png`.
+        TypeError: If a depth does not hold floats.
+
+    Example:
+        >>> row = PictureRow(image, depth, {"distilled": by_student})  # doctest: +SKIP
+        >>> plot_depth_maps([row], "predictions.png")  # doctest: +SKIP
+    """
+    images = checked_images(rows)
+    maps = [
+        _checked_maps(row, f"rows[{i}]", image)
+        for i, (row, image) in enumerate(zip(rows, images, strict=True))
+    ]
+    truths = np.concatenate([one.depths[0].ravel() for one in maps])
+    depths = np.concatenate([values.ravel() for one in maps for values in one.depths])
+    errors = np.concatenate([values.ravel() for one in maps for values in one.errors])
+    depth_scale, error_scale = _depth_scale(truths, depths), _error_scale(errors)
+    names = list(rows[0].predictions)
+    columns = 2 + len(names)
+    pictures: list[list[NDArray[np.uint8] | None]] = []
+    captions = []
+    for image, one in zip(images, maps, strict=True):
+        pictures += [[image, *map(depth_scale.paint, one.depths)]]
+        pictures += [[None, None, *map(error_scale.paint, one.errors)]]
+        captions += [[""] * columns, ["", "", *map(_caption, one.errors)]]
+    figure = image_grid(pictures, column_titles=["image", "ground truth", *names], captions=captions)
+    figure.set_figheight(figure.get_figheight() + _BARS)
+    for axes in figure.axes[columns + 1 :: 2 * columns]:
+        axes.text(1.0, 0.5, "error of the\nprediction above", fontsize=9, ha="right", va="center")
+    last, aspect = figure.axes[-columns:], _BAR_ASPECT / columns  # of a bar below one column
+    depth_scale.draw_bar(figure, last[:2], depths, "depth in metres (bright is near)", 2 * aspect)
+    error_label = "error in % of the truth (dark is wrong)"
+    error_scale.draw_bar(figure, last[2:], errors, error_label, len(names) * aspect)
+    striped = []
+    if np.isnan(truths).any():
+        striped.append("no ground truth, not scored")
+    if any(np.isnan(values).any() for one in maps for values in one.depths[1:]):
+        striped.append("prediction not finite")
+    add_legend_below(figure, [stripes_patch(_GREYS, " or ".join(striped))] if striped else [], _NOTE)
+    # The first layout does not know yet that pictures keep their shape, and cuts the titles.
+    figure.draw_without_rendering()
+    return save_png(figure, path)
+
+
+class _Maps(NamedTuple):
+    """Depths of truth and predictions, NaN for none; errors in %, inf where only the prediction is NaN."""
+
+    depths: list[Map]
+    errors: list[Map]
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """What colour a value has."""
+
+    colours: str
+    low: float
+    high: float
+
+    def paint(self, values: Map) -> NDArray[np.uint8]:
+        """Colour (H, W) to (H, W, 3); a value beyond an end has that end's colour, NaN has stripes."""
+        inside = np.where(np.isnan(values), self.low, values).clip(self.low, self.high)
+        painted = colormaps[self.colours](Normalize(self.low, self.high)(inside), bytes=True)[..., :3]
+        return np.where(np.isnan(values)[..., None], stripes(values.shape, _GREYS), painted)
+
+    def draw_bar(self, figure: Figure, axes: Sequence[Axes], values: Map, label: str, aspect: float) -> None:
+        """Draw a bar below the axes, with an arrow at each end that one of the values passes."""
+        passes = bool((values < self.low).any()), bool((values > self.high).any())
+        bar = figure.colorbar(
+            ScalarMappable(Normalize(self.low, self.high), self.colours),
+            ax=axes,
+            location="bottom",
+            extend=_ARROWS[passes],
+            aspect=aspect,
+            extendfrac=1.5 / aspect,
+        )
+        bar.set_label(label, fontsize=9)
+        bar.ax.tick_params(labelsize=8.5)
+
+
+def _checked_maps(row: PictureRow[ArrayLike], where: str, image: NDArray[np.uint8]) -> _Maps:
+    truth = _checked_depth(row.truth, f"{where}.truth", image)
+    truth[truth <= 0] = np.nan
+    depths, errors = [truth], []
+    for name, values in row.predictions.items():
+        depths.append(_checked_depth(values, f"{where}.predictions[{name!r}]", image))
+        error = 100 * np.abs(depths[-1] - truth) / truth
+        errors.append(np.where(np.isnan(depths[-1]) & ~np.isnan(truth), np.inf, error))
+    return _Maps(depths, errors)
+
+
+def _checked_depth(values: ArrayLike, where: str, image: NDArray[np.uint8]) -> Map:
+    array = np.asarray(values)
+    check_map(array, where, image.shape[:2])
+    if not np.issubdtype(array.dtype, np.floating):
+        raise TypeError(
+            f"`{where}` must hold metres as floats, got {array.dtype}; divide by the file's units in a metre."
+        )
+    return np.where(np.isfinite(array), array, np.nan).astype(np.float64)
+
+
+def _depth_scale(truths: Map, depths: Map) -> _Scale:
+    """Scale by the ground truth alone, so that no model's outliers hide the others; without any, by all."""
+    known = truths[~np.isnan(truths)]
+    if known.size == 0:
+        known = depths[~np.isnan(depths)]
+    low, high = np.percentile(known, _DEPTH_PERCENTILES) if known.size else (0.0, 1.0)
+    middle, half = (low + high) / 2, max((high - low) / 2, _NARROWEST)
+    return _Scale("viridis_r", float(middle - half), float(middle + half))
+
+
+def _error_scale(errors: Map) -> _Scale:
+    errors = errors[np.isfinite(errors)]
+    top = np.percentile(errors, _ERROR_PERCENTILE) if errors.size else 0.0
+    return _Scale("magma_r", 0.0, float(np.clip(top, *_ERROR_TOP)))
+
+
+def _caption(error: Map) -> str:
+    scored = error[~np.isnan(error)]
+    if scored.size == 0:
+        return "AbsRel n/a (no truth)"
+    mean = scored.mean()
+    return f"AbsRel {mean:.1f} %" if np.isfinite(mean) else "AbsRel n/a (not finite)"

@@ -1,0 +1,139 @@
+"""Maps of class ids side by side with the image and the truth, as one PNG."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.patches import Patch
+from numpy.typing import ArrayLike, NDArray
+
+from ._figure import add_legend_below, save_png
+from ._palette import class_palette
+from ._pictures import (
+    PictureRow,
+    check_class_ids,
+    check_map,
+    checked_images,
+    image_grid,
+    stripes,
+    stripes_patch,
+)
+
+_IGNORED = ((0, 0, 0), (150, 150, 150))
+_TITLE = "mean IoU: on this picture, over the classes in its label or the prediction"
+
+
+def plot_label_maps(
+    rows: Sequence[PictureRow[ArrayLike]],
+    path: str | Path,
+    *,
+    class_names: Sequence[str],
+    palette: ArrayLike | None = None,
+    ignore_index: int = 255,
+) -> Path:
+    """Draw one row a picture: image, label, then every model's prediction with its mean IoU on that picture.
+
+    The mean IoU of a picture runs over the classes that its label or the prediction contains, and leaves
+    ignored pixels out. They are striped in the label; predictions are drawn there too, as they came.
+
+    Args:
+        rows: The pictures; all must hold the same predictions in the same order. Truth and predictions are
+            (H, W) class ids, the truth also `ignore_index`.
+        path: Where to write; must end in `.png`. Missing folders are made, an existing file is replaced.
+        class_names: Name of each class id; the legend shows those that occur.
+        palette: (K, 3) colours of 0 to 255, at least one for each class; default `class_palette`.
+        ignore_index: The label of pixels that count for nothing.
+
+    Returns:
+        `path`.
+
+    Raises:
+        ValueError: If there are no rows or no predictions, rows differ in their predictions, shapes differ,
+            an image leaves its range, a class id has no name, the palette is short, or `path` is no `.png`.
+        TypeError: If the truth or a prediction does not hold integers.
+
+    Example:
+        >>> row = PictureRow(image, label, {"distilled": by_student})  # doctest: +SKIP
+        >>> plot_label_maps([row], "predictions.png", class_names=names)  # doctest: +SKIP
+    """
+    colours = _checked_palette(palette, len(class_names))
+    images = checked_images(rows)
+    maps = [
+        _checked_maps(row, f"rows[{i}]", image.shape[:2], len(class_names), ignore_index)
+        for i, (row, image) in enumerate(zip(rows, images, strict=True))
+    ]
+    figure = image_grid(
+        [
+            [image, _paint_label(label, valid, colours), *(colours[ids] for ids in predictions)]
+            for image, (label, valid, predictions) in zip(images, maps, strict=True)
+        ],
+        column_titles=["image", "label", *rows[0].predictions],
+        captions=[
+            ["", "", *(_caption(label[valid], ids[valid]) for ids in predictions)]
+            for label, valid, predictions in maps
+        ],
+    )
+    shown = np.unique(
+        np.concatenate([ids.ravel() for m in maps for ids in (m.label[m.valid], *m.predictions)])
+    )
+    handles = [Patch(facecolor=tuple(colours[c] / 255), label=class_names[c]) for c in shown]
+    if not all(one.valid.all() for one in maps):
+        handles.append(stripes_patch(_IGNORED, "ignored, not scored"))
+    add_legend_below(figure, handles, _TITLE)
+    return save_png(figure, path)
+
+
+class _Maps(NamedTuple):
+    """The checked maps of a row; `valid` is True where the label counts."""
+
+    label: NDArray[np.int64]
+    valid: NDArray[np.bool_]
+    predictions: list[NDArray[np.int64]]
+
+
+def _checked_maps(
+    row: PictureRow[ArrayLike], where: str, shape: tuple[int, ...], n_classes: int, ignore_index: int
+) -> _Maps:
+    label = np.asarray(row.truth)
+    check_map(label, f"{where}.truth", shape)
+    valid = label != ignore_index
+    check_class_ids(label[valid], f"{where}.truth", n_classes)
+    predictions = {name: np.asarray(ids) for name, ids in row.predictions.items()}
+    for name, ids in predictions.items():
+        check_map(ids, f"{where}.predictions[{name!r}]", shape)
+        check_class_ids(ids, f"{where}.predictions[{name!r}]", n_classes)
+    return _Maps(label, valid, list(predictions.values()))
+
+
+def _checked_palette(palette: ArrayLike | None, n_classes: int) -> NDArray[np.uint8]:
+    if palette is None:
+        return class_palette(n_classes)
+    array = np.asarray(palette)
+    if array.ndim != 2 or array.shape[1] != 3 or len(array) < n_classes:
+        raise ValueError(
+            f"`palette` must have shape (K, 3) with K at least {n_classes}, got {array.shape}; "
+            "give every class a colour."
+        )
+    if not (np.issubdtype(array.dtype, np.integer) and array.min() >= 0 and array.max() <= 255):
+        raise ValueError(
+            f"`palette` must hold integers from 0 to 255, got {array.dtype} "
+            f"from {array.min()} to {array.max()}; multiply fractions by 255."
+        )
+    return array.astype(np.uint8)
+
+
+def _paint_label(
+    label: NDArray[np.int64], valid: NDArray[np.bool_], colours: NDArray[np.uint8]
+) -> NDArray[np.uint8]:
+    """Colour the classes, and stripe the ignored pixels, whatever black may mean in the palette."""
+    return np.where(valid[..., None], colours[np.where(valid, label, 0)], stripes(label.shape, _IGNORED))
+
+
+def _caption(label: NDArray[np.int64], prediction: NDArray[np.int64]) -> str:
+    sides = [(label == c, prediction == c) for c in np.union1d(label, prediction)]
+    if not sides:
+        return "mean IoU n/a (all ignored)"
+    return f"mean IoU {np.mean([(true & found).sum() / (true | found).sum() for true, found in sides]):.2f}"
