@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .base import Term, TrainingPlan
+from .channel import ChannelTerm
 from .collection import Terms
 from .holistic import HolisticTerm
 from .mimic import MimicTerm
@@ -18,11 +19,13 @@ BUILT_IN_TERMS: tuple[type[Term], ...] = (
     PairwiseTerm,
     HolisticTerm,
     MimicTerm,
+    ChannelTerm,
 )
 """In the order in which logs, tables and cards name them."""
 
 __all__ = [
     "BUILT_IN_TERMS",
+    "ChannelTerm",
     "HolisticTerm",
     "MimicTerm",
     "PairwiseTerm",

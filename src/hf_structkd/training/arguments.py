@@ -30,6 +30,7 @@ class StructKDTrainingArguments(TrainingArguments):
         pairwise_weight: Weight of the pair-wise term, squared differences of affinities, >= 0.
         holistic_weight: Weight of the adversarial term on the student's side, >= 0.
         mimic_weight: Weight of the feature imitation, one minus the correlation of the channels, >= 0.
+        channel_weight: Weight of the channel-wise term, KL of each channel's softmax over space, >= 0.
         temperature: Divides both models' logits in the pixel-wise term, which is multiplied by its square;
             above 0.
         granularity: Side of a node in pixels of the aligned feature map: one number, or rows and columns.
@@ -44,6 +45,10 @@ class StructKDTrainingArguments(TrainingArguments):
         critic_conditional: Whether the critic sees the image beside the map (the paper) or the map alone.
         critic_spectral_norm: Whether the critic's convolutions are spectrally normalised.
         gradient_penalty_weight: Weight of the critic's gradient penalty, >= 0; 0 leaves it out.
+        channel_source: What the channel-wise term compares, "logits" or "features"; None takes the logits
+            where the task has maps of them, and the features elsewhere.
+        channel_temperature: Divides both maps in the channel-wise term, which is multiplied by its square;
+            above 0.
         student_feature: Modules of the student whose outputs the terms on features compare, one for each
             level; none finds what the task compares, for example the last map before the classifier.
         teacher_feature: The same for the teacher, as many.
@@ -69,6 +74,9 @@ class StructKDTrainingArguments(TrainingArguments):
         default=None, metadata={"help": "Weight of the holistic term; 0 is off, unset the task's default."}
     )
     mimic_weight: float = field(default=0.0, metadata={"help": "Weight of the feature imitation; 0 is off."})
+    channel_weight: float = field(
+        default=0.0, metadata={"help": "Weight of the channel-wise term; 0 is off."}
+    )
     temperature: float = field(default=1.0, metadata={"help": "Temperature of the pixel-wise term."})
     granularity: list[int] = field(
         default_factory=lambda: [2],
@@ -102,6 +110,13 @@ class StructKDTrainingArguments(TrainingArguments):
     )
     gradient_penalty_weight: float = field(
         default=0.0, metadata={"help": "Weight of the critic's gradient penalty; 10 in the paper, 0 is off."}
+    )
+    channel_source: Literal["logits", "features"] | None = field(
+        default=None,
+        metadata={"help": "What the channel-wise term compares; unset is logits, if there are maps."},
+    )
+    channel_temperature: float = field(
+        default=4.0, metadata={"help": "Temperature of the channel-wise term; 4 in its paper."}
     )
     student_feature: list[str] = field(
         default_factory=list,
