@@ -73,10 +73,10 @@ class Pusher:
         self,
         run: PushedRun,
         message: str | None,
+        blocking: bool = True,
+        token: str | None = None,
+        revision: str | None = None,
         *,
-        blocking: bool,
-        token: str | None,
-        revision: str | None,
         private: bool | None = None,
         **card: Any,
     ) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar
 
 import torch
 import transformers
@@ -21,20 +21,17 @@ from ..features import FeatureCapture, find_decoder
 from ..features.forward import Batch, Forward
 from ..losses.depth import DEPTH_LOSSES, affine_statistics, align_scale_shift, valid_depth
 from ..losses.depth_distillation import depth_distillation_loss
-from ..matching.alignment import align_to_coarser, at_least, resize_map
+from ..matching.alignment import align_to_coarser, at_least
 from ..metrics import DepthErrors, counted_pixels, depth_statistics
 from ..report import Exhibit, Headline, plot_depth_maps
 from ._dense import by_label_size, captured_pairs, on_image, padding_mask
+from ._depth_maps import NEAREST, affine, check_kinds, fitted_to_truth, in_one_kind, pooled, resized
 from ._drawing import picture_rows
 from .base import MapPair, Task
-
-DEPTH_KINDS: tuple[str, ...] = get_args(DepthKind)
 
 # The critic sees maps of at most a quarter of the image's sides, the stride of most segmentation logits:
 # depth maps come at full size, where the critic would cost more than both models.
 _CRITIC_STRIDE = 4
-# Metres. Where a depth must be inverted, nearer is as near.
-_NEAREST = 1e-3
 
 
 class DepthTask(Task):
@@ -114,16 +111,7 @@ class DepthTask(Task):
         median_scaling: bool = False,
     ) -> None:
         """Check the options."""
-        for name, kind in (("depth_kind", depth_kind), ("teacher_depth_kind", teacher_depth_kind)):
-            if kind not in DEPTH_KINDS:
-                raise ValueError(f"`{name}` must be one of {', '.join(DEPTH_KINDS)}, got {kind!r}.")
-        if loss not in DEPTH_LOSSES:
-            raise ValueError(f"`loss` must be one of {', '.join(DEPTH_LOSSES)}, got {loss!r}.")
-        if depth_kind != "metric" and loss != "ssi":
-            raise ValueError(
-                f"`loss` must be 'ssi' for a student of {depth_kind} depth, got {loss!r}: the others measure "
-                "metres; choose 'ssi' or set `depth_kind` to 'metric'."
-            )
+        check_kinds(loss, depth_kind, teacher_depth_kind)
         self.depth_kind, self.teacher_depth_kind, self.loss = depth_kind, teacher_depth_kind, loss
         self._scoring: dict[str, Any] = {
             "min_depth": min_depth,
@@ -188,7 +176,7 @@ class DepthTask(Task):
         target = torch.where(valid, labels, 1.0)
         if self.depth_kind == "inverse":
             target = 1 / target
-        prediction = _resized(prediction, (labels.shape[-2], labels.shape[-1]))
+        prediction = resized(prediction, (labels.shape[-2], labels.shape[-1]))
         return DEPTH_LOSSES[self.loss](prediction, target, mask=valid)
 
     def output_loss(self, student: Forward, teacher: Forward, batch: Batch, *, temperature: float) -> Tensor:
@@ -214,15 +202,15 @@ class DepthTask(Task):
         """
         student_map, teacher_map = self._shared_maps(student, teacher)
         size = self._critic_size(student_map, batch["pixel_values"])
-        fake, real = (_pooled(maps, size) for maps in (student_map, teacher_map))
+        fake, real = (pooled(maps, size) for maps in (student_map, teacher_map))
         mask = padding_mask(batch, size)
         if mask is not None:
             fake, real = torch.where(mask, fake, 0), torch.where(mask, real, 0)
         if self._differ_by_an_affine_map:
-            fake = _affine(fake, *align_scale_shift(fake, real, mask=mask))
+            fake = affine(fake, *align_scale_shift(fake, real, mask=mask))
         mean, spread = affine_statistics(real, mask=mask)
         fake, real = (
-            on_image(_affine(maps, 1 / spread, -mean / spread).unsqueeze(1), mask) for maps in (fake, real)
+            on_image(affine(maps, 1 / spread, -mean / spread).unsqueeze(1), mask) for maps in (fake, real)
         )
         return ScoreMaps(real=real, fake=fake, images=batch["pixel_values"])
 
@@ -231,26 +219,11 @@ class DepthTask(Task):
         return self.depth_kind != "metric" or self.teacher_depth_kind != "metric"
 
     def _shared_maps(self, student: Forward, teacher: Forward) -> tuple[Tensor, Tensor]:
-        """Both maps in one kind, at the coarser of the two grids; of two kinds the metric map is inverted.
-
-        Raises `ValueError` for a relative and an inverse map, neither of which can be turned into the other.
-        """
-        if {self.depth_kind, self.teacher_depth_kind} == {"relative", "inverse"}:
-            raise ValueError(
-                f"`teacher_depth_kind` {self.teacher_depth_kind} cannot be compared with a student of "
-                f"{self.depth_kind} depth, whose shift is unknown too; set `pixel_weight` and "
-                "`holistic_weight` to 0, which leaves the pair-wise term, or train a metric student."
-            )
+        """Return both maps in one kind, see `in_one_kind`, at the coarser of the two grids."""
         maps = self.prediction(student.output).float(), self.prediction(teacher.output).float()
         pair = align_to_coarser(maps[0].unsqueeze(1), maps[1].unsqueeze(1))
-        student_map, teacher_map = pair[0].squeeze(1), pair[1].squeeze(1)
-        if (self.depth_kind == "inverse") != (self.teacher_depth_kind == "inverse"):
-            # The inverse of a map whose shift is unknown means nothing.
-            if self.teacher_depth_kind == "metric":
-                teacher_map = 1 / teacher_map.clamp(min=_NEAREST)
-            else:
-                student_map = 1 / student_map.clamp(min=_NEAREST)
-        return student_map, teacher_map
+        own, theirs = pair[0].squeeze(1), pair[1].squeeze(1)
+        return in_one_kind(own, theirs, self.depth_kind, self.teacher_depth_kind)
 
     @staticmethod
     def _critic_size(maps: Tensor, images: Tensor) -> tuple[int, int]:
@@ -269,7 +242,7 @@ class DepthTask(Task):
         """The teacher's depth as the student would predict it; a relative one is aligned to the labels."""
         depth = self.in_metres(teacher_output, batch, kind=self.teacher_depth_kind)
         if self.depth_kind == "inverse":
-            depth = 1 / depth.clamp(min=_NEAREST)
+            depth = 1 / depth.clamp(min=NEAREST)
         return DepthEstimatorOutput(predicted_depth=depth)
 
     def in_metres(self, output: Any, batch: Batch, *, kind: DepthKind | None = None) -> Tensor:
@@ -284,7 +257,7 @@ class DepthTask(Task):
             return prediction
         limits = {name: self._scoring[name] for name in ("min_depth", "max_depth", "crop")}
         scored = [torch.where(counted_pixels(one, **limits), one, 0.0) for one in batch["labels"]]
-        return torch.cat([_fitted(*pair, kind) for pair in zip(prediction, scored, strict=True)])
+        return torch.cat([fitted_to_truth(*pair, kind) for pair in zip(prediction, scored, strict=True)])
 
     def settings(self) -> dict[str, Any]:
         """The loss and what the two models predict."""
@@ -325,32 +298,3 @@ class DepthTask(Task):
 def _read_depth(output: Any) -> Tensor:
     depth: Tensor = output.predicted_depth
     return depth
-
-
-def _resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    return resize_map(maps.unsqueeze(1), size).squeeze(1)
-
-
-def _pooled(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Average a map (B, h, w) over the cells of a coarser grid, or enlarge it bilinearly."""
-    if maps.shape[-2] >= size[0] and maps.shape[-1] >= size[1]:
-        return nn.functional.adaptive_avg_pool2d(maps.unsqueeze(1), size).squeeze(1)
-    return _resized(maps, size)
-
-
-def _affine(maps: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    return maps * scale.view(-1, 1, 1) + shift.view(-1, 1, 1)
-
-
-def _fitted(prediction: Tensor, label: Tensor, kind: DepthKind) -> Tensor:
-    """One relative or inverse map (h, w) as metres (1, h, w), fitted to its label (H, W)."""
-    valid = valid_depth(label)[None]
-    truth = torch.where(valid, label[None], 1.0)
-    target = 1 / truth if kind == "inverse" else truth
-    resized = _resized(prediction[None], (label.shape[-2], label.shape[-1]))
-    aligned = _affine(prediction[None], *align_scale_shift(resized, target, mask=valid))
-    if kind != "inverse":
-        return aligned
-    # Beyond the farthest that was measured, an inverse depth near or below 0 would be infinitely far.
-    farthest = torch.where(valid, label[None], 0.0).amax().clamp(min=_NEAREST)
-    return 1 / aligned.clamp(max=1 / _NEAREST).maximum(1 / (2 * farthest))

@@ -25,6 +25,7 @@ from ..matching.alignment import at_least
 from ..metrics import MeanAveragePrecision, detection_statistics
 from ..metrics._detections import DETECTION, PADDING
 from ..report import Exhibit, Headline, plot_boxes, plot_class_bars
+from ._box_labels import boxes_to_find, check_box_labels
 from ._classes import ClassTask
 from ._dense import on_image, padding_mask
 from ._drawing import box_rows, class_scores
@@ -54,9 +55,8 @@ class DetectionTask(ClassTask):
     the height and width of `pixel_values` in pixels of the original image), and, where images were padded,
     `pixel_mask` (B, H, W) bool, True on the image.
 
-    The paper's detector was FCOS, and its detection code was never released: what the pixel-wise and the
-    holistic term are here is ours. The pixel-wise term is query distillation
-    (`losses.query_distillation_loss`), the holistic term's map a rendering of all boxes
+    The paper's detector is FCOS, and its detection code was never released. What is compared here is ours: the
+    outputs by query distillation (`losses.query_distillation_loss`), whole outputs as a rendering of all boxes
     (`losses.render_detections`). The supervised loss is the student's own, from Transformers.
 
     Args:
@@ -160,7 +160,7 @@ class DetectionTask(ClassTask):
         is NaN instead: the trainer then stops, saves what was good and names the term. Without labels the
         forward does not read every weight (of denoising queries, of further groups), so these count too.
         """
-        labels = [_to_find(one) for one in batch["labels"]]
+        labels = [boxes_to_find(one) for one in batch["labels"]]
         try:
             with boxes_counted_over_processes():
                 return run_model(model, {**self.model_inputs(batch), "labels": labels}, capture)
@@ -186,7 +186,7 @@ class DetectionTask(ClassTask):
                 "learn that the image is empty; leave such images out."
             )
         for image, labels in enumerate(batch["labels"]):
-            _check_labels(labels, len(self.id2label), f"image {image} of the batch")
+            check_box_labels(labels, len(self.id2label), f"image {image} of the batch")
 
     def task_loss(self, output: Any, batch: Batch) -> Tensor:
         """The set loss that the student's own forward computed of the labels."""
@@ -294,46 +294,9 @@ def _shared(
     return DetectionQueries(logits, queries.boxes), head
 
 
-def _to_find(labels: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What the student's own loss reads; nobody drew the single objects of a crowd."""
-    kept = ~labels["crowd"] if "crowd" in labels else slice(None)
-    return {key: labels[key][kept] for key in ("class_labels", "boxes")}
-
-
 def _are_finite(tensors: Iterable[Tensor]) -> bool:
     return all(bool(values.isfinite().all()) for values in tensors)
 
 
 def _rendered(queries: DetectionQueries, head: DetectionHead, size: tuple[int, int]) -> Tensor:
     return render_detections(foreground_probabilities(queries.logits.float(), head), queries.boxes, size)
-
-
-def _check_labels(labels: Any, num_labels: int, where: str) -> None:
-    if not isinstance(labels, Mapping) or not {"class_labels", "boxes"} <= labels.keys():
-        given = sorted(labels) if isinstance(labels, Mapping) else type(labels).__name__
-        raise ValueError(
-            f"`labels` must be dicts with `class_labels` and `boxes`, got {given} in {where}; load the data "
-            "with `load_detection_data`."
-        )
-    classes, boxes = labels["class_labels"], labels["boxes"]
-    if boxes.shape != (len(classes), 4):
-        raise ValueError(
-            f"`boxes` must have shape ({len(classes)}, 4), one for each of `class_labels`, got "
-            f"{tuple(boxes.shape)} in {where}; use an empty (0, 4) where there is none."
-        )
-    if classes.dtype != torch.long or not boxes.is_floating_point():
-        raise ValueError(
-            f"`class_labels` must be int64 and `boxes` floating point, got {classes.dtype} and {boxes.dtype} "
-            f"in {where}; convert them with `.long()` and `.float()`."
-        )
-    wrong = (classes < 0) | (classes >= num_labels)
-    if wrong.any():
-        raise ValueError(
-            f"`class_labels` must lie in [0, {num_labels}), got {int(classes[wrong][0])} in {where}; correct "
-            "the data or the student's `id2label`."
-        )
-    if not ((boxes >= 0) & (boxes <= 1)).all():  # NaN is in neither
-        raise ValueError(
-            f"`boxes` must be cx, cy, w, h in [0, 1], shares of the image's sides, got "
-            f"{boxes[((boxes < 0) | (boxes > 1) | boxes.isnan()).any(dim=1)][0].tolist()} in {where}."
-        )

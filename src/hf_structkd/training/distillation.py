@@ -50,6 +50,12 @@ class Distillation:
         """Every term's weight in use, by its name."""
         return {term.name: term.weight_for(self.pair.task) for term in self.terms}
 
+    @property
+    def log_titles(self) -> dict[str, str]:
+        """What figures call the values that are logged, by their names in the log."""
+        titles = {f"loss_{term.name}": term.title for term in self.terms}
+        return titles | {name: title for term in self.terms for name, title in term.log_titles.items()}
+
     def active(self) -> Weighted:
         """Return the terms that are on with their weights, read anew.
 

@@ -46,8 +46,16 @@ class StreamingScores:
 
 
 @torch.no_grad()
-def score_teacher(trainer: Trainer, teacher: FrozenTeacher, task: Task) -> dict[str, float]:
-    """Score a teacher on a trainer's `eval_dataset`; without a prefix."""
+def score_teacher(trainer: Trainer, teacher: FrozenTeacher | None, task: Task) -> dict[str, float]:
+    """Return a teacher's scores on a trainer's `eval_dataset`, without a prefix.
+
+    The teacher is shown images of its own normalisation and size, as in training.
+
+    Raises:
+        ValueError: If there is no teacher.
+    """
+    if teacher is None:
+        raise ValueError("there is no teacher to evaluate; pass `teacher_model` and give a term a weight.")
     metric = task.metric()
     for batch in trainer.get_eval_dataloader():
         inputs = trainer._prepare_inputs(batch)

@@ -56,7 +56,9 @@ class FiniteGuard:
         Raises:
             FloatingPointError: It names what turned non-finite, and where the last good weights are.
         """
-        names = non_finite_names(values, run.accelerator) if values else []
+        device = run.accelerator.device
+        scalars = {name: torch.as_tensor(value, device=device) for name, value in values.items()}
+        names = non_finite_names(scalars, run.accelerator) if scalars else []
         if names:
             raise FloatingPointError(
                 f"{' and '.join(names)} turned non-finite at step {run.state.global_step + 1}; "

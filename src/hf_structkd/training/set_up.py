@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils.data import IterableDataset
 from transformers import PreTrainedModel, Trainer, get_scheduler
 from transformers.trainer_utils import number_of_arguments
 
@@ -76,8 +77,14 @@ def training_plan(args: StructKDTrainingArguments, max_steps: int) -> TrainingPl
     return TrainingPlan(args.device, args.seed, scheduler)
 
 
-def refuse_what_has_no_effect(trainer: Trainer) -> None:
-    """Raise `ValueError` for options of `Trainer` that would be passed over in silence."""
+def check_support(trainer: Trainer) -> None:
+    """Raise `ValueError` for options of `Trainer` that would be passed over in silence.
+
+    Streams are read by every process itself: dispatching concatenates batches, and label maps of different
+    sizes cannot be.
+    """
+    if any(isinstance(data, IterableDataset) for data in (trainer.train_dataset, trainer.eval_dataset)):
+        trainer.accelerator.dataloader_config.dispatch_batches = False
     if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
         raise ValueError("StructKDTrainer is not tested with FSDP or DeepSpeed; use DDP.")
     for name, is_set in (

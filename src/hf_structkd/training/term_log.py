@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+from accelerate import Accelerator
 from torch import Tensor
 
 
@@ -22,12 +23,13 @@ class TermLog:
             self._sums[name] = self._sums.get(name, torch.zeros_like(value)) + value
             self._counts[name] = self._counts.get(name, 0) + 1
 
-    def pop(self) -> tuple[list[str], Tensor] | None:
-        """Names in alphabetical order and their means, (number of names,); None if nothing was added."""
+    def pop(self, accelerator: Accelerator) -> dict[str, float]:
+        """Return the means over the window and the processes, in alphabetical order, and start anew."""
         if not self._sums:
-            return None
+            return {}
         names = sorted(self._sums)
         means = torch.stack([self._sums[name] / self._counts[name] for name in names])
         self._sums.clear()
         self._counts.clear()
-        return names, means
+        averaged: Tensor = accelerator.reduce(means, reduction="mean")
+        return dict(zip(names, averaged.tolist(), strict=True))

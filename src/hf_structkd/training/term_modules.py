@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from transformers import Trainer
 
 from ..adversary.owner import average_gradients
 from ..features.forward import Batch, run_model
@@ -66,10 +67,13 @@ class TermModules:
         return torch.nn.utils.clip_grad_norm_(parameters, max_grad_norm or float("inf"))
 
 
-def example_rows(dataset: Any) -> list[Any]:
-    """Read one training row, and leave every source of random numbers as it was."""
+def example_batch(trainer: Trainer) -> dict[str, Any]:
+    """Return one training row as a batch, and leave every source of random numbers as it was."""
+    rows = trainer.train_dataset
     with _random_states_kept():
-        return [dataset[0] if hasattr(dataset, "__getitem__") else next(iter(dataset))]
+        row = rows[0] if hasattr(rows, "__getitem__") else next(iter(rows))
+        batch: dict[str, Any] = trainer._prepare_inputs(trainer.data_collator([row]))
+        return batch
 
 
 @contextmanager

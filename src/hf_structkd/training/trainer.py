@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import IterableDataset
 from transformers import PreTrainedModel, Trainer
 
 from ..card import RunNotes, write_card
@@ -25,9 +24,9 @@ from .distillation import Distillation
 from .evaluation import StreamingScores, score_teacher
 from .guard import FiniteGuard
 from .pair import ModelPair
-from .set_up import collect_terms, first_student, refuse_what_has_no_effect, training_plan
+from .set_up import check_support, collect_terms, first_student, training_plan
 from .term_log import TermLog
-from .term_modules import example_rows
+from .term_modules import example_batch
 
 
 class StructKDTrainer(Trainer):
@@ -101,17 +100,13 @@ class StructKDTrainer(Trainer):
         super().__init__(model=model, args=args, processing_class=processing_class, **kwargs)
         # Dense models take **kwargs, from which Trainer concludes that they divide their loss themselves.
         self.model_accepts_loss_kwargs = False
-        refuse_what_has_no_effect(self)
-        if any(isinstance(data, IterableDataset) for data in (self.train_dataset, self.eval_dataset)):
-            # Dispatching concatenates batches, and label maps of different sizes cannot be.
-            self.accelerator.dataloader_config.dispatch_batches = False
+        check_support(self)
         self._streaming: StreamingScores | None = None
         if kwargs.get("compute_metrics") is None:
             self.compute_metrics = self._streaming = StreamingScores(self.task)
         self.add_callback(EpochCallback(self.train_dataset))
+        self._guard, self._term_log = FiniteGuard(), TermLog()
         self._settings: dict[str, Any] = {}
-        self._guard = FiniteGuard()
-        self._term_log = TermLog()
         self._values: dict[str, Tensor] = {}  # what one micro-step leaves to its end
 
     @property
@@ -132,11 +127,7 @@ class StructKDTrainer(Trainer):
     # ---- one step ----
 
     def compute_loss(
-        self,
-        model: nn.Module,
-        inputs: dict[str, Any],
-        return_outputs: bool = False,
-        num_items_in_batch: Tensor | int | None = None,
+        self, model: nn.Module, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """Return the weighted sum of the terms in training, and the task's loss alone in evaluation.
 
@@ -154,7 +145,7 @@ class StructKDTrainer(Trainer):
         return (step.total, step.output) if return_outputs else step.total
 
     def training_step(
-        self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None = None
+        self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None
     ) -> Tensor:
         """Do the student's micro-step as Trainer does it, then what the terms do after it.
 
@@ -197,14 +188,10 @@ class StructKDTrainer(Trainer):
         """
         is_new = self.optimizer is None
         optimizer: torch.optim.Optimizer = super().create_optimizer(model)
-        parameters = self.distillation.build_modules(self.model, self._example_batch, anew=is_new)
+        parameters = self.distillation.build_modules(self.model, lambda: example_batch(self), anew=is_new)
         if parameters:
             optimizer.add_param_group({"params": parameters, "weight_decay": self.args.weight_decay})
         return optimizer
-
-    def _example_batch(self) -> dict[str, Any]:
-        batch: dict[str, Any] = self._prepare_inputs(self.data_collator(example_rows(self.train_dataset)))
-        return batch
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         """Write the terms' states and the settings into the checkpoint, before it is rotated or pushed."""
@@ -221,7 +208,7 @@ class StructKDTrainer(Trainer):
             self.distillation.load(checkpoint)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        """Read the student back; keeps Trainer's contract, and loses no renamed weight."""
+        """Read the student back, with every weight that transformers has renamed."""
         restore_weights(self.model, resume_from_checkpoint)
 
     def _load_best_model(self) -> None:
@@ -232,39 +219,30 @@ class StructKDTrainer(Trainer):
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
         """Return Trainer's norm; stop before a gradient that is not finite reaches the weights."""
-        norms = {
-            "the student's gradient": super()._get_grad_norm(model, grad_norm),
-            "the gradient of the terms' modules": self.distillation.modules.clip(self.args.max_grad_norm),
-        }
+        norm = super()._get_grad_norm(model, grad_norm)
+        others = self.distillation.modules.clip(self.args.max_grad_norm)
+        norms = {"the student's gradient": norm, "the gradient of the terms' modules": others}
         # In fp16 such gradients are the scaler's daily business: it skips their step.
         if self.accelerator.scaler is None:
-            device = self.args.device
-            known = {name: torch.as_tensor(n, device=device) for name, n in norms.items() if n is not None}
+            known = {name: n for name, n in norms.items() if n is not None}
             self._guard.stop_unless_finite(known, self)
-        return norms["the student's gradient"]
+        return norm
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add every term, unweighted, averaged over the logging window and the processes."""
-        window = self._term_log.pop() if "loss" in logs else None
-        if window is not None:
-            names, means = window
-            logs.update(zip(names, self.accelerator.reduce(means, reduction="mean").tolist(), strict=True))
+        if "loss" in logs:
+            logs.update(self._term_log.pop(self.accelerator))
         super().log(logs, start_time)
 
     @property
     def log_titles(self) -> dict[str, str]:
         """What figures call the values that the terms log, by their names in the log."""
-        titles = {f"loss_{term.name}": term.title for term in self.terms}
-        return titles | {name: title for term in self.terms for name, title in term.log_titles.items()}
+        return self.distillation.log_titles
 
     # ---- evaluation ----
 
     def prediction_step(
-        self,
-        model: nn.Module,
-        inputs: dict[str, Any],
-        prediction_loss_only: bool,
-        ignore_keys: list[str] | None = None,
+        self, model: nn.Module, inputs: Any, prediction_loss_only: bool, ignore_keys: Any = None
     ) -> tuple[Tensor | None, Any, Any]:
         """Return the images' statistics in place of predictions, so that no logits are gathered or kept.
 
@@ -287,27 +265,15 @@ class StructKDTrainer(Trainer):
         return super().evaluation_loop(*args, **kwargs)
 
     def evaluate_teacher(self) -> dict[str, float]:
-        """Score the teacher on `eval_dataset` as in training: its normalisation, its size.
-
-        Returns:
-            The task's scores, without a prefix.
-
-        Raises:
-            ValueError: If there is no teacher.
-        """
-        if self.teacher is None:
-            raise ValueError(
-                "there is no teacher to evaluate; pass `teacher_model` and give a term a weight."
-            )
+        """Return the teacher's scores on `eval_dataset`, shown as in training; see `score_teacher`."""
         return score_teacher(self, self.teacher, self.task)
 
     # ---- the card and the Hub: Trainer hides failed pushes and pickles the token ----
 
     def create_model_card(self, language: str | None = None, **overrides: Any) -> None:
-        """Write `README.md` into `output_dir`; Trainer's own leaves the results of these tasks empty.
+        """Write `README.md` into `output_dir`; see `card.write_card` and `card.card.with_overrides`.
 
-        Keeps Trainer's contract: every process may call it, the first one writes, and what is given here wins
-        over what the run says; see `card.card.with_overrides` for the names.
+        Keeps Trainer's contract: every process may call it, the first one writes.
         """
         if self.is_world_process_zero():
             write_card(self, self.run_notes, language=language, **overrides)
@@ -316,17 +282,9 @@ class StructKDTrainer(Trainer):
         """Open the repository, with a sentence where the Hub refuses; keeps Trainer's contract."""
         self._pusher.open(self, token=token, private=private)
 
-    def push_to_hub(
-        self,
-        commit_message: str | None = "End of training",
-        blocking: bool = True,
-        token: str | None = None,
-        revision: str | None = None,
-        **kwargs: Any,
-    ) -> Any:
+    def push_to_hub(self, commit_message: str | None = "End of training", *args: Any, **kwargs: Any) -> Any:
         """Save the student, write its card and push the folder, but no checkpoints; see `hub.Pusher.push`."""
-        options = {"blocking": blocking, "token": token, "revision": revision, **kwargs}
-        return self._pusher.push(self, commit_message, **options)
+        return self._pusher.push(self, commit_message, *args, **kwargs)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         """Save as Trainer does, while `args`, which it pickles, hold no token."""
