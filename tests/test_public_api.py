@@ -17,12 +17,6 @@ import hf_structkd
 
 PACKAGE = Path(hf_structkd.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
-MAX_LINES = 350
-# From the ground up.
-ROOMS = (
-    *("losses", "matching", "features", "metrics", "scenes", "hub", "data", "models", "adversary"),
-    *("report", "card", "tasks", "terms", "training", "cli"),
-)
 # Words that belong in `tasks/`.
 TASK_WORDS = ("segformer", "segmentation", "depth", "detection", "dpt", "detr", "upernet", "semantic")
 
@@ -133,24 +127,6 @@ def test_losses_import_torch_scipy_and_the_standard_library_only() -> None:
                 assert known or within(name, "hf_structkd.losses"), f"{relative(path)}: {name}"
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_a_room_imports_only_from_rooms_before_it(room: str) -> None:
-    """One import back, and neither side can be read or tested without the other."""
-    files = [path for path in MODULES if relative(path).startswith(f"{room}/")]
-    assert files
-    later = ROOMS[ROOMS.index(room) + 1 :]
-    for path in files:
-        for name in imported(path):
-            upwards = any(within(name, f"hf_structkd.{other}") for other in later)
-            assert not upwards, f"{relative(path)}: {name}"
-
-
-def test_every_module_stands_in_a_room() -> None:
-    """What stands outside is in no order."""
-    outside = {relative(path) for path in MODULES if relative(path).split("/")[0] not in ROOMS}
-    assert outside == {"__init__.py"}
-
-
 def test_the_trainer_names_no_task_and_no_architecture() -> None:
     """A task that the trainer knows by name is one that a new file in `tasks/` cannot add."""
     for node in ast.walk(tree(PACKAGE / "training" / "trainer.py")):
@@ -171,11 +147,8 @@ def test_the_package_imports_no_example_and_no_script() -> None:
             assert name.split(".")[0] not in ("examples", "scripts", "tests"), f"{relative(path)}: {name}"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=relative)
-def test_modules_are_documented_and_short(path: Path) -> None:
-    assert ast.get_docstring(tree(path))
-    lines = len(path.read_text(encoding="utf-8").splitlines())
-    assert lines <= MAX_LINES
+def test_every_module_is_documented() -> None:
+    assert [relative(path) for path in MODULES if not ast.get_docstring(tree(path))] == []
 
 
 def test_types_are_published() -> None:

@@ -15,7 +15,6 @@ from hf_structkd import StructKDTrainer
 from hf_structkd.data import load_segmentation_data
 from hf_structkd.matching.normalization import ImageNormalization
 from hf_structkd.tasks import task_of
-from hf_structkd.terms import BUILT_IN_TERMS
 
 from ..cases import (
     ALONE,
@@ -78,7 +77,7 @@ def test_accumulation_leaves_the_run_unchanged(case: TaskCase, batch: int, tmp_p
         for name in (
             "loss",
             "grad_norm",
-            *(f"loss_{term.name}" for term in BUILT_IN_TERMS),
+            *(f"loss_{term}" for term in ONLY),
             "critic_loss",
             "gradient_penalty",
         ):
@@ -183,7 +182,7 @@ def test_the_loss_is_the_weighted_sum_of_the_terms_it_logs(case: TaskCase, tmp_p
     trainer = make_trainer(case, arguments(tmp_path, max_steps=3, logging_steps=3, **weights))
     trainer.train()
     log = next(log for log in trainer.state.log_history if "loss" in log)
-    total = sum(weights[f"{term.name}_weight"] * log[f"loss_{term.name}"] for term in BUILT_IN_TERMS)
+    total = sum(weights[f"{term}_weight"] * log[f"loss_{term}"] for term in ONLY)
     assert log["loss"] == pytest.approx(total, rel=1e-5)
     assert {"critic_loss", "critic_gap"} <= log.keys()
 

@@ -41,7 +41,7 @@ class Adversary:
         kind: "wgan-gp" or "hinge".
         gradient_penalty_weight: 0 leaves the penalty out.
         max_grad_norm: Norm to which the gradient is clipped; 0 is off.
-        seed: Of the penalty's interpolation, which depends on this, the step and an image's place in the
+        seed: The penalty's interpolation depends on this, on the step and on an image's place in the
             global batch, and on nothing else.
     """
 
@@ -71,7 +71,7 @@ class Adversary:
                 distributed.broadcast(tensor, src=0)
 
     def student_loss(self, maps: ScoreMaps) -> Tensor:
-        """The student's side of the game, -E[D(fake)]; its gradient reaches the student alone."""
+        """Return the student's side of the game, -E[D(fake)]; its gradient reaches the student alone."""
         return adversarial_loss(self.critic(maps.fake, self._condition(maps)), kind=self.kind)
 
     def accumulate(self, maps: ScoreMaps, *, micro_steps: int = 1) -> dict[str, Tensor]:
@@ -175,7 +175,7 @@ class Adversary:
 def build_optimizer(
     critic: Critic, *, name: Literal["adam", "sgd"], learning_rate: float
 ) -> torch.optim.Optimizer:
-    """The critic's optimiser: Adam with the betas of later code bases, or the official code's SGD."""
+    """Make the critic's optimiser: Adam with the betas of later code bases, or the official code's SGD."""
     if name == "adam":
         return torch.optim.Adam(critic.parameters(), lr=learning_rate, betas=ADAM_BETAS)
     return torch.optim.SGD(critic.parameters(), lr=learning_rate, momentum=0.9)

@@ -18,5 +18,5 @@ class ScoreMaps(NamedTuple):
     images: Tensor
 
     def detach(self) -> ScoreMaps:
-        """The same maps without their graphs, for the critic's own step."""
+        """Return the same maps without their graphs, for the critic's own step."""
         return ScoreMaps(self.real.detach(), self.fake.detach(), self.images)

@@ -35,7 +35,7 @@ __all__ = [
 
 
 def find_task(model_class: str) -> type[Task]:
-    """The task that a model class, named as in a configuration's `architectures`, solves.
+    """Return the task that a model class solves, by its name in a configuration's `architectures`.
 
     Raises:
         ValueError: If no task knows the class.
@@ -51,7 +51,7 @@ def find_task(model_class: str) -> type[Task]:
 
 
 def task_of(model: PreTrainedModel | str | Path, *, revision: str | None = None) -> type[Task]:
-    """The task that a model solves: read off its class, or off its configuration's `architectures`.
+    """Return the task that a model solves, read off its class or off its configuration's `architectures`.
 
     Raises:
         ValueError: If no task knows the class, or a configuration names none.

@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def boxes_to_find(labels: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What the student's own loss reads; nobody drew the single objects of a crowd."""
+    """Return what the student's own loss reads, without crowds, whose single objects nobody has drawn."""
     kept = ~labels["crowd"] if "crowd" in labels else slice(None)
     return {key: labels[key][kept] for key in ("class_labels", "boxes")}
 

@@ -47,5 +47,5 @@ class ClassTask(Task):
             self.score_map_channels = len(self.labels.names)
 
     def settings(self) -> dict[str, Any]:
-        """The shared classes: the student's id, and the teacher's ids that it is taught by."""
+        """Return the shared classes: the student's id of each, and the teacher's ids that it is taught by."""
         return {"shared_classes": None if self.labels is None else self.labels.settings()}

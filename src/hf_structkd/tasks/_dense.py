@@ -34,18 +34,18 @@ def _aligned(student: Tensor, teacher: Tensor, batch: Batch) -> MapPair:
 
 
 def padding_mask(batch: Batch, size: tuple[int, int]) -> Tensor | None:
-    """The batch's `pixel_mask` at `size`, True on the image; None where nothing was padded."""
+    """Return the batch's `pixel_mask` at `size`, True on the image, or None where nothing is padded."""
     mask: Tensor | None = batch.get("pixel_mask")
     return None if mask is None else resize_ids(mask, size)
 
 
 def on_image(maps: Tensor, mask: Tensor | None) -> Tensor:
-    """The maps (B, C, h, w), 0 on padding; by choice, not by a product, which a NaN there would survive."""
+    """Return the maps (B, C, h, w) with 0 on padding; a product would let a NaN there survive."""
     return maps if mask is None else torch.where(mask.unsqueeze(1), maps, 0)
 
 
 def by_label_size(maps: Tensor, labels: Tensor | Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
-    """Pairs of predicted maps and stacked labels of one size: one pair, or one for each image of a list."""
+    """Return pairs of predicted maps and labels of one size: one pair, or one for each image of a list."""
     if isinstance(labels, Tensor):
         return [(maps, labels)]
     return [(maps[i : i + 1], one[None]) for i, one in enumerate(labels)]

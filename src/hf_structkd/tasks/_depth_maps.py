@@ -33,7 +33,7 @@ def affine(maps: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
 
 
 def fitted_to_truth(prediction: Tensor, label: Tensor, kind: DepthKind) -> Tensor:
-    """One relative or inverse map (h, w) as metres (1, h, w), fitted to its label (H, W)."""
+    """Return one relative or inverse map (h, w) in metres (1, h, w), fitted to its label (H, W)."""
     valid = valid_depth(label)[None]
     truth = torch.where(valid, label[None], 1.0)
     target = 1 / truth if kind == "inverse" else truth

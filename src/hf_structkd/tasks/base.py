@@ -76,10 +76,10 @@ class Task(ABC):
         """Load the data that the options describe; where these name no classes, the teacher does.
 
         Args:
-            options: Of the class `options`.
+            options: An object of the class `options`.
             normalization: Turns colours into the student's inputs.
             teacher: The teacher's configuration, or None.
-            seed: Of the augmentation and of a stream's order.
+            seed: The seed of the augmentation and of a stream's order.
         """
 
     @staticmethod
@@ -107,7 +107,7 @@ class Task(ABC):
     @staticmethod
     @abstractmethod
     def image_processor(size: tuple[int, int], config: PretrainedConfig) -> Any:
-        """An image processor for a student that has none: images of `size`, ImageNet's normalisation.
+        """Make an image processor for a student that has none: images of `size`, ImageNet's normalisation.
 
         Its post-processing must fit the model that `config` describes.
         """
@@ -124,7 +124,7 @@ class Task(ABC):
         return LevelsCapture([FeatureCapture.of_module(model, name) for name in modules])
 
     def model_inputs(self, batch: Batch) -> dict[str, Any]:
-        """What of a batch both models are shown."""
+        """Return the part of a batch that both models are shown."""
         return {"pixel_values": batch["pixel_values"]}
 
     def student_forward(self, model: nn.Module, batch: Batch, capture: Capture | None) -> Forward:
@@ -133,7 +133,7 @@ class Task(ABC):
 
     @abstractmethod
     def prediction(self, output: Any) -> Tensor:
-        """The tensor of a model's output that this task reads, for example its logits."""
+        """Return the tensor of a model's output that this task reads, for example its logits."""
 
     @abstractmethod
     def check_batch(self, batch: Batch) -> None:
@@ -141,7 +141,7 @@ class Task(ABC):
 
     @abstractmethod
     def task_loss(self, output: Any, batch: Batch) -> Tensor:
-        """The supervised loss, a mean over what is labelled; 0 if nothing is."""
+        """Return the supervised loss, a mean over what is labelled, and 0 if nothing is."""
 
     @abstractmethod
     def output_loss(self, student: Forward, teacher: Forward, batch: Batch, *, temperature: float) -> Tensor:
@@ -168,19 +168,19 @@ class Task(ABC):
 
     @abstractmethod
     def evaluation_statistics(self, output: Any, batch: Batch) -> Tensor:
-        """Sufficient statistics of each image, (B, ...), on the device; they alone are gathered."""
+        """Return sufficient statistics of each image, (B, ...), on the device; only these are gathered."""
 
     @abstractmethod
     def as_student(self, teacher_output: Any, batch: Batch) -> Any:
-        """The teacher's output on a labelled batch in the student's terms, for `evaluation_statistics`."""
+        """Return the teacher's output as the student would give it, for `evaluation_statistics`."""
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """How the two models were matched, as JSON values: a resumed run must find the same."""
+        """Return how the two models are matched, as JSON values; a resumed run must find the same."""
 
     @abstractmethod
     def metric(self) -> StreamingMetric:
-        """A fresh metric over `evaluation_statistics`."""
+        """Make an empty metric over `evaluation_statistics`."""
 
     # ---- what a report shows ----
 

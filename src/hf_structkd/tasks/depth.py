@@ -86,7 +86,7 @@ class DepthTask(Task):
     def load_data(
         options: DepthOptions, *, normalization: Normalization, teacher: PretrainedConfig | None, seed: int
     ) -> LoadedData:
-        """See `load_depth_data`."""
+        """Load the data, see `load_depth_data`."""
         return load_depth_data(options=options, normalization=normalization, seed=seed)
 
     @staticmethod
@@ -123,11 +123,11 @@ class DepthTask(Task):
 
     @staticmethod
     def check_models(student: PreTrainedModel, teacher: PreTrainedModel | None) -> None:
-        """Every model of this task can be both."""
+        """Accept every model of this task, as a student and as a teacher."""
 
     @staticmethod
     def image_processor(size: tuple[int, int], config: PretrainedConfig) -> Any:
-        """DPT's processor, whose post-processing fits every model of this task, with ImageNet's colours."""
+        """Make DPT's processor with ImageNet's colours; its post-processing fits every model of this task."""
         name = "DPTImageProcessor" + ("" if is_torchvision_available() else "Pil")
         return getattr(transformers, name)(
             size={"height": size[0], "width": size[1]},
@@ -137,7 +137,7 @@ class DepthTask(Task):
 
     @staticmethod
     def find_features(model: nn.Module, pixel_values: Tensor) -> FeatureCapture:
-        """The coarsest map of the decoder, see `find_decoder`; without one, what the last layer reads.
+        """Capture the coarsest map of the decoder, see `find_decoder`, or what the last layer reads.
 
         The finest maps say little: by then the vectors differ in length, which is the depth, and hardly in
         direction, which is all that a cosine sees (docs/results.md).
@@ -148,7 +148,7 @@ class DepthTask(Task):
         return FeatureCapture.before_regressor(model, pixel_values, get_map=_read_depth)
 
     def prediction(self, output: Any) -> Tensor:
-        """The depth map (B, h, w), in metres for a model of kind "metric"."""
+        """Return the depth map (B, h, w), in metres for a model of kind "metric"."""
         return _read_depth(output)
 
     def check_batch(self, batch: Batch) -> None:
@@ -163,7 +163,7 @@ class DepthTask(Task):
                 )
 
     def task_loss(self, output: Any, batch: Batch) -> Tensor:
-        """The loss named `loss` at the labels' own size, mean over the images that have a measured pixel."""
+        """Return the loss named `loss` at the labels' size, a mean over the images with a measured pixel."""
         prediction = self.prediction(output).float()
         parts = by_label_size(prediction, batch["labels"])
         # A loss is a mean over its images; here over those of the whole batch.
@@ -180,7 +180,7 @@ class DepthTask(Task):
         return DEPTH_LOSSES[self.loss](prediction, target, mask=valid)
 
     def output_loss(self, student: Forward, teacher: Forward, batch: Batch, *, temperature: float) -> Tensor:
-        """Mean absolute difference on the image, in one kind of depth; `temperature` has no meaning here.
+        """Return the mean absolute difference in one kind of depth; `temperature` has no meaning here.
 
         Unless both are metric, the teacher's map is first aligned to the student's: it teaches no scale.
         """
@@ -195,7 +195,7 @@ class DepthTask(Task):
         return captured_pairs(student, teacher, batch)
 
     def score_maps(self, student: Forward, teacher: Forward, batch: Batch) -> ScoreMaps:
-        """Both depth maps, centred and scaled alike: by the mean and the spread of the teacher's.
+        """Return both depth maps, centred by the mean and scaled by the spread of the teacher's.
 
         One map for both, so that the critic sees an error of scale; only where a kind leaves the scale open
         is the student's first aligned to the teacher's. Both are 0 on padding.
@@ -234,19 +234,19 @@ class DepthTask(Task):
         return at_least((height, width), SMALLEST_MAP)
 
     def evaluation_statistics(self, output: Any, batch: Batch) -> Tensor:
-        """Each image's errors at its label's own size, see `depth_statistics`."""
+        """Return each image's errors at its label's own size, see `depth_statistics`."""
         depth = self.in_metres(output, batch)
         return depth_statistics(depth, batch["labels"], **self._scoring)
 
     def as_student(self, teacher_output: Any, batch: Batch) -> Any:
-        """The teacher's depth as the student would predict it; a relative one is aligned to the labels."""
+        """Return the teacher's depth as the student would predict it; a relative one is aligned to labels."""
         depth = self.in_metres(teacher_output, batch, kind=self.teacher_depth_kind)
         if self.depth_kind == "inverse":
             depth = 1 / depth.clamp(min=NEAREST)
         return DepthEstimatorOutput(predicted_depth=depth)
 
     def in_metres(self, output: Any, batch: Batch, *, kind: DepthKind | None = None) -> Tensor:
-        """The predicted depth (B, h, w) in metres, of a model of this kind, or of the student's.
+        """Return the predicted depth (B, h, w) in metres, for a model of this kind, None for the student's.
 
         What is not metric is aligned to each image's labels; truth that is not scored, a far sky for
         example, aligns nothing.
@@ -260,7 +260,7 @@ class DepthTask(Task):
         return torch.cat([fitted_to_truth(*pair, kind) for pair in zip(prediction, scored, strict=True)])
 
     def settings(self) -> dict[str, Any]:
-        """The loss and what the two models predict."""
+        """Return the loss and what the two models predict."""
         return {
             "depth_loss": self.loss,
             "depth_kind": self.depth_kind,
@@ -268,7 +268,7 @@ class DepthTask(Task):
         }
 
     def metric(self) -> DepthErrors:
-        """AbsRel, SqRel, RMSE, RMSE of logarithms, log10, SILog and the three accuracies."""
+        """Make the metric of AbsRel, SqRel, RMSE, RMSE of logarithms, log10, SILog and three accuracies."""
         return DepthErrors(**self._scoring)
 
     # ---- what a report shows ----

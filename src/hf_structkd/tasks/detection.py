@@ -55,8 +55,8 @@ class DetectionTask(ClassTask):
     the height and width of `pixel_values` in pixels of the original image), and, where images were padded,
     `pixel_mask` (B, H, W) bool, True on the image.
 
-    The paper's detector is FCOS, and its detection code was never released. What is compared here is ours: the
-    outputs by query distillation (`losses.query_distillation_loss`), whole outputs as a rendering of all boxes
+    The paper's detector is FCOS, and its detection code was never released. What is compared here is ours:
+    outputs by query distillation (`losses.query_distillation_loss`), whole outputs as a rendering of boxes
     (`losses.render_detections`). The supervised loss is the student's own, from Transformers.
 
     Args:
@@ -102,11 +102,10 @@ class DetectionTask(ClassTask):
         teacher: PretrainedConfig | None,
         seed: int,
     ) -> LoadedData:
-        """See `load_detection_data`; where the data name no classes, the teacher does."""
+        """Load the data, see `load_detection_data`; where they name no classes, the teacher does."""
         names = None if teacher is None else teacher.id2label
-        return load_detection_data(
-            options=options, normalization=normalization, default_id2label=names, seed=seed
-        )
+        known = {"normalization": normalization, "default_id2label": names, "seed": seed}
+        return load_detection_data(options=options, **known)
 
     def __init__(
         self,
@@ -128,7 +127,7 @@ class DetectionTask(ClassTask):
 
     @staticmethod
     def image_processor(size: tuple[int, int], config: PretrainedConfig) -> Any:
-        """The architecture's own processor, whose post-processing fits its head, with ImageNet's colours."""
+        """Make the architecture's own processor, whose post-processing fits its head."""
         backend = "torchvision" if is_torchvision_available() else "pil"
         # Those without one of their own have sigmoid heads, which Deformable DETR's post-processing reads.
         names = IMAGE_PROCESSOR_MAPPING_NAMES.get(config.model_type, {})
@@ -143,11 +142,11 @@ class DetectionTask(ClassTask):
 
     @staticmethod
     def find_features(model: nn.Module, pixel_values: Tensor) -> PyramidCapture:
-        """Every level of the pyramid that the decoder reads."""
+        """Capture every level of the pyramid that the decoder reads."""
         return PyramidCapture.of_detector(model, pixel_values)
 
     def model_inputs(self, batch: Batch) -> dict[str, Any]:
-        """Images and, where there is one, the mask of what is no padding."""
+        """Return the images and, where there is one, the mask of what is no padding."""
         inputs = {"pixel_values": batch["pixel_values"]}
         if "pixel_mask" in batch:
             inputs["pixel_mask"] = batch["pixel_mask"].long()
@@ -172,7 +171,7 @@ class DetectionTask(ClassTask):
             return forward
 
     def prediction(self, output: Any) -> Tensor:
-        """The logits (B, Q, K), or K + 1 with "no object"."""
+        """Return the logits (B, Q, K), or K + 1 of them with "no object"."""
         logits: Tensor = output.logits
         return logits
 
@@ -189,7 +188,7 @@ class DetectionTask(ClassTask):
             check_box_labels(labels, len(self.id2label), f"image {image} of the batch")
 
     def task_loss(self, output: Any, batch: Batch) -> Tensor:
-        """The set loss that the student's own forward computed of the labels."""
+        """Return the set loss that the student's own forward has computed."""
         loss: Tensor = output.loss
         return loss
 
@@ -210,14 +209,14 @@ class DetectionTask(ClassTask):
         )
 
     def feature_pairs(self, student: Forward, teacher: Forward, batch: Batch) -> list[MapPair]:
-        """One pair for every level of the smaller pyramid; padding does not count."""
+        """Return one pair for every level of the smaller pyramid; padding is masked."""
         pairs = pair_levels(student.features, teacher.features)
         sizes = [(own.shape[-2], own.shape[-1]) for own, _ in pairs]
         masks = [padding_mask(batch, size) for size in sizes]
         return [MapPair(*pair, mask) for pair, mask in zip(pairs, masks, strict=True)]
 
     def score_maps(self, student: Forward, teacher: Forward, batch: Batch) -> ScoreMaps:
-        """For each shared class, how likely some box covers a cell; both are 0 on padding."""
+        """Return for each shared class how likely some box covers a cell; both maps are 0 on padding."""
         images = batch["pixel_values"]
         height, width = (-(-side // _CRITIC_STRIDE) for side in images.shape[-2:])
         size = at_least((height, width), SMALLEST_MAP)
@@ -227,7 +226,7 @@ class DetectionTask(ClassTask):
         return ScoreMaps(real=real, fake=fake, images=images)
 
     def evaluation_statistics(self, output: Any, batch: Batch) -> Tensor:
-        """Rows (B, R, 7) of true and detected boxes, in pixels of the original images.
+        """Return rows (B, R, 7) of true and detected boxes, in pixels of the original images.
 
         As in Transformers' post-processing, what has a score of 0 is not found: a class that a teacher does
         not know, see `as_student`.
@@ -239,7 +238,7 @@ class DetectionTask(ClassTask):
         return rows.masked_fill(impossible.unsqueeze(-1), PADDING)
 
     def as_student(self, teacher_output: Any, batch: Batch) -> DetectionQueries:
-        """The teacher's queries over the student's classes; a class it does not know scores 0."""
+        """Return the teacher's queries over the student's classes; a class that it does not know scores 0."""
         assert self.labels is not None
         queries, head = self._shared_teacher(teacher_output)
         count = len(self.id2label)
@@ -251,7 +250,7 @@ class DetectionTask(ClassTask):
         return DetectionQueries(logits, queries.boxes)
 
     def metric(self) -> MeanAveragePrecision:
-        """COCO's mean average precision and recall, and every class's average precision."""
+        """Make the metric of COCO's mean average precision and recall, and of each class's precision."""
         return MeanAveragePrecision(self.id2label)
 
     def _shared_student(self, output: Any) -> tuple[DetectionQueries, DetectionHead]:
@@ -261,7 +260,7 @@ class DetectionTask(ClassTask):
     def _shared_teacher(self, output: Any) -> tuple[DetectionQueries, DetectionHead]:
         assert self.labels is not None
         assert self._teacher is not None
-        # Of merged classes the odds are added, under a softmax as under a sigmoid.
+        # The odds of merged classes are added, under a softmax as under a sigmoid.
         return _shared(final_queries(output, self._teacher), self._teacher, self.labels.teacher_logits)
 
     # ---- what a report shows ----
@@ -286,7 +285,7 @@ class DetectionTask(ClassTask):
 def _shared(
     queries: DetectionQueries, config: PretrainedConfig, pick: Callable[[Tensor], Tensor]
 ) -> tuple[DetectionQueries, DetectionHead]:
-    """The queries with the logits that `pick` takes of the classes; "no object" stays the last."""
+    """Return the queries with the class logits that `pick` takes; "no object" stays the last."""
     head = detection_head(config, queries.logits)
     classes = queries.logits[..., : config.num_labels].transpose(1, 2)
     nothing = queries.logits[..., config.num_labels :]

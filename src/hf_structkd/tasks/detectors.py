@@ -147,7 +147,7 @@ def _as_boxes(boxes: Tensor) -> Tensor:
 
 
 def _around_quadrilaterals(quads: Tensor) -> Tensor:
-    """The upright boxes around PP-DocLayoutV4's quadrilaterals, as its own post-processing draws them.
+    """Return the upright boxes around PP-DocLayoutV4's quadrilaterals, as its post-processing draws them.
 
     Args:
         quads: A point and the way from it to each of the four corners, x before y, these plus 0.5.

@@ -72,7 +72,7 @@ class SegmentationTask(ClassTask):
         teacher: PretrainedConfig | None,
         seed: int,
     ) -> LoadedData:
-        """See `load_segmentation_data`; where the data name no classes, the teacher does."""
+        """Load the data, see `load_segmentation_data`; where they name no classes, the teacher does."""
         names = None if teacher is None else teacher.id2label
         return load_segmentation_data(
             options=options, normalization=normalization, default_id2label=names, seed=seed
@@ -93,22 +93,22 @@ class SegmentationTask(ClassTask):
 
     @staticmethod
     def check_models(student: PreTrainedModel, teacher: PreTrainedModel | None) -> None:
-        """Every model of this task can be both."""
+        """Accept every model of this task, as a student and as a teacher."""
 
     @staticmethod
     def image_processor(size: tuple[int, int], config: PretrainedConfig) -> Any:
-        """SegFormer's processor, whose post-processing fits every model of this task."""
+        """Make SegFormer's processor; its post-processing fits every model of this task."""
         # The two backends are two classes; asking for the missing one by name makes transformers warn.
         name = "SegformerImageProcessor" + ("" if is_torchvision_available() else "Pil")
         return getattr(transformers, name)(size={"height": size[0], "width": size[1]})
 
     @staticmethod
     def find_features(model: nn.Module, pixel_values: Tensor) -> FeatureCapture:
-        """What the classifier reads."""
+        """Capture what the classifier reads."""
         return FeatureCapture.before_classifier(model, pixel_values)
 
     def prediction(self, output: Any) -> Tensor:
-        """The logits (B, K, h, w)."""
+        """Return the logits (B, K, h, w)."""
         logits: Tensor = output.logits
         return logits
 
@@ -125,7 +125,7 @@ class SegmentationTask(ClassTask):
                 )
 
     def task_loss(self, output: Any, batch: Batch) -> Tensor:
-        """Cross-entropy at the labels' own size, mean over the labelled pixels of the batch."""
+        """Return the cross-entropy at the labels' own size, a mean over the labelled pixels of the batch."""
         logits = self.prediction(output).float()
         parts = by_label_size(logits, batch["labels"])
         total = torch.stack([self._summed_cross_entropy(*part) for part in parts]).sum()
@@ -162,7 +162,7 @@ class SegmentationTask(ClassTask):
         return captured_pairs(student, teacher, batch)
 
     def score_maps(self, student: Forward, teacher: Forward, batch: Batch) -> ScoreMaps:
-        """Class probabilities over the shared classes; both are 0 on padding, which nobody can score."""
+        """Return probabilities over the shared classes; both are 0 on padding, which nobody can score."""
         student_logits, teacher_logits = self._shared_logits(student, teacher)
         size = at_least(student_logits.shape[-2:], SMALLEST_MAP)
         real, fake = (
@@ -182,7 +182,7 @@ class SegmentationTask(ClassTask):
         )
 
     def evaluation_statistics(self, output: Any, batch: Batch) -> Tensor:
-        """Confusion matrices (B, K, K) at the labels' own size."""
+        """Return confusion matrices (B, K, K) at the labels' own size."""
         return confusion_matrices(
             self.prediction(output),
             batch["labels"],
@@ -191,7 +191,7 @@ class SegmentationTask(ClassTask):
         )
 
     def as_student(self, teacher_output: Any, batch: Batch) -> Any:
-        """The teacher's logits laid out over the student's classes; a class it does not know never wins."""
+        """Return the teacher's logits over the student's classes; one that it does not know never wins."""
         assert self.labels is not None
         shared = self.labels.teacher_logits(self.prediction(teacher_output)).float()
         count, _, height, width = shared.shape
@@ -201,7 +201,7 @@ class SegmentationTask(ClassTask):
         return SemanticSegmenterOutput(logits=logits)
 
     def metric(self) -> SegmentationScores:
-        """Mean IoU, mean accuracy, overall accuracy and every class's IoU."""
+        """Make the metric of mean IoU, mean accuracy, overall accuracy and each class's IoU."""
         return SegmentationScores(
             MeanIoU(len(self.id2label), ignore_index=self.ignore_index, id2label=self.id2label)
         )
@@ -233,5 +233,5 @@ class SegmentationScores:
         self._metric.add_confusion(statistics)
 
     def scores(self) -> dict[str, float]:
-        """Scalars by name; starts anew."""
+        """Return scalars by name, and start anew."""
         return {name: value for name, value in self._metric.compute().items() if isinstance(value, float)}

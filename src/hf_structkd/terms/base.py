@@ -24,8 +24,8 @@ class TrainingPlan(NamedTuple):
 
     Attributes:
         device: Where the student is trained.
-        seed: Of the run. A term draws from a generator of its own, so that the student's randomness is the
-            same with the term and without it.
+        seed: The run's seed. A term draws from a generator of its own, so that the student's randomness is
+            the same with the term and without it.
         scheduler: Makes the run's learning-rate schedule for an optimiser.
     """
 
@@ -168,7 +168,7 @@ class Term(ABC):
         return self._is_built or not self.owns_modules
 
     def begin(self, task: Task, plan: TrainingPlan) -> None:  # noqa: B027 - most terms train nothing
-        """Make what is trained beside the student; called when a training starts, or the term comes on."""
+        """Make what is trained beside the student, when a training starts or the term comes on."""
 
     def build(self, task: Task, student: Forward, teacher: Forward, batch: Batch) -> Iterable[nn.Module]:
         """Return modules that are optimised with the student, made for the widths of this example."""
@@ -202,7 +202,7 @@ class Term(ABC):
         return {}
 
     def end(self) -> None:  # noqa: B027 - most terms train nothing
-        """Let go of what `begin` made; called before a training starts."""
+        """Let go of what `begin` made; this is called before a training starts."""
 
     def save(self, folder: str | Path) -> None:
         """Write into a checkpoint what a resumed training needs."""

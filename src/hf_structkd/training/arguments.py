@@ -51,7 +51,7 @@ class StructKDTrainingArguments(TrainingArguments):
             above 0.
         student_feature: Modules of the student whose outputs the terms on features compare, one for each
             level; none finds what the task compares, for example the last map before the classifier.
-        teacher_feature: The same for the teacher, as many.
+        teacher_feature: Modules of the teacher, as many as of the student.
         teacher_image_size: Height and width to which images are resized for the teacher; empty leaves them.
         remove_unused_columns: As in `TrainingArguments`, but off: an image column may have any name.
         batch_eval_metrics: As in `TrainingArguments`, but on: evaluation then takes constant memory.

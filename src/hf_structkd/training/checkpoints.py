@@ -68,7 +68,7 @@ def refuse_other_settings(
 
 
 def last_checkpoint(output_dir: str | None) -> str | None:
-    """The latest checkpoint in a folder, or None, also where there is no folder."""
+    """Return the latest checkpoint in a folder, or None if it has none or does not exist."""
     if output_dir is None or not Path(output_dir).is_dir():
         return None
     last: str | None = get_last_checkpoint(output_dir)

@@ -28,7 +28,7 @@ class GuardedRun(Protocol):
 
 
 def non_finite_names(values: Mapping[str, Tensor], accelerator: Accelerator) -> list[str]:
-    """Names of the scalars that are not finite on some process, the same list on all of them.
+    """Return the names of the scalars that are not finite on some process, the same list on all of them.
 
     Every process must learn of it: one that stops alone leaves the others waiting in a reduction.
     """
@@ -81,7 +81,7 @@ class FiniteGuard:
 
 
 def snapshot_buffers(model: nn.Module) -> dict[str, Tensor]:
-    """Copies of the buffers, which a forward in train mode moves (BatchNorm's statistics and its count)."""
+    """Copy the buffers, which a forward in train mode moves (BatchNorm's statistics and its count)."""
     return {name: buffer.clone() for name, buffer in model.named_buffers()}
 
 
@@ -94,6 +94,6 @@ def restore_buffers(model: nn.Module, snapshot: Mapping[str, Tensor]) -> None:
 
 
 def are_finite(models: Iterable[nn.Module]) -> bool:
-    """Whether every floating-point weight and buffer of the models is finite."""
+    """Return whether every floating-point weight and buffer of the models is finite."""
     tensors = (tensor for model in models for tensor in model.state_dict().values())
     return all(bool(torch.isfinite(t).all()) for t in tensors if t.is_floating_point())

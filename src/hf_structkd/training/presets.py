@@ -54,7 +54,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def preset_settings(preset: str) -> dict[str, Any]:
-    """The fields that a preset sets, before overrides.
+    """Return the fields that a preset sets, before overrides.
 
     Raises:
         ValueError: If the preset is unknown.

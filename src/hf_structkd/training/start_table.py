@@ -53,7 +53,7 @@ def start_table(
         terms: The terms that are on, and their weights.
         batch: The first batch; its size counts in the memory estimate.
         student: The model, its answer to one image, and where its feature map is taken.
-        teacher: The same.
+        teacher: The same of the teacher.
 
     Returns:
         Lines of text, without a final newline.
