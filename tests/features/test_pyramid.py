@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import functools
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +10,6 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from hf_structkd.features.pyramid import PyramidCapture, pair_levels, tokens_to_maps
 from tests.tiny_detectors import (
@@ -21,6 +19,7 @@ from tests.tiny_detectors import (
     WITHOUT_CLASSES,
     detector_images,
     detector_labels,
+    shared,
     tiny_detector,
 )
 
@@ -44,12 +43,6 @@ STRIDES = {
     "yolos": [8],
 }
 DETR_LIKE = ("conditional_detr", "dab-detr", "detr", "table-transformer")
-
-
-@functools.cache
-def shared(arch: str) -> PreTrainedModel:
-    """A model that no test may change or leave hooks on."""
-    return tiny_detector(arch)
 
 
 def captured(model: nn.Module, images: Tensor = IMAGES, **options: Any) -> tuple[Any, tuple[Tensor, ...]]:
