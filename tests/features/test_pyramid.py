@@ -23,6 +23,8 @@ from tests.tiny_detectors import (
     tiny_detector,
 )
 
+from .stand_ins import hooks_of
+
 # Images are not square, so that rows and columns cannot be mistaken for each other.
 IMAGES = detector_images(size=(64, 96))
 STRIDES = {
@@ -54,10 +56,6 @@ def captured(model: nn.Module, images: Tensor = IMAGES, **options: Any) -> tuple
         return output, capture.pop_maps()
     finally:
         capture.remove()
-
-
-def _hooks(model: nn.Module) -> int:
-    return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules())
 
 
 def _by_loops(tokens: Tensor, sizes: list[tuple[int, int]]) -> list[Tensor]:
@@ -165,10 +163,10 @@ def test_the_probe_leaves_the_model_as_it_was(arch: str) -> None:
     model = copy.deepcopy(shared(arch)).train()
     next(iter(model.children())).eval()
     state = copy.deepcopy(model.state_dict())
-    modes, hooks, rng = [m.training for m in model.modules()], _hooks(model), torch.random.get_rng_state()
+    modes, hooks, rng = [m.training for m in model.modules()], hooks_of(model), torch.random.get_rng_state()
     PyramidCapture.of_detector(model, IMAGES).remove()
     assert [m.training for m in model.modules()] == modes
-    assert _hooks(model) == hooks
+    assert hooks_of(model) == hooks
     assert torch.equal(torch.random.get_rng_state(), rng)
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())
@@ -266,11 +264,11 @@ def test_a_forward_that_fails_leaves_nothing() -> None:
 
 def test_removed_hooks_are_gone() -> None:
     model = copy.deepcopy(shared("detr"))
-    hooks = _hooks(model)
+    hooks = hooks_of(model)
     capture = PyramidCapture.of_detector(model, IMAGES)
-    assert _hooks(model) == hooks + 2
+    assert hooks_of(model) == hooks + 2
     capture.remove()
-    assert _hooks(model) == hooks
+    assert hooks_of(model) == hooks
 
 
 def test_a_wrapped_model_is_captured_inside() -> None:
@@ -287,7 +285,7 @@ def test_a_model_without_a_pyramid_is_refused(arch: str) -> None:
         PyramidCapture.of_detector(shared(arch), IMAGES)
 
 
-def test_tokens_of_no_known_grid_are_refused_and_leave_no_hooks() -> None:
+def test_tokens_of_no_known_grid_are_refused_and_leave_nohooks_of() -> None:
     class Detector(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -299,7 +297,7 @@ def test_tokens_of_no_known_grid_are_refused_and_leave_no_hooks() -> None:
     model = Detector()
     with pytest.raises(ValueError, match=r"6144 tokens cannot be laid on grids of \[\], .* 0 places; name a"):
         PyramidCapture.of_detector(model, IMAGES)
-    assert _hooks(model) == 0
+    assert hooks_of(model) == 0
 
 
 def test_tokens_are_laid_back_row_by_row_and_level_by_level() -> None:
