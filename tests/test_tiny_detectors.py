@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import functools
 
 import pytest
 import torch
@@ -20,6 +19,7 @@ from tests.tiny_detectors import (
     WITHOUT_TRAINING,
     detector_images,
     detector_labels,
+    shared,
     tiny_detector,
 )
 
@@ -28,12 +28,6 @@ NEVER_TRAINED = {"rf_detr": {"model.backbone.backbone.embeddings.mask_token"}}
 TRAINED_BY_BOXES = {
     arch: {"model.denoising_class_embed.weight"} for arch in ("d_fine", "deimv2", "rt_detr", "rt_detr_v2")
 }
-
-
-@functools.cache
-def shared(arch: str) -> PreTrainedModel:
-    """A model that no test may change."""
-    return tiny_detector(arch)
 
 
 def for_training(arch: str) -> PreTrainedModel:

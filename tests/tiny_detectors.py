@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
@@ -85,6 +86,12 @@ def tiny_detector(
         if arch not in WITHOUT_CLASSES:
             _spread(model, images)
     return model.eval()
+
+
+@functools.cache
+def shared(arch: str) -> PreTrainedModel:
+    """Build the architecture's model once; no test may change it or leave hooks on it."""
+    return tiny_detector(arch)
 
 
 def detector_images(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import gc
 import weakref
 from collections.abc import Callable
@@ -17,6 +16,8 @@ from hf_structkd.features import FeatureCapture, find_classifier
 from hf_structkd.features.probe import unwrap
 from hf_structkd.features.tokens import tokens_to_map
 from tests.tiny_models import SEGMENTATION_ARCHITECTURES, random_images, tiny_segmentation_model
+
+from .stand_ins import IMAGES, Twice, hooks_of, unchanged
 
 # Name of the classifier, and shape (C, h, w) of what it reads in the tiny model.
 CLASSIFIERS = {
@@ -71,18 +72,6 @@ class ChannelsLast(nn.Module):
         return self.linear(feature.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
-class Twice(nn.Module):
-    """Calls one layer twice, the second time on the negative."""
-
-    def __init__(self, layer: nn.Module) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, feature: Tensor) -> Tensor:
-        self.layer(feature)
-        return self.layer(-feature)
-
-
 class Puts(nn.Module):
     """Puts out whatever a function makes of the feature, and hands the feature itself on."""
 
@@ -96,17 +85,10 @@ class Puts(nn.Module):
         return feature
 
 
-IMAGES = torch.randn(2, 3, 8, 12, generator=torch.Generator().manual_seed(0))
-
-
 def _output_of(model: nn.Module, name: str) -> list[Tensor]:
     outputs: list[Tensor] = []
     model.get_submodule(name).register_forward_hook(lambda module, args, output: outputs.append(output))
     return outputs
-
-
-def _hooks(model: nn.Module) -> int:
-    return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules())
 
 
 @pytest.mark.parametrize("arch", SEGMENTATION_ARCHITECTURES)
@@ -126,23 +108,16 @@ def test_the_classifier_is_found_in_bfloat16(arch: str) -> None:
 @pytest.mark.parametrize("arch", SEGMENTATION_ARCHITECTURES)
 def test_the_probe_leaves_the_model_as_it_was(arch: str) -> None:
     """A shifted BatchNorm statistic or a teacher left in train mode changes a run without a word."""
-    model = tiny_segmentation_model(arch, dropout=None).train()
-    next(iter(model.children())).eval()
-    state = copy.deepcopy(model.state_dict())
-    modes, hooks, rng = [m.training for m in model.modules()], _hooks(model), torch.random.get_rng_state()
-    FeatureCapture.before_classifier(model, random_images(arch)).remove()
-    assert [m.training for m in model.modules()] == modes
-    assert _hooks(model) == hooks
-    assert torch.equal(torch.random.get_rng_state(), rng)
-    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
-    assert all(parameter.grad is None for parameter in model.parameters())
+    model = tiny_segmentation_model(arch, dropout=None)
+    with unchanged(model):
+        FeatureCapture.before_classifier(model, random_images(arch)).remove()
 
 
 def test_the_probe_cleans_up_when_the_model_fails() -> None:
     model = Head().train()
     with pytest.raises(RuntimeError):
         find_classifier(model, torch.zeros(1, 4, 8, 8))
-    assert _hooks(model) == 0
+    assert hooks_of(model) == 0
     assert all(module.training for module in model.modules())
 
 
@@ -372,9 +347,9 @@ def test_pop_keeps_no_graph_alive_and_feature_does() -> None:
 def test_remove_takes_the_hooks_off() -> None:
     model = Head()
     capture = FeatureCapture.of_module(model, "stem")
-    assert _hooks(model) == 2
+    assert hooks_of(model) == 2
     capture.remove()
-    assert _hooks(model) == 0
+    assert hooks_of(model) == 0
 
 
 def test_under_no_grad_and_inference_mode_the_feature_is_captured_too() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import pytest
@@ -13,6 +12,8 @@ from transformers.modeling_outputs import DepthEstimatorOutput
 from hf_structkd.features import FeatureCapture, find_decoder, find_regressor
 from hf_structkd.tasks import DepthTask
 from tests.tiny_models import DEPTH_MODELS, random_images, tiny_depth_model
+
+from .stand_ins import IMAGES, Twice, hooks_of, unchanged
 
 # Name of the regressor, and shape (C, h, w) of what it reads in the tiny model.
 REGRESSORS = {
@@ -39,7 +40,6 @@ DECODERS = {
     "tipsv2_dpt": ("neck.fusion_stage.layers.0", (8, 8, 8)),
     "zoedepth": ("neck.fusion_stage.layers.0", (8, 8, 8)),
 }
-IMAGES = torch.randn(2, 3, 8, 12, generator=torch.Generator().manual_seed(0))
 
 
 def predicted_depth(output: Any) -> Tensor:
@@ -74,22 +74,6 @@ class Applies(nn.Module):
         return self.function(value)
 
 
-class Twice(nn.Module):
-    """Calls one layer twice, the second time on the negative."""
-
-    def __init__(self, layer: nn.Module) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, feature: Tensor) -> Tensor:
-        self.layer(feature)
-        return self.layer(-feature)
-
-
-def _hooks(model: nn.Module) -> int:
-    return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules())
-
-
 def _find(model: nn.Module, images: Tensor = IMAGES) -> str:
     return find_regressor(model, images, get_map=predicted_depth)
 
@@ -119,16 +103,9 @@ def test_the_regressor_is_found_in_bfloat16(arch: str) -> None:
 @pytest.mark.parametrize("arch", WITH_REGRESSOR)
 def test_the_probe_leaves_the_model_as_it_was(arch: str) -> None:
     """A shifted BatchNorm statistic or a teacher left in train mode changes a run without a word."""
-    model = tiny_depth_model(arch).train()
-    next(iter(model.children())).eval()
-    state = copy.deepcopy(model.state_dict())
-    modes, hooks, rng = [m.training for m in model.modules()], _hooks(model), torch.random.get_rng_state()
-    FeatureCapture.before_regressor(model, random_images(arch), get_map=predicted_depth).remove()
-    assert [m.training for m in model.modules()] == modes
-    assert _hooks(model) == hooks
-    assert torch.equal(torch.random.get_rng_state(), rng)
-    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
-    assert all(parameter.grad is None for parameter in model.parameters())
+    model = tiny_depth_model(arch)
+    with unchanged(model):
+        FeatureCapture.before_regressor(model, random_images(arch), get_map=predicted_depth).remove()
 
 
 def test_the_probe_cleans_up_when_the_model_fails() -> None:
@@ -137,7 +114,7 @@ def test_the_probe_cleans_up_when_the_model_fails() -> None:
         _find(model, torch.zeros(1, 4, 8, 8))
     with pytest.raises(AttributeError):
         find_regressor(model, IMAGES, get_map=lambda output: output.depth_map)
-    assert _hooks(model) == 0
+    assert hooks_of(model) == 0
     assert all(module.training for module in model.modules())
 
 

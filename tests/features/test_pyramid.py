@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import functools
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +10,6 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from hf_structkd.features.pyramid import PyramidCapture, pair_levels, tokens_to_maps
 from tests.tiny_detectors import (
@@ -21,8 +19,11 @@ from tests.tiny_detectors import (
     WITHOUT_CLASSES,
     detector_images,
     detector_labels,
+    shared,
     tiny_detector,
 )
+
+from .stand_ins import hooks_of
 
 # Images are not square, so that rows and columns cannot be mistaken for each other.
 IMAGES = detector_images(size=(64, 96))
@@ -46,12 +47,6 @@ STRIDES = {
 DETR_LIKE = ("conditional_detr", "dab-detr", "detr", "table-transformer")
 
 
-@functools.cache
-def shared(arch: str) -> PreTrainedModel:
-    """A model that no test may change or leave hooks on."""
-    return tiny_detector(arch)
-
-
 def captured(model: nn.Module, images: Tensor = IMAGES, **options: Any) -> tuple[Any, tuple[Tensor, ...]]:
     """The model's output, and what is captured of its pyramid."""
     capture = PyramidCapture.of_detector(model, images)
@@ -61,10 +56,6 @@ def captured(model: nn.Module, images: Tensor = IMAGES, **options: Any) -> tuple
         return output, capture.pop_maps()
     finally:
         capture.remove()
-
-
-def _hooks(model: nn.Module) -> int:
-    return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules())
 
 
 def _by_loops(tokens: Tensor, sizes: list[tuple[int, int]]) -> list[Tensor]:
@@ -172,10 +163,10 @@ def test_the_probe_leaves_the_model_as_it_was(arch: str) -> None:
     model = copy.deepcopy(shared(arch)).train()
     next(iter(model.children())).eval()
     state = copy.deepcopy(model.state_dict())
-    modes, hooks, rng = [m.training for m in model.modules()], _hooks(model), torch.random.get_rng_state()
+    modes, hooks, rng = [m.training for m in model.modules()], hooks_of(model), torch.random.get_rng_state()
     PyramidCapture.of_detector(model, IMAGES).remove()
     assert [m.training for m in model.modules()] == modes
-    assert _hooks(model) == hooks
+    assert hooks_of(model) == hooks
     assert torch.equal(torch.random.get_rng_state(), rng)
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())
@@ -273,11 +264,11 @@ def test_a_forward_that_fails_leaves_nothing() -> None:
 
 def test_removed_hooks_are_gone() -> None:
     model = copy.deepcopy(shared("detr"))
-    hooks = _hooks(model)
+    hooks = hooks_of(model)
     capture = PyramidCapture.of_detector(model, IMAGES)
-    assert _hooks(model) == hooks + 2
+    assert hooks_of(model) == hooks + 2
     capture.remove()
-    assert _hooks(model) == hooks
+    assert hooks_of(model) == hooks
 
 
 def test_a_wrapped_model_is_captured_inside() -> None:
@@ -294,7 +285,7 @@ def test_a_model_without_a_pyramid_is_refused(arch: str) -> None:
         PyramidCapture.of_detector(shared(arch), IMAGES)
 
 
-def test_tokens_of_no_known_grid_are_refused_and_leave_no_hooks() -> None:
+def test_tokens_of_no_known_grid_are_refused_and_leave_nohooks_of() -> None:
     class Detector(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -306,7 +297,7 @@ def test_tokens_of_no_known_grid_are_refused_and_leave_no_hooks() -> None:
     model = Detector()
     with pytest.raises(ValueError, match=r"6144 tokens cannot be laid on grids of \[\], .* 0 places; name a"):
         PyramidCapture.of_detector(model, IMAGES)
-    assert _hooks(model) == 0
+    assert hooks_of(model) == 0
 
 
 def test_tokens_are_laid_back_row_by_row_and_level_by_level() -> None:

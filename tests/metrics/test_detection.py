@@ -5,13 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 import math
-import socket
 from collections.abc import Callable
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import evaluate
 import numpy as np
 import pytest
 import torch
@@ -526,24 +523,6 @@ def test_scoring_prints_and_logs_nothing(
     scores_of(*random_images(MANY))
     assert capfd.readouterr() == ("", "")
     assert caplog.records == []
-
-
-def test_no_file_is_written_and_nothing_is_downloaded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A read-only or full home, or two runs sharing it, would stop an evaluation."""
-
-    def refuse(*_: object) -> None:
-        raise AssertionError("the metric opened a connection")
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(evaluate.config, "HF_METRICS_CACHE", tmp_path / "metrics")
-    monkeypatch.chdir(tmp_path)
-    metric = MeanAveragePrecision(NAMES)
-    metric.add(prediction=found((BOX, 0.5)), reference=truth(BOX))
-    assert metric.compute()["map"] == 1.0
-    assert metric.data_dir == str(tmp_path / "metrics")  # so the folder watched is the one it would use
-    assert list(tmp_path.rglob("*")) == []
 
 
 # ---- errors ----

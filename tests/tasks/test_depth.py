@@ -55,23 +55,23 @@ def test_the_task_loss_is_the_named_one_at_the_labels_size(loss: str) -> None:
     )
 
 
-@pytest.mark.parametrize("hole", [0.0, -1.0, math.nan, math.inf])
+def taught(task: DepthTask, start: Tensor, labels: Tensor | list[Tensor]) -> tuple[Tensor, Tensor]:
+    """The task loss and its gradient."""
+    prediction = start.clone().requires_grad_()
+    value = task.task_loss(output(prediction), {"labels": labels})
+    value.backward()
+    assert prediction.grad is not None
+    return value, prediction.grad
+
+
+@pytest.mark.parametrize("hole", [-1.0, math.nan, math.inf])
 @pytest.mark.parametrize("loss", DEPTH_LOSSES)
 def test_what_was_not_measured_teaches_nothing(loss: str, hole: float) -> None:
     """A hole read as 0 metres pulls the student to the camera."""
-    labels = depths(2, 8, 8)
+    labels, start = depths(2, 8, 8), depths(2, 8, 8)
     holes = torch.rand(2, 8, 8) < 0.3
-
-    def run(fill: float) -> tuple[Tensor, Tensor]:
-        torch.manual_seed(1)
-        prediction = depths(2, 8, 8).requires_grad_()
-        batch = {"labels": torch.where(holes, fill, labels)}
-        value = make(loss=loss).task_loss(output(prediction), batch)
-        value.backward()
-        assert prediction.grad is not None
-        return value, prediction.grad
-
-    (value, gradient), (clean, clean_gradient) = run(hole), run(0.0)
+    value, gradient = taught(make(loss=loss), start, torch.where(holes, hole, labels))
+    clean, clean_gradient = taught(make(loss=loss), start, torch.where(holes, 0.0, labels))
     assert torch.equal(value, clean)
     assert torch.equal(gradient, clean_gradient)
     assert (gradient[holes] == 0).all()
@@ -88,17 +88,12 @@ def test_what_was_not_measured_teaches_nothing_at_any_size(
     labels, start = depths(2, 8, 8), depths(2, 4, 4)
     holes = torch.zeros(2, 8, 8, dtype=torch.bool)
     holes[:, :, 4:] = True
-
-    def run(fill: float) -> tuple[Tensor, Tensor]:
-        prediction = start.clone().requires_grad_()
+    found = []
+    for fill in (hole, 0.0):
         filled = torch.where(holes, fill, labels)
-        batch = {"labels": list(filled) if as_list else filled}
-        value = make(loss=loss, depth_kind=kind).task_loss(output(prediction), batch)
-        value.backward()
-        assert prediction.grad is not None
-        return value, prediction.grad
-
-    (value, gradient), (clean, clean_gradient) = run(hole), run(0.0)
+        task = make(loss=loss, depth_kind=kind)
+        found.append(taught(task, start, list(filled) if as_list else filled))
+    (value, gradient), (clean, clean_gradient) = found
     assert torch.equal(value, clean)
     assert torch.equal(gradient, clean_gradient)
     assert (gradient[:, :, 3] == 0).all()  # none of the measured columns is interpolated from it

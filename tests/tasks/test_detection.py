@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import functools
 import json
 import math
 from pathlib import Path
@@ -39,7 +38,7 @@ from tests.tiny_detectors import (
     WITHOUT_TRAINING,
     detector_images,
     detector_labels,
-    tiny_detector,
+    shared,
 )
 
 HEADS: tuple[DetectionHead, ...] = ("softmax", "sigmoid")
@@ -93,12 +92,6 @@ def labels_with(
         "canvas_size": torch.tensor(canvas),
         **more,
     }
-
-
-@functools.cache
-def shared(arch: str) -> PreTrainedModel:
-    """A model that no test may change."""
-    return tiny_detector(arch)
 
 
 def training(arch: str) -> PreTrainedModel:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import functools
 from types import SimpleNamespace
 
 import pytest
@@ -21,17 +20,11 @@ from tests.tiny_detectors import (
     WITHOUT_TRAINING,
     detector_images,
     detector_labels,
-    tiny_detector,
+    shared,
 )
 
 WITH_DENOISING = ("d_fine", "deimv2", "rt_detr", "rt_detr_v2")
 WITH_GROUPS = ("lw_detr", "rf_detr")
-
-
-@functools.cache
-def shared(arch: str) -> PreTrainedModel:
-    """A model that no test may change."""
-    return tiny_detector(arch)
 
 
 def for_training(arch: str) -> PreTrainedModel:
