@@ -1,4 +1,4 @@
-"""The package keeps the structure that `scripts/check_structure.py` states, and the script sees what breaks it."""
+"""The package keeps the structure that `scripts/check_structure.py` states, and the script sees its faults."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Twenty steps of every task with every preset give the numbers that they gave before the terms were objects.
 
-The numbers were printed by the code of commit ef79119, in which each term had a home of its own. On the machine
-that printed them, today's weights are equal to those bit for bit; here they are compared with a tolerance, because
-another processor rounds otherwise.
+The numbers were printed by the code of commit ef79119, in which each term had a home of its own. On the
+machine that printed them, the weights of this code are equal to those bit for bit. Here they are compared with a tolerance,
+because another processor rounds otherwise.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ BEFORE = {
 }
 
 
-@pytest.mark.parametrize(("task", "preset"), BEFORE, ids="-".join)
+@pytest.mark.parametrize(("task", "preset"), BEFORE)
 def test_a_preset_trains_as_before_the_terms_were_objects(task: str, preset: str, tmp_path: Path) -> None:
     """Else every published figure is of another method."""
     torch.manual_seed(0)
