@@ -1,4 +1,4 @@
-"""The package keeps the structure that `scripts/check_structure.py` states, and the script sees its faults."""
+"""The package keeps the structure that `scripts/check_structure.py` states, and it sees faults."""
 
 from __future__ import annotations
 

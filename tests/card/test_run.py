@@ -68,10 +68,12 @@ def test_a_run_is_read_off_its_trainer(
     assert known.dataset_ids == ("user/more",)
     assert known.metrics["mean_iou"] == pytest.approx(metrics["eval_mean_iou"], rel=1e-5)
     assert {term.title: term.weight for term in known.terms} == {
-        "task": 1.0,
-        "pixel-wise": 1.0,
-        "pair-wise": 10.0,
-        "holistic": 0.1,
+        "task loss": 1.0,
+        "pixel-wise term": 1.0,
+        "pair-wise term": 10.0,
+        "holistic term": 0.1,
+        "feature imitation": 0.0,
+        "channel-wise term": 0.0,
     }
     assert known.settings["granularity"] == "2"
     assert known.settings["lr_scheduler_type"] == "linear"

@@ -1,8 +1,8 @@
 """Twenty steps of every task with every preset give the numbers that they gave before the terms were objects.
 
 The numbers were printed by the code of commit ef79119, in which each term had a home of its own. On the
-machine that printed them, the weights of this code are equal to those bit for bit. Here they are compared with a tolerance,
-because another processor rounds otherwise.
+machine that printed them, the weights of this code are equal to those bit for bit. Here they are compared
+with a tolerance, because another processor rounds otherwise.
 """
 
 from __future__ import annotations
