@@ -47,6 +47,7 @@ class Task(ABC):
         score_map_channels: Channels of the maps that `score_maps` returns.
         has_logit_maps: Whether the outputs are maps of class logits, which `logit_maps` returns.
         score_maps_are_bounded: Whether their values are bounded, as probabilities are.
+        errors: Names of the metrics that are better when they are lower.
         metric_labels: Name of a metric, as `metric()` has it, to its name for people.
         class_metric_labels: Beginning of the name of a metric of one class, whose rest is the class, to the
             metric's name for people.
@@ -61,6 +62,7 @@ class Task(ABC):
     score_map_channels: int
     has_logit_maps: ClassVar[bool] = False
     score_maps_are_bounded: ClassVar[bool] = True
+    errors: ClassVar[frozenset[str]] = frozenset()
     metric_labels: ClassVar[Mapping[str, str]] = {}
     class_metric_labels: ClassVar[Mapping[str, str]] = {}
     usage: ClassVar[str] = ""

@@ -77,6 +77,7 @@ class DepthTask(Task):
         "delta2": "δ2 (< 1.25²)",
         "delta3": "δ3 (< 1.25³)",
     }
+    errors = frozenset({"abs_rel", "sq_rel", "rmse", "rmse_log", "log10", "silog"})
     usage = 'predictor(image)["depth"].save("depth.png")'
 
     short_name = "depth"

@@ -104,7 +104,7 @@ class DetectionTask(ClassTask):
     ) -> LoadedData:
         """Load the data, see `load_detection_data`; where they name no classes, the teacher does."""
         names = None if teacher is None else teacher.id2label
-        known = {"normalization": normalization, "default_id2label": names, "seed": seed}
+        known: dict[str, Any] = {"normalization": normalization, "default_id2label": names, "seed": seed}
         return load_detection_data(options=options, **known)
 
     def __init__(

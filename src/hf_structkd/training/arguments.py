@@ -140,6 +140,9 @@ class StructKDTrainingArguments(TrainingArguments):
 
     def __post_init__(self) -> None:
         """Check every value; `granularity` and the like become lists, as JSON gives them back."""
+        # Trainer's own defaults hide whether these were given.
+        self.gives_best_metric = self.metric_for_best_model is not None
+        self.gives_best_direction = self.greater_is_better is not None
         super().__post_init__()
         self.granularity = positive_integers("granularity", self.granularity, lengths=(1, 2))
         self.teacher_image_size = (

@@ -18,6 +18,7 @@ from ..models.loading import restore_weights
 from ..tasks import Task, task_of
 from ..terms import Term
 from .arguments import StructKDTrainingArguments
+from .best_model import choose_best_metric
 from .callbacks import EpochCallback
 from .checkpoints import refuse_other_settings, run_settings, save_settings
 from .distillation import Distillation
@@ -95,6 +96,8 @@ class StructKDTrainer(Trainer):
         self.distillation = Distillation(self.terms, self.pair)
         self.distillation.load_teacher(student)
         kwargs.setdefault("data_collator", self.task.collate)
+        if kwargs.get("compute_metrics") is None:
+            choose_best_metric(args, self.task)
         model = None if kwargs.get("model_init") is not None else student
         self._pusher = Pusher()
         super().__init__(model=model, args=args, processing_class=processing_class, **kwargs)
@@ -169,10 +172,7 @@ class StructKDTrainer(Trainer):
     def _prepare_for_training(
         self, max_steps: int, train_dataloader: Any, resume_from_checkpoint: Any
     ) -> Any:
-        """Begin the terms before states are loaded into them.
-
-        Keeps Trainer's contract by calling it last. Not in `__init__`: `train()` frees what it prepared.
-        """
+        """Begin the terms before states are loaded into them: `train()` frees what `__init__` prepares."""
         if self.model_init is not None:
             self.pair.follow(self.model)
         self._settings = run_settings(self.terms, self.weights, self.args, self.teacher, self.task)
@@ -215,8 +215,6 @@ class StructKDTrainer(Trainer):
         """Read the best student back; keeps Trainer's contract, and loses no renamed weight."""
         restore_weights(self.model, str(self.state.best_model_checkpoint))
 
-    # ---- logs and guards ----
-
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
         """Return Trainer's norm; stop before a gradient that is not finite reaches the weights."""
         norm = super()._get_grad_norm(model, grad_norm)
@@ -238,8 +236,6 @@ class StructKDTrainer(Trainer):
     def log_titles(self) -> dict[str, str]:
         """What figures call the values that the terms log, by their names in the log."""
         return self.distillation.log_titles
-
-    # ---- evaluation ----
 
     def prediction_step(
         self, model: nn.Module, inputs: Any, prediction_loss_only: bool, ignore_keys: Any = None
