@@ -213,3 +213,43 @@ def hook_count(trainer: StructKDTrainer) -> int:
     assert trainer.teacher is not None
     modules = trainer.teacher.model.modules()
     return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in modules)
+
+
+class Explosive(Term):
+    """A finite loss of 0 whose gradient is NaN from the second step on."""
+
+    name = "explosive"
+    title = "explosive term"
+    compares = "nothing"
+    needs_teacher = False
+    calls = 0
+
+    def __call__(self, task: Any, student: Any, teacher: Any, batch: Any) -> torch.Tensor:
+        self.calls += 1
+        nothing = 0 * task.prediction(student.output).float().sum()
+        return nothing.abs().sqrt() if self.calls > 1 else nothing
+
+
+@over_tasks
+@pytest.mark.parametrize("clipped", [True, False])
+def test_a_gradient_that_is_not_finite_spoils_neither_weights_nor_checkpoints(
+    case: TaskCase, clipped: bool, tmp_path: Path
+) -> None:
+    """Without clipping NaN weights were saved, and rotated the last good checkpoint away."""
+    args = arguments(
+        tmp_path,
+        max_steps=4,
+        max_grad_norm=1.0 if clipped else 0.0,
+        save_strategy="steps",
+        save_steps=1,
+        save_total_limit=1,
+        **UNSET,
+    )
+    trainer = make_trainer(case, args, terms=[Explosive(1.0)])
+    with pytest.raises(
+        FloatingPointError, match=r"the student's gradient turned non-finite at step 2; .*checkpoint-1"
+    ):
+        trainer.train()
+    saved = type(trainer.model).from_pretrained(tmp_path / "checkpoint-1").state_dict()
+    assert all(torch.isfinite(value).all() for value in saved.values() if value.is_floating_point())
+    assert all(torch.isfinite(value).all() for value in trainer.model.parameters())

@@ -19,6 +19,7 @@ from hf_structkd.tasks import task_of
 from ..cases import (
     ALONE,
     CASES,
+    NUM_LABELS,
     SEGMENTATION,
     Rows,
     StopAt,
@@ -515,3 +516,20 @@ def test_a_teacher_of_other_classes_is_refused_with_both_lists(tmp_path: Path) -
     teacher = tiny_segmentation_model("dpt", id2label={0: "cat", 1: "dog"})
     with pytest.raises(ValueError, match="cat"):
         make_trainer(SEGMENTATION, arguments(tmp_path), teacher=teacher)
+
+
+@pytest.mark.parametrize("reason", ["re-entrant checkpointing", "frozen layers"])
+def test_a_feature_without_a_gradient_stops_at_the_first_step(reason: str, tmp_path: Path) -> None:
+    """Else the pair-wise term is logged, weighted and trains nothing."""
+    student = tiny_segmentation_model("dpt", num_labels=NUM_LABELS)
+    settings: dict[str, Any] = {"student_feature": "dpt.encoder.layer.0.layernorm_after"}
+    if reason == "frozen layers":
+        student.dpt.requires_grad_(False)
+    else:
+        settings |= {
+            "activation_checkpointing": True,
+            "activation_checkpointing_kwargs": {"use_reentrant": True},
+        }
+    trainer = make_trainer(SEGMENTATION, arguments(tmp_path, max_steps=1, **settings), student=student)
+    with pytest.raises(RuntimeError, match=r"the student's feature .* has no gradient"):
+        trainer.train()

@@ -119,8 +119,19 @@ class ModelPair:
     def forward(
         self, model: nn.Module, batch: Batch, terms: Sequence[Term]
     ) -> tuple[Forward, Forward | None]:
-        """Run both models for these terms; the teacher only if one of them needs it."""
+        """Run both models for these terms; the teacher only if one of them needs it.
+
+        Raises:
+            RuntimeError: If a captured feature map has no gradient, so that a term on it would train nothing.
+        """
         student = self.task.student_forward(model, batch, self.student_capture)
+        if self.student_capture is not None and not all(maps.requires_grad for maps in student.features):
+            raise RuntimeError(
+                f"the student's feature ({self.student_capture.description}) has no gradient, so that the "
+                "terms on it would train nothing: the layers below it are frozen, or activation "
+                "checkpointing is re-entrant; pass `activation_checkpointing_kwargs={'use_reentrant': False}`, "
+                "or name another module with `student_feature`."
+            )
         if self.teacher is None or not any(term.needs_teacher for term in terms):
             return student, None
         return student, self.teacher(batch)
