@@ -421,7 +421,8 @@ def test_rounding_is_no_spread(constant: float) -> None:
 
 @pytest.mark.parametrize("offset", [0.0, 1e4])
 def test_align_scale_shift_equals_a_least_squares_solver(offset: float) -> None:
-    prediction, target, mask = random_depth() + offset, random_depth(), random_mask()
+    prediction, mask = random_depth() + offset, random_mask()
+    target = random_depth() + 0.5 * prediction
     scale, shift = align_scale_shift(prediction, target, mask=mask)
     expected = oracles.align_scale_shift(prediction, target, mask)
     assert scale.tolist() == pytest.approx([one for one, _ in expected], rel=1e-6)
@@ -431,10 +432,18 @@ def test_align_scale_shift_equals_a_least_squares_solver(offset: float) -> None:
 def test_align_scale_shift_is_accurate_in_float32_far_from_zero() -> None:
     """The normal equations without centring lose every digit there."""
     prediction = random_depth().float() + 2000
-    scale, shift = align_scale_shift(prediction, (prediction.double() * -0.5 + 1003).float())
+    scale, shift = align_scale_shift(prediction, (prediction.double() * 0.5 + 3).float())
     assert scale.dtype == shift.dtype == torch.float32
-    torch.testing.assert_close(scale, torch.full((2,), -0.5), rtol=1e-4, atol=0)
-    torch.testing.assert_close(shift, torch.full((2,), 1003.0), rtol=1e-4, atol=0)
+    torch.testing.assert_close(scale, torch.full((2,), 0.5), rtol=1e-4, atol=0)
+    torch.testing.assert_close(shift, torch.full((2,), 3.0), rtol=0, atol=0.1)
+
+
+def test_the_scale_of_a_fit_is_never_negative() -> None:
+    """Fitted with a negative one, a world turned inside out would be the right one."""
+    prediction = random_depth()
+    scale, shift = align_scale_shift(prediction, 7 - 2 * prediction)
+    assert scale.tolist() == [0.0, 0.0]
+    torch.testing.assert_close(shift, 7 - 2 * prediction.mean(dim=(1, 2)))
 
 
 def test_align_scale_shift_of_degenerate_images() -> None:

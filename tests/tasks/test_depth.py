@@ -14,6 +14,7 @@ from transformers.modeling_outputs import DepthEstimatorOutput
 
 from hf_structkd.adversary.critic import SMALLEST_MAP
 from hf_structkd.features.forward import Forward
+from hf_structkd.losses import scale_shift_invariant_loss
 from hf_structkd.losses.depth import DEPTH_LOSSES
 from hf_structkd.metrics import depth_statistics
 from hf_structkd.tasks import DepthTask, find_task
@@ -176,17 +177,65 @@ def test_output_loss_compares_at_the_coarser_grid(student_side: int, teacher_sid
 
 
 def test_an_inverse_teacher_is_compared_with_the_students_inverse() -> None:
-    """By hand: the least-squares line through (teacher, 1 / student) of each image."""
-    student, teacher = depths(2, 8, 8), depths(2, 8, 8)
-    errors = []
-    for one, theirs in zip(1 / student.double(), teacher.double(), strict=True):
-        ones = torch.ones(64, dtype=torch.float64)
-        line = torch.linalg.lstsq(torch.stack([theirs.flatten(), ones], dim=1), one.flatten()).solution
-        errors.append((one - line[0] * theirs - line[1]).abs().mean())
+    """By hand: both maps minus their median, over the mean absolute deviation from it."""
+    student, teacher = depths(2, 7, 7), depths(2, 7, 7)
+
+    def normalised(maps: Tensor) -> Tensor:
+        centred = maps - maps.flatten(1).median(dim=1).values[:, None, None]
+        return centred / centred.abs().mean(dim=(1, 2), keepdim=True)
+
+    error = normalised(1 / student.double()) - normalised(teacher.double())
     loss = make(teacher_depth_kind="inverse").output_loss(
         forward(student), forward(teacher), {}, temperature=1.0
     )
-    assert loss.item() == pytest.approx(torch.stack(errors).mean().item(), rel=1e-4)
+    without_gradients = scale_shift_invariant_loss(1 / student, teacher, gradient_weight=0.0)
+    assert without_gradients.item() == pytest.approx(error.abs().mean().item() / 2, rel=1e-4)
+    torch.testing.assert_close(loss, scale_shift_invariant_loss(1 / student, teacher))
+
+
+LEGAL = [(own, theirs) for own in KINDS for theirs in KINDS if {own, theirs} != {"relative", "inverse"}]
+
+
+def as_kind(depth: Tensor, kind: str) -> Tensor:
+    """What a perfect model of this kind predicts: metres, or an affine function of depth or its inverse."""
+    return {"metric": depth, "relative": 3 * depth + 1, "inverse": 5 / depth + 2}[kind]
+
+
+@pytest.mark.parametrize(("own", "theirs"), LEGAL)
+def test_wrong_students_cost_more_than_the_right_one(own: str, theirs: str) -> None:
+    """A student of a constant, or of the world turned inside out, once agreed with any teacher at no cost."""
+    task = make(depth_kind=own, teacher_depth_kind=theirs, loss="silog" if own == "metric" else "ssi")
+    depth = depths(2, 16, 16)
+    right = as_kind(depth, own)
+    wrong = {
+        "constant": torch.full_like(right, right.mean().item()),
+        "inverted": right.amax() + right.amin() - right,
+        "noisy": right * (1 + 0.5 * torch.rand(right.shape)),
+    }
+    teacher = forward(as_kind(depth, theirs))
+    cost = task.output_loss(forward(right), teacher, {}, temperature=1.0).item()
+    best = task.score_maps(forward(right), teacher, images(2, 64, 64))
+    assert cost < 1e-4
+    torch.testing.assert_close(best.fake, best.real, rtol=1e-3, atol=1e-3)
+    for name, student in wrong.items():
+        assert task.output_loss(forward(student), teacher, {}, temperature=1.0).item() > 0.05, name
+        maps = task.score_maps(forward(student), teacher, images(2, 64, 64))
+        assert (maps.fake - maps.real).abs().mean() > 0.05, name
+
+
+@pytest.mark.parametrize("kind", ["relative", "inverse"])
+def test_a_world_turned_inside_out_does_not_score(kind: str) -> None:
+    """Fitted with a negative scale, an inverted map would have no error."""
+    task = make(depth_kind=kind, loss="ssi")
+    depth = depths(2, 16, 16)
+    right = as_kind(depth, kind)
+    errors = []
+    for student in (right, -right):
+        metric = task.metric()
+        metric.add_statistics(task.evaluation_statistics(forward(student).output, {"labels": depth}))
+        errors.append(metric.scores()["abs_rel"])
+    assert errors[0] < 1e-3
+    assert errors[1] > 0.1
 
 
 def test_an_inverse_student_has_nothing_to_learn_from_a_metric_teacher_it_agrees_with() -> None:
@@ -419,8 +468,10 @@ def abs_rel_by_hand(prediction: Tensor, label: Tensor, kind: str) -> float:
     prediction, truth = prediction.double(), label[label.isfinite()].double()
     if kind != "metric":
         columns = torch.stack([measured(prediction), torch.ones_like(truth)], dim=1)
-        scale, shift = torch.linalg.lstsq(columns, 1 / truth if kind == "inverse" else truth).solution
-        prediction = scale * prediction + shift
+        target = 1 / truth if kind == "inverse" else truth
+        scale, shift = torch.linalg.lstsq(columns, target).solution
+        # Of all lines that do not fall, the flat one at the mean is the best where the best of all falls.
+        prediction = scale * prediction + shift if scale > 0 else 0 * prediction + target.mean()
     if kind == "inverse":
         prediction = 1 / prediction
     return ((measured(prediction) - truth).abs() / truth).mean().item()

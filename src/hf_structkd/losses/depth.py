@@ -237,9 +237,9 @@ def align_scale_shift(
 
     The closed-form least-squares solution over the valid pixels, :math:`a = \mathrm{cov}(d, d^*) /
     \mathrm{var}(d)` and :math:`b = \bar d^* - a \bar d`, from centred values and in float64 (float32 on MPS,
-    which has no float64). The scale may come out negative: depth fitted to inverse depth does that. A
-    constant prediction, a single pixel included, gets scale 0 and the target's mean as the shift, which is
-    its best fit; an image without a valid pixel gets scale 1 and shift 0. Differentiable in both maps.
+    which has no float64). The scale is never negative: a prediction that runs against the target is wrong.
+    Like a constant one it gets scale 0 and the target's mean as the shift, which is then its best fit. An
+    image without a valid pixel gets scale 1 and shift 0. The fit is differentiable in both maps.
 
     Args:
         prediction: Maps to be fitted, for example a relative teacher's.
@@ -272,7 +272,7 @@ def align_scale_shift(
         variance = image_mean(centred.square(), valid)
         covariance = image_mean(centred * (target - target_mean[:, None, None]), valid)
         varies = variance > spread_floor(mean).square()
-        scale = torch.where(varies, covariance / torch.where(varies, variance, 1), 0)
+        scale = torch.where(varies, covariance / torch.where(varies, variance, 1), 0).clamp(min=0)
         scale = torch.where(valid.flatten(1).any(dim=1), scale, 1)
         return scale.to(dtype), (target_mean - scale * mean).to(dtype)
 

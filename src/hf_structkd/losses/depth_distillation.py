@@ -6,24 +6,25 @@ from torch import Tensor
 
 from ._common import autocast_off
 from ._depth_maps import batch_mean, check_depth_pair, filled, image_mean
-from .depth import align_scale_shift
+from .depth import scale_shift_invariant_loss
 
 
 def depth_distillation_loss(
-    student_maps: Tensor, teacher_maps: Tensor, *, align: bool = False, mask: Tensor | None = None
+    student_maps: Tensor, teacher_maps: Tensor, *, relative: bool = False, mask: Tensor | None = None
 ) -> Tensor:
-    r"""Mean absolute difference of two maps, :math:`\frac{1}{n} \sum_i |s_i - (a t_i + b)|` per image.
+    r"""Mean absolute difference of two maps, :math:`\frac{1}{n} \sum_i |s_i - t_i|` for each image.
 
-    With `align` a and b are the least-squares fit of the teacher's map to the student's, for each image and
-    without gradient: a teacher whose scale means nothing then teaches none. Without it a = 1 and b = 0. The
-    loss is the mean over the images that have a counted pixel. Ours: the paper drops the pixel-wise term for
+    With `relative` the scale and the shift of a map mean nothing, and the loss is
+    :func:`scale_shift_invariant_loss`: each map is normalised by its own median and spread, never by a fit to
+    the other map, to which a constant and an inverted student would fit as well as the right one. The loss is
+    the mean over the images that have a counted pixel. It is ours: the paper drops the pixel-wise term for
     depth, where it barely helped.
 
     Args:
         student_maps: Depth, or inverse depth, as the student predicts it.
-        teacher_maps: The teacher's, of the same kind and on the same grid; gets no gradient. Pixels where it
-            is not finite never count.
-        align: Whether the teacher's scale and shift are unknown.
+        teacher_maps: The same of the teacher, on the same grid; it gets no gradient. Pixels where it is not
+            finite never count.
+        relative: Whether the scale and the shift of one of the two maps are unknown.
         mask: True for the pixels that count. The others contribute nothing and get exactly zero gradient,
             whatever they hold. None counts all.
 
@@ -31,7 +32,8 @@ def depth_distillation_loss(
         student_maps, teacher_maps: (B, h, w). mask: (B, h, w) bool. Returns: ().
 
     Returns:
-        The loss as a scalar, in the unit of the student's map; 0 if no pixel counts.
+        The loss as a scalar, in the unit of the student's map, without a unit if `relative`; 0 if no pixel
+        counts.
 
     Raises:
         TypeError: If maps are not floating point or the mask is not bool.
@@ -39,16 +41,17 @@ def depth_distillation_loss(
 
     Example:
         >>> teacher = torch.rand(2, 16, 16)
-        >>> depth_distillation_loss(3 * teacher + 1, teacher, align=True).item() < 1e-5
+        >>> depth_distillation_loss(3 * teacher + 1, teacher, relative=True).item() < 1e-5
+        True
+        >>> depth_distillation_loss(-teacher, teacher, relative=True).item() > 0.5
         True
     """
+    if relative:
+        return scale_shift_invariant_loss(student_maps, teacher_maps, mask=mask)
     check_depth_pair(student_maps, teacher_maps, mask)
     with autocast_off(student_maps):
         counted = teacher_maps.isfinite()
         if mask is not None:
             counted = counted & mask
         student, teacher = filled(student_maps, counted, 0), filled(teacher_maps.detach(), counted, 0)
-        if align:
-            scale, shift = align_scale_shift(teacher, student.detach(), mask=counted)
-            teacher = teacher * scale[:, None, None] + shift[:, None, None]
         return batch_mean(image_mean((student - teacher).abs(), counted), counted)

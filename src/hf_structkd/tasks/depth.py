@@ -19,7 +19,7 @@ from ..adversary.score_maps import ScoreMaps
 from ..data import DepthKind, DepthOptions, LoadedData, Normalization, collate_dense, load_depth_data
 from ..features import FeatureCapture, find_decoder
 from ..features.forward import Batch, Forward
-from ..losses.depth import DEPTH_LOSSES, affine_statistics, align_scale_shift, valid_depth
+from ..losses.depth import DEPTH_LOSSES, affine_statistics, valid_depth
 from ..losses.depth_distillation import depth_distillation_loss
 from ..matching.alignment import align_to_coarser, at_least
 from ..metrics import DepthErrors, counted_pixels, depth_statistics
@@ -181,14 +181,14 @@ class DepthTask(Task):
         return DEPTH_LOSSES[self.loss](prediction, target, mask=valid)
 
     def output_loss(self, student: Forward, teacher: Forward, batch: Batch, *, temperature: float) -> Tensor:
-        """Return the mean absolute difference in one kind of depth; `temperature` has no meaning here.
+        """Return how much the maps differ in one kind of depth; `temperature` has no meaning here.
 
-        Unless both are metric, the teacher's map is first aligned to the student's: it teaches no scale.
+        Unless both are metric, each map is normalised by itself: the teacher teaches no scale.
         """
         student_map, teacher_map = self._shared_maps(student, teacher)
         mask = padding_mask(batch, (student_map.shape[-2], student_map.shape[-1]))
         return depth_distillation_loss(
-            student_map, teacher_map, align=self._differ_by_an_affine_map, mask=mask
+            student_map, teacher_map, relative=self._differ_by_an_affine_map, mask=mask
         )
 
     def feature_pairs(self, student: Forward, teacher: Forward, batch: Batch) -> list[MapPair]:
@@ -198,8 +198,8 @@ class DepthTask(Task):
     def score_maps(self, student: Forward, teacher: Forward, batch: Batch) -> ScoreMaps:
         """Return both depth maps, centred by the mean and scaled by the spread of the teacher's.
 
-        One map for both, so that the critic sees an error of scale; only where a kind leaves the scale open
-        is the student's first aligned to the teacher's. Both are 0 on padding.
+        The same for both, so that the critic sees an error of scale. Only where a kind leaves the scale open
+        is each map normalised by its own mean and spread. Both are 0 on padding.
         """
         student_map, teacher_map = self._shared_maps(student, teacher)
         size = self._critic_size(student_map, batch["pixel_values"])
@@ -207,11 +207,11 @@ class DepthTask(Task):
         mask = padding_mask(batch, size)
         if mask is not None:
             fake, real = torch.where(mask, fake, 0), torch.where(mask, real, 0)
-        if self._differ_by_an_affine_map:
-            fake = affine(fake, *align_scale_shift(fake, real, mask=mask))
-        mean, spread = affine_statistics(real, mask=mask)
+        theirs = affine_statistics(real, mask=mask)
+        own = affine_statistics(fake, mask=mask) if self._differ_by_an_affine_map else theirs
         fake, real = (
-            on_image(affine(maps, 1 / spread, -mean / spread).unsqueeze(1), mask) for maps in (fake, real)
+            on_image(affine(maps, 1 / spread, -mean / spread).unsqueeze(1), mask)
+            for maps, (mean, spread) in ((fake, own), (real, theirs))
         )
         return ScoreMaps(real=real, fake=fake, images=batch["pixel_values"])
 
