@@ -128,9 +128,9 @@ class ModelPair:
         if self.student_capture is not None and not all(maps.requires_grad for maps in student.features):
             raise RuntimeError(
                 f"the student's feature ({self.student_capture.description}) has no gradient, so that the "
-                "terms on it would train nothing: layers below it are frozen, or activation checkpointing is "
-                "re-entrant; pass `activation_checkpointing_kwargs={'use_reentrant': False}`, or name another "
-                "module with `student_feature`."
+                "terms on it would train nothing: layers below are frozen, or activation checkpointing is "
+                "re-entrant; pass `activation_checkpointing_kwargs={'use_reentrant': False}`, or name a "
+                "different module with `student_feature`."
             )
         if self.teacher is None or not any(term.needs_teacher for term in terms):
             return student, None
