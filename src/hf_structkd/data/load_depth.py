@@ -1,4 +1,4 @@
-"""Depth data: their options, and from these to the two datasets that a trainer takes."""
+"""Depth data: their options, and how these become the datasets that a trainer takes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 from ._assembly import LoadedData, assemble
 from ._rows import Normalization
 from ._splits import load_splits
-from .dense import DenseDataset, DenseIterableDataset
+from .dense import DenseReader
 from .options import DenseOptions, options_for
 from .targets import DepthMap
 
@@ -75,19 +75,18 @@ def load_depth_data(
     Args:
         dataset_name: Hub id or folder; None takes that of `options`, or renders the embedded scenes.
         normalization: Turns colours into the student's inputs.
-        seed: Of the augmentation and of a stream's order.
-        options: Options to start from; None is the defaults, but for `image_size`: 96 x 128, the scenes'.
-        **fields: Fields of `DepthOptions`, where each is documented; they win over `options`.
+        seed: Seed of the augmentation and of a stream's order.
+        options: Options to start from; None is the defaults, with the `image_size` of the scenes, 96 x 128.
+        **fields: Fields of `DepthOptions`, which documents them; they win over `options`.
 
     Returns:
         The data; `labels` are metres (float32), 0 where nothing was measured, and `id2label` is None.
 
     Raises:
-        TypeError: If a name among `fields` is no field, or one of the task's.
+        TypeError: If a name among `fields` is no field, or a field of the task.
         ValueError: If a split or column is missing, or a setting is out of range.
     """
     chosen = options_for("load_depth_data", DepthOptions, options, dataset_name, fields)
     target = DepthMap(column=chosen.depth_column, depth_scale=chosen.depth_scale)
-    kind = DenseIterableDataset if chosen.streaming else DenseDataset
-    make = partial(kind, target=target, normalization=normalization)
-    return assemble(chosen, load_splits(chosen), make, seed=seed, nothing=target.nothing)
+    make_reader = partial(DenseReader, target=target, normalization=normalization)
+    return assemble(chosen, load_splits(chosen), make_reader, seed=seed, nothing=target.nothing)

@@ -1,4 +1,4 @@
-"""The options that tasks share, read by loader, command line, YAML file and model card alike."""
+"""The options that tasks share; loaders, command line, YAML files and model cards read them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ OptionsT = TypeVar("OptionsT", bound="DataOptions")
 
 @dataclass(frozen=True, kw_only=True)
 class DataOptions:
-    """What is trained on and scored, whatever the images are labelled with.
+    """What is trained on and scored, for every kind of label.
 
-    A task's own class adds how its labels are read and what its constructor takes. The help of a field is its
-    documentation.
+    The class of a task adds how its labels are read and what its constructor takes. The help of a field is
+    its documentation.
 
     Attributes:
-        task_fields: Names of the fields that a loader does not read, because they are the task's.
+        task_fields: Names of the fields that belong to the task and that a loader does not read.
 
     Raises:
         ValueError: If a field is out of its range.
@@ -79,7 +79,7 @@ class DataOptions:
     )
 
     def __post_init__(self) -> None:
-        """Check what would otherwise fail late or mean something else."""
+        """Check what would otherwise fail late or have another meaning."""
         pair_of("image_size", self.image_size)
         self._check_count("max_train_samples", self.max_train_samples)
         self._check_count("max_eval_samples", self.max_eval_samples)
@@ -155,12 +155,12 @@ def options_for(
     Args:
         loader: Name of the loader, for an error.
         kind: Class of the options.
-        options: Options to start from; None starts from the defaults, at the scenes' own size.
-        dataset_name: Where it is given, it replaces that of `options`.
+        options: Options to start from; None starts from the defaults, with the image size of the scenes.
+        dataset_name: Replaces that of `options`, unless it is None.
         changed: Further fields, by name; they replace those of `options`.
 
     Raises:
-        TypeError: If `options` are another task's, or a name is no field that the loader reads.
+        TypeError: If `options` belong to another task, or the loader reads no field of a given name.
         ValueError: If a field is out of its range.
     """
     known = [one.name for one in fields(kind) if one.name not in kind.task_fields]
