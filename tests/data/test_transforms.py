@@ -364,8 +364,3 @@ def test_colours_stay_in_range_and_gray_keeps_no_tint() -> None:
 def test_settings_outside_their_range_are_named(changed, message) -> None:
     with pytest.raises(ValueError, match=message):
         DenseAugmentation(**{"size": (4, 4), **changed})
-
-
-def test_image_and_label_of_different_sizes_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"the same size, got \(4, 4\) and \(4, 5\)"):
-        DenseAugmentation((4, 4))(torch.rand(3, 4, 4), torch.zeros(4, 5).long(), generator())

@@ -7,7 +7,7 @@ import difflib
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ import yaml
 from transformers import HfArgumentParser
 
 from ..data import DataOptions
+from ..data.options import option
 from ..tasks import Task
 from ..training.arguments import StructKDTrainingArguments
 from ..training.presets import PRESETS, preset_settings
@@ -24,16 +25,13 @@ from ..training.presets import PRESETS, preset_settings
 class ModelArguments:
     """Which models."""
 
-    student_model_name_or_path: str | None = field(
-        default=None,
-        metadata={"help": "Hub id or folder; one with only config.json starts from scratch."},
+    student_model_name_or_path: str | None = option(
+        None, "Hub id or folder; one with only config.json starts from scratch."
     )
-    teacher_model_name_or_path: str | None = field(default=None, metadata={"help": "Hub id or folder."})
-    student_revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit."})
-    teacher_revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit."})
-    compare_baseline: bool = field(
-        default=False, metadata={"help": "Also train the same student without a teacher and compare."}
-    )
+    teacher_model_name_or_path: str | None = option(None, "Hub id or folder.")
+    student_revision: str | None = option(None, "Branch, tag or commit.")
+    teacher_revision: str | None = option(None, "Branch, tag or commit.")
+    compare_baseline: bool = option(False, "Also train the same student without a teacher and compare.")
 
 
 class Arguments(NamedTuple):

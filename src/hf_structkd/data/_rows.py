@@ -52,12 +52,11 @@ class RowReader(ABC):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.size is None:
-            return
-        size = check_size("size", self.size)
-        if self.augmentation is not None and size != self.augmentation.size:
+        if self.size is not None:
+            check_size("size", self.size)
+        if self.size is not None and self.augmentation is not None and self.size != self.augmentation.size:
             raise ValueError(
-                f"`size` must be the augmentation's {self.augmentation.size} or left out, got {size}; "
+                f"`size` must be the augmentation's {self.augmentation.size} or left out, got {self.size}; "
                 "training images always take the augmentation's size."
             )
 

@@ -93,10 +93,10 @@ def find_class_names(
     default: Mapping[int, str] | None,
     field: str | None = None,
 ) -> dict[int, str]:
-    """Return class id to name: those of the scenes, of the dataset (see `read_id2label`), or the default.
+    """Return class id to name: of the scenes, of the training rows (see `read_id2label`), or the default.
 
     Args:
-        options: say where to look.
+        options: say which dataset or file to look into.
         rows: the training rows.
         column: column of the labels.
         scenes: names of the classes of the embedded scenes.

@@ -1,4 +1,8 @@
-"""From what a dataset row holds (encoded bytes, a path, a Pillow image, an array) to tensors."""
+"""From what a dataset row holds to tensors.
+
+A row holds ``{"bytes", "path"}``, a path, a Pillow image, an array or a nested list. In an error ``where``
+names the place, for instance ``row 3, column 'image'``. A file that cannot be decoded raises `BadImageError`.
+"""
 
 from __future__ import annotations
 
@@ -24,21 +28,13 @@ class BadImageError(ValueError):
 
 
 def decode_image(value: Any, *, where: str) -> Tensor:
-    """Decode an image as RGB.
+    """Decode an image as RGB, (3, H, W) float32 in [0, 1].
 
     Gray is repeated, a palette is looked up, CMYK is converted, 16-bit files are divided by 65535, and
     transparency is dropped: the colour under it stays as stored. The orientation tag of a camera is applied.
-
-    Args:
-        value: what the row holds: ``{"bytes", "path"}``, a path, a Pillow image, or a uint8 array (H, W),
-            (H, W, 1), (H, W, 3) or (H, W, 4).
-        where: what an error calls the row, for instance ``row 3, column 'image'``.
-
-    Shape:
-        result (3, H, W) float32 in [0, 1].
+    Arrays are (H, W), (H, W, 1), (H, W, 3) or (H, W, 4).
 
     Raises:
-        BadImageError: if the file cannot be decoded.
         ValueError: if the meaning of the image as RGB is not clear, as for 32-bit floats.
     """
     image = _open(value, where=where)
@@ -51,16 +47,7 @@ def decode_image(value: Any, *, where: str) -> Tensor:
 
 
 def read_image_size(value: Any, *, where: str) -> tuple[int, int]:
-    """Return the height and width in pixels of what `decode_image` returns; of a file, read the header only.
-
-    Args:
-        value: as in `decode_image`.
-        where: what an error calls the row.
-
-    Raises:
-        BadImageError: if the header cannot be read.
-        ValueError: as in `decode_image`, if the row holds no file.
-    """
+    """Return height and width in pixels of what `decode_image` returns; of a file, read the header only."""
     if isinstance(value, str):
         value = {"path": value, "bytes": None}
     file: io.BytesIO | str | None = None
@@ -80,18 +67,10 @@ def read_image_size(value: Any, *, where: str) -> tuple[int, int]:
 
 
 def decode_label(value: Any, *, where: str) -> Tensor:
-    """Decode a map of class ids; a palette image keeps its indices, whatever its colours are.
-
-    Args:
-        value: as in `decode_image`, or an integer array or nested list (H, W).
-        where: what an error calls the row.
-
-    Shape:
-        result (H, W), uint8 or int64.
+    """Decode a map of class ids (H, W), uint8 or int64; a palette image keeps its indices.
 
     Raises:
-        BadImageError: if the file cannot be decoded.
-        ValueError: if it is not one integer per pixel.
+        ValueError: if the row does not hold one integer per pixel.
     """
     array = np.asarray(value) if isinstance(value, _ARRAYS) else np.array(_open(value, where=where))
     if array.ndim != 2 or array.dtype.kind not in "biu":
@@ -103,26 +82,20 @@ def decode_label(value: Any, *, where: str) -> Tensor:
 
 
 def decode_depth(value: Any, *, depth_scale: float, where: str) -> Tensor:
-    """Decode a depth map in metres, 0 where nothing was measured.
+    """Decode a depth map (H, W) float32 in metres; negative, NaN and infinite values become 0.
 
     Args:
-        value: as in `decode_image`, of one channel with 8, 16 or 32 bits or floats, or a numeric array or
-            nested list (H, W).
+        value: one number per pixel: 8, 16 or 32 bits, or floats.
         depth_scale: metres per stored unit.
-        where: what an error calls the row.
-
-    Shape:
-        result (H, W) float32; negative, NaN and infinite values become 0.
+        where: what an error calls the place.
 
     Raises:
-        BadImageError: if the file cannot be decoded.
-        ValueError: if it is not one number per pixel: colours, a palette, truth values.
+        ValueError: if the row holds colours, a palette or truth values.
     """
-    if isinstance(value, _ARRAYS):
-        array = np.asarray(value)
-    else:
-        image = _open(value, where=where)
-        array = np.array(image if image.mode not in ("P", "PA") else image.convert("RGBA"))
+    if not isinstance(value, _ARRAYS):
+        value = _open(value, where=where)
+        value = value.convert("RGBA") if value.mode in ("P", "PA") else value
+    array = np.asarray(value)
     if array.ndim != 2 or array.dtype.kind not in "iuf":
         raise ValueError(
             f"The depth map in {where} must hold one number per pixel, got shape {array.shape} of "

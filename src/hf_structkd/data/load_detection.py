@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,7 @@ from ._splits import find_class_names, load_splits
 from .boxes import BoxFormat, ObjectBoxes, UnknownCategories
 from .detection import DetectionReader
 from .loading import check_columns
-from .options import ClassOptions, options_for
+from .options import ClassOptions, option, options_for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,22 +24,16 @@ class DetectionOptions(ClassOptions):
     Images without labels cannot join: detectors compute their loss inside their forward, over a whole batch.
     """
 
-    objects_column: str = field(
-        default="objects",
-        metadata={"help": "Column of the objects, with 'bbox' and 'category' (see ObjectBoxes)."},
+    objects_column: str = option(
+        "objects", "Column of the objects, with 'bbox' and 'category' (see ObjectBoxes)."
     )
-    bbox_format: BoxFormat = field(
-        default="xywh", metadata={"help": "How a box is written, in pixels; 'xywh' is COCO's."}
+    bbox_format: BoxFormat = option("xywh", "How a box is written, in pixels; 'xywh' is COCO's.")
+    unknown_categories: UnknownCategories = option(
+        "error", "What to do with boxes whose category is no class."
     )
-    unknown_categories: UnknownCategories = field(
-        default="error", metadata={"help": "What to do with boxes whose category is no class."}
-    )
-    min_visibility: float = field(
-        default=0.3, metadata={"help": "Share of its area that a box must keep in a training crop."}
-    )
-    keep_aspect_ratio: bool = field(
-        default=False,
-        metadata={"help": "Resize evaluation images to fit into image_size and pad them, unstretched."},
+    min_visibility: float = option(0.3, "Share of its area that a box must keep in a training crop.")
+    keep_aspect_ratio: bool = option(
+        False, "Resize evaluation images to fit into image_size and pad them, unstretched."
     )
 
     @property

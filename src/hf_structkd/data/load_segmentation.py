@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -13,7 +13,7 @@ from ._rows import Normalization
 from ._splits import find_class_names, load_splits
 from .dense import DenseReader
 from .loading import check_columns
-from .options import ClassOptions, DenseOptions, options_for
+from .options import ClassOptions, DenseOptions, option, options_for
 from .targets import ClassMap
 
 
@@ -21,14 +21,9 @@ from .targets import ClassMap
 class SegmentationOptions(ClassOptions, DenseOptions):
     """Options of semantic segmentation: of its data, and of its task."""
 
-    label_column: str = field(
-        default="label",
-        metadata={"help": "Column of the class ids, as gray or palette images or arrays."},
-    )
-    ignore_index: int = field(default=255, metadata={"help": "Label whose pixels do not count."})
-    reduce_labels: bool = field(
-        default=False, metadata={"help": "Turn label 0 into ignore_index and lower the others by one."}
-    )
+    label_column: str = option("label", "Column of the class ids, as gray or palette images or arrays.")
+    ignore_index: int = option(255, "Label whose pixels do not count.")
+    reduce_labels: bool = option(False, "Turn label 0 into ignore_index and lower the others by one.")
 
 
 def load_segmentation_data(

@@ -93,18 +93,15 @@ def check_columns(dataset: Any, **columns: str) -> None:
     """Check that a dataset has the columns that the arguments name.
 
     Args:
-        dataset: a `datasets.Dataset` or `datasets.IterableDataset`; a stream whose columns are not known
-            before reading passes.
+        dataset: a `datasets.Dataset` or `datasets.IterableDataset`; a stream of unknown columns passes.
         **columns: argument name to column, for instance ``image_column="image"``.
 
     Raises:
         ValueError: if one is missing; the message lists the columns that exist.
     """
     present = dataset.column_names
-    if present is None:
-        return
     for argument, column in columns.items():
-        if column not in present:
+        if present is not None and column not in present:
             raise ValueError(
                 f"`{argument}` must be a column of the dataset, got {column!r}; it has: {', '.join(present)}."
             )

@@ -63,7 +63,7 @@ class ClassMap:
         return label
 
     def zoomed(self, target: Tensor, zoom: float) -> Tensor:
-        """Return the map itself: a class does not depend on the distance."""
+        """Return the map itself, because a class does not depend on the distance."""
         return target
 
 

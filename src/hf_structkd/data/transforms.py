@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import NamedTuple
 
 import torch
@@ -43,14 +44,11 @@ def jitter_color(
     by ``hue``. So the four act one after the other, and a change of hue leaves the luma as it is.
 
     Args:
-        image: colours in [0, 1].
+        image: colours in [0, 1], (3, H, W) float.
         brightness: factor of every channel; 1 changes nothing.
         contrast: factor of the distance to the mean luma; 1 changes nothing.
         saturation: factor of the distance to gray; 0 gives gray, 1 changes nothing.
         hue: turn of the chroma vector in full turns (0.5 gives complementary colours); 0 changes nothing.
-
-    Shape:
-        image (3, H, W) float; result the same.
     """
     if (brightness, contrast, saturation, hue) == (1.0, 1.0, 1.0, 0.0):
         return image
@@ -63,7 +61,7 @@ def jitter_color(
 
 
 class Crop(NamedTuple):
-    """What one draw of an augmentation does to an image and to all that belongs to it.
+    """What one draw of an augmentation does to an image and to its target.
 
     Args:
         source: rows and columns that are cut from the source.
@@ -94,6 +92,7 @@ class Crop(NamedTuple):
         return canvas
 
 
+@dataclass(frozen=True, eq=False)
 class DenseAugmentation:
     """Random scale, crop, flip and colours; image and target map always get the same geometry.
 
@@ -127,46 +126,43 @@ class DenseAugmentation:
         ValueError: on an argument outside its range.
     """
 
-    def __init__(
-        self,
-        size: tuple[int, int],
-        *,
-        scale: tuple[float, float] = (0.5, 2.0),
-        base_size: tuple[int, int] | None = None,
-        stretch: bool = False,
-        flip_probability: float = 0.5,
-        color_jitter: Sequence[float] = (0.3, 0.3, 0.3, 0.05),
-        nothing: float = 255,
-    ) -> None:
-        """Check and keep the settings; see the class for the arguments."""
-        self.size = check_size("size", size)
-        self.base_size = self.size if base_size is None else check_size("base_size", base_size)
-        if not 0 < scale[0] <= scale[1] < math.inf:
+    size: tuple[int, int]
+    _: KW_ONLY
+    scale: tuple[float, float] = (0.5, 2.0)
+    base_size: tuple[int, int] | None = None
+    stretch: bool = False
+    flip_probability: float = 0.5
+    color_jitter: Sequence[float] = (0.3, 0.3, 0.3, 0.05)
+    nothing: float = 255
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        check_size("size", self.size)
+        check_size("base_size", self._base_size)
+        if not 0 < self.scale[0] <= self.scale[1] < math.inf:
             raise ValueError(
-                f"`scale` must be two positive numbers, the smaller first, got {scale}; (1, 1) turns it off."
+                f"`scale` must be two positive numbers, the smaller first, got {self.scale}; (1, 1) turns it "
+                "off."
             )
-        if not 0 <= flip_probability <= 1:
+        if not 0 <= self.flip_probability <= 1:
             raise ValueError(
-                f"`flip_probability` must lie in [0, 1], got {flip_probability}; 0 switches flipping off."
+                f"`flip_probability` must lie in [0, 1], got {self.flip_probability}; 0 turns flipping off."
             )
-        limits = (1.0, 1.0, 1.0, 0.5)
-        if len(color_jitter) != 4 or not all(
-            0 <= c <= limit for c, limit in zip(color_jitter, limits, strict=True)
-        ):
+        jitter, limits = self.color_jitter, (1.0, 1.0, 1.0, 0.5)
+        if len(jitter) != 4 or not all(0 <= c <= most for c, most in zip(jitter, limits, strict=True)):
             raise ValueError(
                 "`color_jitter` must be four strengths (brightness, contrast, saturation in [0, 1], hue in "
-                f"[0, 0.5]), got {tuple(color_jitter)}; (0, 0, 0, 0) switches it off."
+                f"[0, 0.5]), got {tuple(jitter)}; (0, 0, 0, 0) switches it off."
             )
-        self.scale = scale
-        self.stretch = stretch
-        self.flip_probability = flip_probability
-        self.color_jitter = tuple(color_jitter)
-        self.nothing = nothing
+
+    @property
+    def _base_size(self) -> tuple[int, int]:
+        return self.base_size or self.size
 
     @property
     def can_pad(self) -> bool:
         """Whether some scale makes the image smaller than ``size``, so that padding can occur."""
-        return any(self.scale[0] * base < side for base, side in zip(self.base_size, self.size, strict=True))
+        return any(self.scale[0] * base < side for base, side in zip(self._base_size, self.size, strict=True))
 
     def __call__(
         self,
@@ -176,29 +172,18 @@ class DenseAugmentation:
         *,
         zoomed: Callable[[Tensor, float], Tensor] | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Augment one image and its target map.
+        """Augment one image and its target map of the same size.
 
         Args:
-            image: colours in [0, 1].
-            label: class ids of any integer type, or depths.
+            image: colours in [0, 1], (3, H0, W0) float.
+            label: class ids of any integer type, or depths, (H0, W0).
             generator: source of every random decision.
             zoomed: changes the map by the drawn scale, a target's `zoomed`; None changes nothing.
-
-        Shape:
-            image (3, H0, W0) float; label (H0, W0).
 
         Returns:
             The image (3, H, W), the label (H, W), int64 or the depths' type, and the mask (H, W) bool, True
             on the image and False on padding; H, W = ``size``.
-
-        Raises:
-            ValueError: if image and label differ in size.
         """
-        if image.shape[-2:] != label.shape:
-            raise ValueError(
-                f"`image` and `label` must have the same size, got {tuple(image.shape[-2:])} and "
-                f"{tuple(label.shape)}; resize the label (nearest) to the image first."
-            )
         crop = self.draw(image.shape[-2:], generator)
         return self.image(image, crop), self.label(label, crop, zoomed=zoomed), self.mask(crop)
 
@@ -238,7 +223,7 @@ class DenseAugmentation:
         self, image_size: Sequence[int], zoom: float, draws: list[float]
     ) -> tuple[tuple[slice, slice], tuple[int, int], tuple[int, int]]:
         """Return what to cut from the source, its size in the result, and its corner there."""
-        covers = [base / side for base, side in zip(self.base_size, image_size, strict=True)]
+        covers = [base / side for base, side in zip(self._base_size, image_size, strict=True)]
         if not self.stretch:
             covers = [max(covers)] * 2
         slices, content, corner = [], [], []
@@ -255,19 +240,13 @@ class DenseAugmentation:
     def _colors(self, draws: list[float]) -> dict[str, float]:
         """Turn four values in [0, 1) into arguments of `jitter_color`."""
         shifts = [(2 * draw - 1) * strength for draw, strength in zip(draws, self.color_jitter, strict=True)]
-        brightness, contrast, saturation, hue = shifts
-        return {
-            "brightness": 1 + brightness,
-            "contrast": 1 + contrast,
-            "saturation": 1 + saturation,
-            "hue": hue,
-        }
+        names = ("brightness", "contrast", "saturation")
+        return {**{name: 1 + shift for name, shift in zip(names, shifts[:3], strict=True)}, "hue": shifts[3]}
 
 
-def check_size(name: str, size: tuple[int, int]) -> tuple[int, int]:
-    """Return the size as a tuple; raise `ValueError` for ``name`` if it is not two positive whole numbers."""
+def check_size(name: str, size: tuple[int, int]) -> None:
+    """Raise `ValueError` if the size ``name`` is not two positive whole numbers."""
     if len(size) != 2 or any(not isinstance(side, int) or side < 1 for side in size):
         raise ValueError(
             f"`{name}` must be height and width in whole pixels, got {size}; for instance (180, 240)."
         )
-    return (size[0], size[1])
