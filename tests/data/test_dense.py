@@ -24,8 +24,8 @@ from hf_structkd.data import (
     StoredRows,
     StreamedRows,
     collate_dense,
-    load_dataset_splits,
 )
+from hf_structkd.data.loading import load_dataset_splits
 
 from .reading import read_dense
 

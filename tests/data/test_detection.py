@@ -25,9 +25,8 @@ from hf_structkd.data import (
     StoredRows,
     StreamedRows,
     collate_detection,
-    load_dataset_splits,
-    read_id2label,
 )
+from hf_structkd.data.loading import load_dataset_splits, read_id2label
 
 from .reading import read_dense, read_detection
 

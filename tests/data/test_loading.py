@@ -11,7 +11,8 @@ import PIL.Image
 import pytest
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
-from hf_structkd.data import check_columns, choose_splits, load_dataset_splits, loading, read_id2label
+from hf_structkd.data import loading
+from hf_structkd.data.loading import check_columns, choose_splits, load_dataset_splits, read_id2label
 
 REAL = Path(__file__).parents[2] / ".." / "shared" / "data" / "camvid"
 

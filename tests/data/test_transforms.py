@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from hf_structkd.data import DenseAugmentation, DepthMap, jitter_color, resize_image
+from hf_structkd.data import DenseAugmentation, DepthMap
+from hf_structkd.data.transforms import jitter_color, resize_image
 from hf_structkd.matching.alignment import resize_ids
 
 PLAIN = {"scale": (1.0, 1.0), "flip_probability": 0.0, "color_jitter": (0, 0, 0, 0)}

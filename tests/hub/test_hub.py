@@ -475,7 +475,7 @@ whole = trainer_for("whole", **long)
 whole.train()
 states = state_of(resumed), state_of(whole)
 same = [torch.equal(states[0][name], states[1][name]) for name in states[1]]
-has_critic = any(name.startswith("critic.") for name in states[1])
+has_critic = any(name.startswith("holistic.") for name in states[1])
 
 # Only `hub_always_push` waits for a push that is still under way.
 busy = trainer_for("busy", hub_strategy="every_save", hub_always_push=False, max_steps=1)

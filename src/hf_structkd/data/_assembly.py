@@ -36,12 +36,12 @@ def assemble(
     nothing: float = 255,
     **evaluation: Any,
 ) -> LoadedData:
-    """Make the rows model inputs, and mix in those without labels if there are any.
+    """Turn the rows into model inputs, and mix in those without labels if there are any.
 
     Args:
         options: the options.
         splits: the rows as loaded.
-        make_reader: makes a reader of rows: a class with the target and the normalisation.
+        make_reader: makes a reader that knows the target and the normalisation.
         seed: seed of the augmentation and of a stream's order.
         nothing: value of padded pixels in a target map.
         **evaluation: further arguments of the reader of the validation rows.

@@ -14,7 +14,7 @@ TRAIN_SCENES, VALIDATION_SCENES = 1000, 200
 
 
 class Splits(NamedTuple):
-    """The rows as loaded; ``unlabeled`` is None without such images."""
+    """The rows as loaded; `unlabeled` is None without such images."""
 
     train: Any
     validation: Any
@@ -95,16 +95,8 @@ def find_class_names(
 ) -> dict[int, str]:
     """Return class id to name: of the scenes, of the training rows (see `read_id2label`), or the default.
 
-    Args:
-        options: say which dataset or file to look into.
-        rows: the training rows.
-        column: column of the labels.
-        scenes: names of the classes of the embedded scenes.
-        default: names to take if the dataset has none.
-        field: field of the column that holds the classes, if it has several.
-
-    Raises:
-        ValueError: if nothing names the classes.
+    The column holds the labels; `field` is the field in it that holds the classes, if it has several. Raises
+    `ValueError` if nothing names the classes.
     """
     name = options.dataset_name
     if name is None:

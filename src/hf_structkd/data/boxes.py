@@ -31,17 +31,11 @@ _CROWD_FIELDS = ("iscrowd", "is_crowd")
 
 
 class Objects(NamedTuple):
-    """The objects of one image.
+    """The objects of one image."""
 
-    Args:
-        boxes: (N, 4) float64, corners x1, y1, x2, y2 in pixels.
-        class_labels: (N,) int64.
-        crowd: (N,) bool, True where one box holds several objects.
-    """
-
-    boxes: Tensor
-    class_labels: Tensor
-    crowd: Tensor
+    boxes: Tensor  # (N, 4) float64, corners x1, y1, x2, y2 in pixels
+    class_labels: Tensor  # (N,) int64
+    crowd: Tensor  # (N,) bool, True where one box holds several objects
 
     def where(self, kept: Tensor) -> Objects:
         """Return the objects for which ``kept`` (N,) is True."""
@@ -53,17 +47,11 @@ class Objects(NamedTuple):
 
 
 class Cleaned(NamedTuple):
-    """Objects that can be used, and what was done with the others.
-
-    Args:
-        objects: the objects.
-        counts: (len(BOX_RULES),) int64, number of boxes under each rule.
-        unknown: categories that were dropped as unknown, one entry for each box.
-    """
+    """Objects that can be used, and what was done with the others."""
 
     objects: Objects
-    counts: Tensor
-    unknown: list[Any]
+    counts: Tensor  # (len(BOX_RULES),) int64, number of boxes under each rule
+    unknown: list[Any]  # categories that were dropped as unknown, one entry for each box
 
 
 def no_objects() -> Objects:
@@ -176,11 +164,7 @@ def _boxes(values: Sequence[Sequence[float]] | None, *, where: str) -> Tensor:
 
 
 def clean_boxes(boxes: Tensor, size: Sequence[int]) -> tuple[Tensor, dict[str, Tensor]]:
-    """Clip boxes to an image, and find those that break a rule.
-
-    Args:
-        boxes: corners x1, y1, x2, y2 in pixels, (N, 4) float.
-        size: height and width of the image, pixels.
+    """Clip boxes (N, 4), corners in pixels, to an image of ``size``, and find those that break a rule.
 
     Returns:
         The boxes (N, 4), with zeros for those that are not finite; and for each geometric rule of `BOX_RULES`
@@ -202,16 +186,11 @@ def clean_boxes(boxes: Tensor, size: Sequence[int]) -> tuple[Tensor, dict[str, T
 
 
 def through_crop(boxes: Tensor, crop: Crop, *, min_visibility: float) -> tuple[Tensor, Tensor]:
-    """Move boxes of an image to their places in its augmented copy.
-
-    Args:
-        boxes: corners x1, y1, x2, y2 in pixels of the source, with an area, (N, 4) float.
-        crop: what `DenseAugmentation.draw` drew.
-        min_visibility: see `ObjectBoxes`.
+    """Move boxes (N, 4), corners in pixels and with an area, to their places in the augmented image.
 
     Returns:
         The boxes (N, 4) in pixels of the result, clipped to the part of it that shows the image; and whether
-        to keep each, (N,) bool.
+        to keep each, (N,) bool, see `ObjectBoxes` for ``min_visibility``.
     """
     rows, columns = crop.source
     (height, width), (top, left) = crop.content, crop.corner
@@ -228,14 +207,9 @@ def through_crop(boxes: Tensor, crop: Crop, *, min_visibility: float) -> tuple[T
 
 
 def normalized_boxes(boxes: Tensor, size: Sequence[int]) -> Tensor:
-    """Return boxes relative to their canvas, as models of transformers take them.
+    """Return boxes (N, 4), corners in pixels, as models take them.
 
-    Args:
-        boxes: corners x1, y1, x2, y2 in pixels, within the canvas, (N, 4) float.
-        size: height and width of the canvas, pixels.
-
-    Returns:
-        cx, cy, w, h in [0, 1], (N, 4) float32.
+    These are cx, cy, w, h in [0, 1] float32, relative to a canvas of ``size``, height and width in pixels.
     """
     return boxes_from_corners(boxes / _limits(boxes, size)).float()
 

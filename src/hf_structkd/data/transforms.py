@@ -96,18 +96,12 @@ class Crop(NamedTuple):
 class DenseAugmentation:
     """Random scale, crop, flip and colours; image and target map always get the same geometry.
 
-    Geometry: the image is scaled, with its aspect, so that it just covers ``base_size``; the random scale
-    multiplies that. A box of ``size`` is then cut out at random. With the default ``base_size=size`` a scale
-    of 1 shows as much of the image as fits; with ``base_size`` at the size of the image it crops at native
-    resolution. With ``stretch`` the image is scaled to exactly ``base_size`` instead, as evaluation images
-    are. A scaled image that is smaller than ``size`` is placed at random, and the rest is padded. Only the
-    pixels inside the box are resized: its corners are rounded to whole pixels of the source, so that the true
-    scale may differ from the drawn one by up to a pixel in the box.
-
-    Depth: an object that appears s times larger is s times nearer, so a depth map is divided by the drawn
-    scale (Eigen et al., 2014). This is the target's `zoomed`, see `__call__`.
-
-    Colours: see `jitter_color`. Padding is filled, with the ImageNet mean colour, after the colours changed.
+    The image is scaled, with its aspect, so that it just covers ``base_size``; the random scale multiplies
+    that. A box of ``size`` is then cut out at random. With the default ``base_size=size`` a scale of 1 shows
+    as much of the image as fits; with ``base_size`` at the size of the image it crops at native resolution. A
+    scaled image that is smaller than ``size`` is placed at random, and the rest is padded with the ImageNet
+    mean colour. Only the pixels inside the box are resized: its corners are rounded to whole pixels of the
+    source, so that the true scale may differ from the drawn one by up to a pixel in the box.
 
     Every call draws the same number of values from the generator, so that the crops do not change when, say,
     the colours are switched off. There is no other source of randomness.
@@ -116,10 +110,10 @@ class DenseAugmentation:
         size: height and width of the result, pixels.
         scale: smallest and largest random scale, drawn uniformly.
         base_size: height and width that the image covers at scale 1, pixels; None takes ``size``.
-        stretch: whether the image takes the aspect of ``base_size``.
+        stretch: whether the image is scaled to exactly ``base_size``, as evaluation images are.
         flip_probability: probability of a left-right flip.
         color_jitter: strength c of brightness, contrast, saturation (factors in [1 - c, 1 + c]) and hue (-c
-            to c turns); zeros switch it off.
+            to c turns), see `jitter_color`; zeros switch it off.
         nothing: value of padded pixels in the target map: the ignored label, or 0 for depth.
 
     Raises:
