@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from hf_structkd.data import BOX_RULES, DenseAugmentation, ObjectBoxes
-from hf_structkd.data.boxes import clean_boxes, no_objects, normalized_boxes, through_crop
+from hf_structkd.data import DenseAugmentation, ObjectBoxes
+from hf_structkd.data.boxes import BOX_RULES, clean_boxes, no_objects, normalized_boxes, through_crop
 from hf_structkd.data.transforms import Crop
 
 NAMES = {0: "cat", 1: "dog", 2: "owl"}

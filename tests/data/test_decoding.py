@@ -10,8 +10,8 @@ import PIL.Image
 import pytest
 import torch
 
-from hf_structkd.data import BadImageError, decode_depth, decode_image, decode_label
-from hf_structkd.data.decoding import read_image_size
+from hf_structkd.data import BadImageError
+from hf_structkd.data.decoding import decode_depth, decode_image, decode_label, read_image_size
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
 GRAY = RGB[..., 0]

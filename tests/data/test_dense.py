@@ -20,12 +20,14 @@ from hf_structkd.data import (
     BadImageError,
     ClassMap,
     DenseAugmentation,
-    DenseDataset,
-    DenseIterableDataset,
     DepthMap,
+    StoredRows,
+    StreamedRows,
     collate_dense,
-    load_dataset_splits,
 )
+from hf_structkd.data.loading import load_dataset_splits
+
+from .reading import read_dense
 
 REAL = Path(__file__).parents[2] / ".." / "shared" / "data" / "camvid"
 FEATURES = datasets.Features(
@@ -58,19 +60,17 @@ def rows(count: int = 6, size: tuple[int, int] = (12, 16), kind: str = "classes"
     }
 
 
-def stored(
-    content: dict[str, list[Any]] | None = None, kind: str = "classes", **settings: Any
-) -> DenseDataset:
+def stored(content: dict[str, list[Any]] | None = None, kind: str = "classes", **settings: Any) -> StoredRows:
     dataset = datasets.Dataset.from_dict(content or rows(kind=kind), features=FEATURES)
-    return DenseDataset(dataset, **{"target": TARGETS[kind], **settings})
+    return read_dense(dataset, **{"target": TARGETS[kind], **settings})
 
 
 def streamed(
     content: dict[str, list[Any]] | None = None, kind: str = "classes", *, shards: int = 2, **settings: Any
-) -> DenseIterableDataset:
+) -> StreamedRows:
     dataset = datasets.Dataset.from_dict(content or rows(kind=kind), features=FEATURES)
     stream = dataset.to_iterable_dataset(num_shards=shards)
-    return DenseIterableDataset(stream, **{"target": TARGETS[kind], **settings})
+    return read_dense(stream, **{"target": TARGETS[kind], **settings})
 
 
 def training(kind: str = "classes") -> dict[str, Any]:
@@ -248,8 +248,8 @@ def test_negative_labels_are_named() -> None:
     )
     dataset = datasets.Dataset.from_dict(arrays, features=features)
     with pytest.raises(ValueError, match="got -1 in row 0"):
-        DenseDataset(dataset, ClassMap(num_labels=K))[0]
-    ignoring = DenseDataset(dataset, ClassMap(num_labels=K, ignore_index=-1))
+        read_dense(dataset, ClassMap(num_labels=K))[0]
+    ignoring = read_dense(dataset, ClassMap(num_labels=K, ignore_index=-1))
     assert (ignoring[0]["labels"] == -1).all()
 
 
@@ -319,7 +319,7 @@ def test_columns_can_have_other_names_and_others_are_not_read() -> None:
     dataset = datasets.Dataset.from_dict(content, features=features)
     renamed = dataset.rename_columns({"image": "photo", "label": "mask"}).with_format("numpy")
     target = ClassMap(num_labels=K, column="mask")
-    assert same(DenseDataset(renamed, target, image_column="photo")[3], stored()[3])
+    assert same(read_dense(renamed, target, image_column="photo")[3], stored()[3])
 
 
 @pytest.mark.parametrize("shape", ["torch", "transform"])
@@ -331,7 +331,7 @@ def test_rows_are_read_as_stored_whatever_format_was_set(shape: str) -> None:
         if shape == "torch"
         else dataset.with_transform(lambda batch: {key: [None] * len(batch[key]) for key in batch})
     )
-    assert same(DenseDataset(formatted, ClassMap(num_labels=K))[3], stored()[3])
+    assert same(read_dense(formatted, ClassMap(num_labels=K))[3], stored()[3])
 
 
 @both_targets
@@ -350,7 +350,7 @@ def test_streamed_samples_do_not_depend_on_order_or_workers(kind: str) -> None:
     assert as_set(delivered) == expected
     dataset = datasets.Dataset.from_dict(rows(kind=kind), features=FEATURES)
     shuffled = dataset.to_iterable_dataset(num_shards=2).shuffle(seed=3, buffer_size=4)
-    stream = DenseIterableDataset(shuffled, TARGETS[kind], **training(kind))
+    stream = read_dense(shuffled, TARGETS[kind], **training(kind))
     first = list(stream)
     assert as_set(first) == expected
     stream.set_epoch(1)
@@ -363,7 +363,7 @@ def test_streamed_samples_do_not_depend_on_order_or_workers(kind: str) -> None:
 def test_the_streams_shuffling_follows_the_epoch() -> None:
     dataset = datasets.Dataset.from_dict(rows(), features=FEATURES)
     shuffled = dataset.to_iterable_dataset().shuffle(seed=3, buffer_size=6)
-    stream = DenseIterableDataset(shuffled, ClassMap(num_labels=K))
+    stream = read_dense(shuffled, ClassMap(num_labels=K))
     orders = []
     for epoch in range(3):
         stream.set_epoch(epoch)
@@ -391,7 +391,7 @@ def test_streams_of_decoded_images_and_arrays_have_an_identity_too() -> None:
         {"image": image.tolist(), "label": label.tolist()},
     ]
     stream = datasets.IterableDataset.from_generator(lambda: iter(rows_of_kinds))
-    stream = DenseIterableDataset(stream, ClassMap(num_labels=K), **training())
+    stream = read_dense(stream, ClassMap(num_labels=K), **training())
     first = list(stream)
     assert len(first) == 3
     assert all(same(a, b) for a, b in zip(first, stream, strict=True))
@@ -449,7 +449,7 @@ def test_settings_that_contradict_are_named(make, settings: dict[str, Any], mess
 def test_real_rows_load_and_augment(tmp_path: Path) -> None:
     split = load_dataset_splits(str(REAL), streaming=True, cache_dir=str(tmp_path))["train"]
     augmentation = DenseAugmentation((180, 240), base_size=(360, 480))
-    stream = DenseIterableDataset(split.take(3), ClassMap(num_labels=11), augmentation=augmentation)
+    stream = read_dense(split.take(3), ClassMap(num_labels=11), augmentation=augmentation)
     batch = collate_dense(list(stream))
     assert batch["pixel_values"].shape == (3, 3, 180, 240)
     assert set(batch["labels"].unique().tolist()) <= {*range(11), 255}

@@ -19,16 +19,16 @@ from hf_structkd.data import (
     BadImageError,
     ClassMap,
     DenseAugmentation,
-    DenseDataset,
-    DetectionDataset,
-    DetectionIterableDataset,
     MixedDataset,
     MixedIterableDataset,
     ObjectBoxes,
+    StoredRows,
+    StreamedRows,
     collate_detection,
-    load_dataset_splits,
-    read_id2label,
 )
+from hf_structkd.data.loading import load_dataset_splits, read_id2label
+
+from .reading import read_dense, read_detection
 
 REAL = Path(__file__).parents[2] / ".." / "shared" / "data" / "cards"
 NAMES = {0: "cat", 1: "dog", 2: "owl"}
@@ -78,15 +78,15 @@ def dataset_of(content: dict[str, list[Any]] | None, features: Any = FEATURES) -
     return datasets.Dataset.from_dict(content or rows(), features=features)
 
 
-def stored(content: dict[str, list[Any]] | None = None, **settings: Any) -> DetectionDataset:
-    return DetectionDataset(dataset_of(content), **{"target": TARGET, **settings})
+def stored(content: dict[str, list[Any]] | None = None, **settings: Any) -> StoredRows:
+    return read_detection(dataset_of(content), **{"target": TARGET, **settings})
 
 
 def streamed(
     content: dict[str, list[Any]] | None = None, *, shards: int = 2, **settings: Any
-) -> DetectionIterableDataset:
+) -> StreamedRows:
     stream = dataset_of(content).to_iterable_dataset(num_shards=shards)
-    return DetectionIterableDataset(stream, **{"target": TARGET, **settings})
+    return read_detection(stream, **{"target": TARGET, **settings})
 
 
 def training(**settings: Any) -> dict[str, Any]:
@@ -159,12 +159,12 @@ def test_rows_get_the_same_crop_as_those_of_dense_tasks() -> None:
         labels.append(png(label))
     augmentation = DenseAugmentation((24, 32), color_jitter=(0.3, 0.3, 0.3, 0.05), nothing=0)
     target = ObjectBoxes(id2label=NAMES, min_visibility=0.0)
-    detection = DetectionDataset(dataset_of(content), target, augmentation=augmentation, seed=3)
+    detection = read_detection(dataset_of(content), target, augmentation=augmentation, seed=3)
     painted = datasets.Dataset.from_dict(
         {"image": content["image"], "label": labels},
         features=datasets.Features({"image": datasets.Image(), "label": datasets.Image()}),
     )
-    dense = DenseDataset(painted, ClassMap(num_labels=2, ignore_index=0), augmentation=augmentation, seed=3)
+    dense = read_dense(painted, ClassMap(num_labels=2, ignore_index=0), augmentation=augmentation, seed=3)
     compared = 0
     for index in range(12):
         row, oracle = detection[index], dense[index]
@@ -235,8 +235,8 @@ def test_crowds_are_scored_but_not_trained_on(field: str) -> None:
         }
     )
     dataset = dataset_of(content, features)
-    assert DetectionDataset(dataset, TARGET)[0]["labels"]["crowd"].tolist() == [True, False]
-    labels = DetectionDataset(dataset, TARGET, **training(**STILL))[0]["labels"]
+    assert read_detection(dataset, TARGET)[0]["labels"]["crowd"].tolist() == [True, False]
+    labels = read_detection(dataset, TARGET, **training(**STILL))[0]["labels"]
     torch.testing.assert_close(labels["boxes"], torch.tensor([[8.5 / 16, 8.5 / 12, 5 / 16, 5 / 12]]))
 
 
@@ -290,7 +290,7 @@ def test_streamed_samples_do_not_depend_on_order_or_workers() -> None:
     loader = DataLoader(streamed(**training()), batch_size=None, num_workers=2)
     assert sorted(content_of(row) for row in loader) == sorted(expected)
     shuffled = dataset_of(None).to_iterable_dataset(num_shards=2).shuffle(seed=3, buffer_size=4)
-    stream = DetectionIterableDataset(shuffled, TARGET, **training())
+    stream = read_detection(shuffled, TARGET, **training())
     assert {content_of(row) for row in stream} == expected
     stream.set_epoch(1)
     assert not {content_of(row) for row in stream} & expected
@@ -319,20 +319,20 @@ def test_a_stored_dataset_counts_its_boxes_once_and_tells_once(caplog: pytest.Lo
     """Boxes that vanish unseen are found out by a score that is too low."""
     dataset = dataset_of(spoilt())
     dataset.info.dataset_name = "pets"
-    cleaned = DetectionDataset(dataset, DROPPING)
-    assert cleaned.box_counts == SPOILT_COUNTS
+    cleaned = read_detection(dataset, DROPPING)
+    assert cleaned.reader.box_counts == SPOILT_COUNTS
     assert [record.getMessage() for record in caplog.records] == [
         "pets, boxes: 1 dropped (unknown category 9), 1 dropped (not finite), 1 dropped (no area), "
         "1 dropped (outside the image), 2 clipped to the image."
     ]
     for _ in range(2):
         assert [len(row["labels"]["boxes"]) for row in cleaned] == [2, 1]
-    assert cleaned.box_counts == SPOILT_COUNTS
+    assert cleaned.reader.box_counts == SPOILT_COUNTS
     assert len(caplog.records) == 1
 
 
 def test_good_boxes_are_no_news(caplog: pytest.LogCaptureFixture) -> None:
-    assert not any(stored().box_counts.values())
+    assert not any(stored().reader.box_counts.values())
     assert not caplog.records
 
 
@@ -340,9 +340,9 @@ def test_a_stream_counts_as_it_goes_and_tells_at_the_first_box_of_a_rule(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     stream = streamed(spoilt(), target=DROPPING, shards=1)
-    assert not any(stream.box_counts.values())
+    assert not any(stream.reader.box_counts.values())
     list(stream)
-    assert stream.box_counts == SPOILT_COUNTS
+    assert stream.reader.box_counts == SPOILT_COUNTS
     assert [record.getMessage() for record in caplog.records] == [
         "dataset, boxes in row 0, column 'objects': 1 dropped (no area), 2 clipped to the image; further "
         "ones are only counted.",
@@ -350,14 +350,14 @@ def test_a_stream_counts_as_it_goes_and_tells_at_the_first_box_of_a_rule(
         "1 dropped (outside the image); further ones are only counted.",
     ]
     list(DataLoader(stream, batch_size=None, num_workers=0))
-    assert stream.box_counts == {rule: 2 * count for rule, count in SPOILT_COUNTS.items()}
+    assert stream.reader.box_counts == {rule: 2 * count for rule, count in SPOILT_COUNTS.items()}
     assert len(caplog.records) == 2
 
 
 def test_boxes_cleaned_in_workers_are_counted_here() -> None:
     stream = streamed(spoilt(), target=DROPPING)
     list(DataLoader(stream, batch_size=None, num_workers=2))
-    assert stream.box_counts == SPOILT_COUNTS
+    assert stream.reader.box_counts == SPOILT_COUNTS
 
 
 @pytest.mark.parametrize(
@@ -367,8 +367,8 @@ def test_sizes_are_taken_from_the_data_or_the_files(measured: dict[str, list[int
     """Only the counts believe the columns: where they are wrong, a row is still cleaned for its image."""
     content = {**one_row([14, 1, 5, 5]), **measured}
     features = datasets.Features({**FEATURES, **dict.fromkeys(measured, datasets.Value("int64"))})
-    dataset = DetectionDataset(dataset_of(content, features), TARGET)
-    assert dataset.box_counts["clipped"] == (0 if 40 in measured.get("width", []) else 1)
+    dataset = read_detection(dataset_of(content, features), TARGET)
+    assert dataset.reader.box_counts["clipped"] == (0 if 40 in measured.get("width", []) else 1)
     assert in_pixels(dataset[0]["labels"])[0].tolist() == pytest.approx([14, 1, 2, 5])
 
 
@@ -388,7 +388,7 @@ def test_names_are_read_as_categories() -> None:
             "objects": {**OBJECTS, "category": datasets.List(datasets.Value("string"))},
         }
     )
-    labels = DetectionDataset(dataset_of(content, features), TARGET)[0]["labels"]
+    labels = read_detection(dataset_of(content, features), TARGET)[0]["labels"]
     assert labels["class_labels"].tolist() == [2]
 
 
@@ -449,7 +449,7 @@ SIZES = [(12, 16), (30, 20), (9, 27)]
 BOXES = [[1, 2, 9, 8], [5, 10, 15, 20], [0, 0, 27, 9]]
 
 
-def kept_aspect(size: tuple[int, int] = (48, 80)) -> DetectionDataset:
+def kept_aspect(size: tuple[int, int] = (48, 80)) -> StoredRows:
     objects = [{"bbox": [box], "category": [0]} for box in BOXES]
     return stored({"image": images(*SIZES), "objects": objects}, size=size, keep_aspect_ratio=True)
 
@@ -507,7 +507,7 @@ def test_unlabelled_rows_have_no_objects_and_say_so() -> None:
     pictures = {"image": images((9, 9), (9, 9)), "objects": spoilt()["objects"]}
     settings = training()
     unlabelled = stored(pictures, labeled=False, **settings)
-    assert not any(unlabelled.box_counts.values())
+    assert not any(unlabelled.reader.box_counts.values())
     mix = MixedDataset(stored(labeled=True, **settings), unlabelled)
     alone = stored(**settings)
     batch = collate_detection([mix[i] for i in range(8)])
@@ -557,10 +557,10 @@ def test_settings_that_contradict_are_named(make: Any, settings: dict[str, Any],
 def test_real_rows_load_and_augment(tmp_path: Path) -> None:
     split = load_dataset_splits(str(REAL), streaming=True, cache_dir=str(tmp_path))["train"]
     names = read_id2label(split, "objects", label_field="category", name_or_path=str(REAL))
-    stream = DetectionIterableDataset(
+    stream = read_detection(
         split.take(3), ObjectBoxes(id2label=names), augmentation=DenseAugmentation((128, 160))
     )
     batch = collate_detection(list(stream))
     assert batch["pixel_values"].shape == (3, 3, 128, 160)
     assert {int(label) for labels in batch["labels"] for label in labels["class_labels"]} <= set(names)
-    assert not any(stream.box_counts.values())
+    assert not any(stream.reader.box_counts.values())

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from hf_structkd.data import (
-    DetectionDataset,
-    DetectionIterableDataset,
+    StoredRows,
+    StreamedRows,
     collate_detection,
     load_detection_data,
 )
@@ -72,7 +72,7 @@ def in_pixels(labels: dict[str, Tensor], height: float, width: float) -> Tensor:
 
 def test_without_a_name_the_scenes_are_rendered() -> None:
     data = load(image_size=(32, 48), max_train_samples=3, max_eval_samples=2, **OFF)
-    assert isinstance(data.train, DetectionDataset)
+    assert isinstance(data.train, StoredRows)
     assert (len(data.train), len(data.validation)) == (3, 2)
     assert data.id2label == dict(enumerate(OBJECT_CLASS_NAMES))
     assert data.labeled is data.train
@@ -82,12 +82,12 @@ def test_without_a_name_the_scenes_are_rendered() -> None:
         assert row["labels"]["class_labels"].tolist() == objects["category"].tolist()
         boxes = in_pixels(row["labels"], 32, 48)
         torch.testing.assert_close(boxes, torch.from_numpy(objects["bbox"]), atol=1e-4, rtol=0)
-    assert not any(data.train.box_counts.values())
+    assert not any(data.train.reader.box_counts.values())
 
 
 def test_scenes_can_be_streamed() -> None:
     data = load(image_size=(32, 32), max_train_samples=3, max_eval_samples=2, streaming=True)
-    assert isinstance(data.train, DetectionIterableDataset)
+    assert isinstance(data.train, StreamedRows)
     assert (len(list(data.train)), len(list(data.validation))) == (3, 2)
 
 
@@ -148,8 +148,8 @@ def test_categories_beyond_the_names_are_refused_or_dropped(tmp_path: Path) -> N
     with pytest.raises(ValueError, match=r"in row 2, column 'objects' must be ids in \[0, 2\) .* got 2"):
         load(name, id2label_path=str(own))
     data = load(name, id2label_path=str(own), unknown_categories="drop")
-    assert data.train.box_counts["unknown_category"] == 2
-    assert data.validation.box_counts["unknown_category"] == 1
+    assert data.train.reader.box_counts["unknown_category"] == 2
+    assert data.validation.reader.box_counts["unknown_category"] == 1
 
 
 def test_damaged_images_are_skipped_as_asked(tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_a_folder_of_images_with_metadata_is_read(tmp_path: Path) -> None:
         (folder / "metadata.jsonl").write_text(json.dumps(line))
     (tmp_path / "id2label.json").write_text(json.dumps(NAMES))
     data = load(str(tmp_path))
-    assert data.validation.box_counts["clipped"] == 1
+    assert data.validation.reader.box_counts["clipped"] == 1
     assert data.validation[0]["labels"]["class_labels"].tolist() == [2]
 
 
@@ -187,5 +187,5 @@ def test_real_data_are_read(name: str, classes: int, boxes: int) -> None:
     data = load(str(SHARED / name), image_size=(32, 32), id2label_path=path, max_train_samples=2)
     assert len(data.id2label) == classes
     assert sum(len(row["labels"]["boxes"]) for row in data.validation) == boxes
-    dropped = {rule: n for rule, n in data.validation.box_counts.items() if rule != "clipped"}
+    dropped = {rule: n for rule, n in data.validation.reader.box_counts.items() if rule != "clipped"}
     assert not any(dropped.values())

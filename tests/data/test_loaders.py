@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hf_structkd.data import DenseDataset, DenseIterableDataset, load_depth_data, load_segmentation_data
+from hf_structkd.data import StoredRows, StreamedRows, load_depth_data, load_segmentation_data
 from hf_structkd.data.options import SCENE_SIZE
 from hf_structkd.matching.normalization import ImageNormalization
 from hf_structkd.scenes.scenes import CLASS_NAMES, VALIDATION_OFFSET, render_scene
@@ -69,7 +69,7 @@ def content(row: dict[str, Tensor]) -> bytes:
 @both_loaders
 def test_without_a_name_the_scenes_are_rendered(kind: str) -> None:
     data = load(kind=kind, image_size=(32, 48), max_train_samples=3, max_eval_samples=2)
-    assert isinstance(data.train, DenseDataset)
+    assert isinstance(data.train, StoredRows)
     assert (len(data.train), len(data.validation)) == (3, 2)
     assert data.id2label == (dict(enumerate(CLASS_NAMES)) if kind == "label" else None)
     for row in (data.train[0], data.validation[0]):
@@ -108,7 +108,7 @@ def test_scenes_have_a_size_and_a_number_of_their_own(monkeypatch: pytest.Monkey
 def test_scenes_can_be_streamed(kind: str) -> None:
     """The option must not crash where there is nothing to read."""
     data = load(kind=kind, image_size=(32, 32), max_train_samples=3, max_eval_samples=2, streaming=True)
-    assert isinstance(data.train, DenseIterableDataset)
+    assert isinstance(data.train, StreamedRows)
     assert len(list(data.train)) == 3
     assert len(list(data.validation)) == 2
 
@@ -248,8 +248,8 @@ def test_a_stream_gives_the_iterable_class_and_the_same_rows_in_the_same_epoch(
     runs = []
     for epoch in (0, 0, 1):
         data = load(name, kind, streaming=True, shuffle_buffer_size=4)
-        assert isinstance(data.train, DenseIterableDataset)
-        assert isinstance(data.validation, DenseIterableDataset)
+        assert isinstance(data.train, StreamedRows)
+        assert isinstance(data.validation, StreamedRows)
         data.train.set_epoch(epoch)
         runs.append([content(row) for row in data.train])
     assert runs[0] == runs[1]

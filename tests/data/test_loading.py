@@ -11,7 +11,8 @@ import PIL.Image
 import pytest
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
-from hf_structkd.data import check_columns, load_dataset_splits, load_unlabeled_split, loading, read_id2label
+from hf_structkd.data import loading
+from hf_structkd.data.loading import check_columns, choose_splits, load_dataset_splits, read_id2label
 
 REAL = Path(__file__).parents[2] / ".." / "shared" / "data" / "camvid"
 
@@ -73,41 +74,22 @@ def test_a_saved_dataset_loads_and_streams(tmp_path: Path) -> None:
 
 def test_a_single_saved_dataset_is_the_training_split(tmp_path: Path) -> None:
     small_dataset().save_to_disk(tmp_path / "d")
-    assert set(load_dataset_splits(str(tmp_path / "d"), validation_split=None)) == {"train"}
+    assert set(load_dataset_splits(str(tmp_path / "d"))) == {"train"}
 
 
-def test_other_split_names_are_mapped(tmp_path: Path) -> None:
-    datasets.DatasetDict({"a": small_dataset(1), "b": small_dataset(2)}).save_to_disk(tmp_path / "d")
-    splits = load_dataset_splits(str(tmp_path / "d"), train_split="b", validation_split="a")
-    assert {name: len(split) for name, split in splits.items()} == {"train": 2, "validation": 1}
-    assert set(load_dataset_splits(str(tmp_path / "d"), train_split=None, validation_split="a")) == {
-        "validation"
-    }
+def test_splits_are_chosen_in_the_order_of_the_arguments() -> None:
+    loaded = {"a": "first", "b": "second"}
+    assert choose_splits(loaded, "d", train_split="b", validation_split="a") == ["second", "first"]
 
 
 @pytest.mark.parametrize("streaming", [False, True])
 def test_a_missing_split_lists_those_that_exist(
     parquet_folder: Path, tmp_path: Path, streaming: bool
 ) -> None:
-    with pytest.raises(
-        ValueError, match=r"`validation_split` must be .* got 'val'; it has: train, validation\."
-    ):
-        load_dataset_splits(
-            str(parquet_folder),
-            validation_split="val",
-            streaming=streaming,
-            cache_dir=str(tmp_path / "cache"),
-        )
-
-
-@pytest.mark.parametrize("streaming", [False, True])
-def test_one_split_is_loaded_for_its_images(tmp_path: Path, streaming: bool) -> None:
-    datasets.DatasetDict({"a": small_dataset(1), "b": small_dataset(2)}).save_to_disk(tmp_path / "d")
-    rows = load_unlabeled_split(str(tmp_path / "d"), split="b", streaming=streaming)
-    assert isinstance(rows, datasets.IterableDataset if streaming else datasets.Dataset)
-    assert len(list(rows)) == 2
-    with pytest.raises(ValueError, match=r"`unlabeled_split` must be one of .* got 'train'; it has: a, b\."):
-        load_unlabeled_split(str(tmp_path / "d"), streaming=streaming)
+    loaded = load_dataset_splits(str(parquet_folder), streaming=streaming, cache_dir=str(tmp_path / "cache"))
+    message = r"`validation_split` must be .* got 'val'; it has: train, validation\."
+    with pytest.raises(ValueError, match=message):
+        choose_splits(loaded, str(parquet_folder), train_split="train", validation_split="val")
 
 
 def test_a_missing_column_lists_those_that_exist() -> None:
@@ -181,9 +163,9 @@ def test_names_come_from_the_hub_repository(tmp_path: Path, monkeypatch: pytest.
         return str(tmp_path / "id2label.json")
 
     monkeypatch.setattr(loading, "hf_hub_download", download)
-    names = read_id2label(small_dataset(), "label", name_or_path="user/scenes", revision="v1", token="t")
+    names = read_id2label(small_dataset(), "label", name_or_path="user/scenes", revision="v1")
     assert names == {0: "sky"}
-    expected = {"repo_type": "dataset", "revision": "v1", "token": "t"}
+    expected = {"repo_type": "dataset", "revision": "v1"}
     assert asked == [(("user/scenes", "id2label.json"), expected)]
 
 

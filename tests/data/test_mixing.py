@@ -15,14 +15,13 @@ from hf_structkd.data import (
     BadImageError,
     ClassMap,
     DenseAugmentation,
-    DenseDataset,
-    DenseIterableDataset,
     MixedDataset,
     MixedIterableDataset,
     collate_dense,
 )
 from hf_structkd.scenes.scenes import render_scenes
 
+from .reading import read_dense
 from .test_loaders import both_loaders, load, saved, split
 
 BAD = {"bytes": b"damaged", "path": None}
@@ -220,8 +219,8 @@ def test_a_worker_without_a_share_of_the_unlabelled_stream_still_delivers() -> N
     target = ClassMap(num_labels=3)
     labelled, pictures = split(6, 0), split(4, 5)
     mix = MixedIterableDataset(
-        DenseIterableDataset(labelled.to_iterable_dataset(num_shards=2), target, labeled=True),
-        DenseIterableDataset(pictures.to_iterable_dataset(num_shards=1), target, labeled=False),
+        read_dense(labelled.to_iterable_dataset(num_shards=2), target, labeled=True),
+        read_dense(pictures.to_iterable_dataset(num_shards=1), target, labeled=False),
     )
     delivered = list(DataLoader(mix, batch_size=None, num_workers=2))
     assert [bool(row["labeled"]) for row in delivered].count(True) == 6
@@ -284,12 +283,8 @@ def test_scenes_take_unlabelled_images_of_a_folder_too(tmp_path: Path) -> None:
 
 
 def part(labeled: bool | None, *, augmentation: DenseAugmentation | None, streamed: bool) -> Any:
-    rows = split(2, 0)
-    if streamed:
-        return DenseIterableDataset(
-            rows.to_iterable_dataset(), ClassMap(num_labels=3), labeled=labeled, augmentation=augmentation
-        )
-    return DenseDataset(rows, ClassMap(num_labels=3), labeled=labeled, augmentation=augmentation)
+    rows = split(2, 0).to_iterable_dataset() if streamed else split(2, 0)
+    return read_dense(rows, ClassMap(num_labels=3), labeled=labeled, augmentation=augmentation)
 
 
 @pytest.mark.parametrize("streamed", [False, True])

@@ -209,7 +209,7 @@ REFUSALS = """
 import json, sys
 import numpy as np, torch
 from hf_structkd import StructKDTrainingArguments
-from hf_structkd.data.loading import load_dataset_splits, load_unlabeled_split
+from hf_structkd.data.loading import load_dataset_splits
 from hf_structkd.hub import check_push, open_repository
 from hf_structkd.models import load_student, load_teacher, student_image_processor
 from hf_structkd.tasks import SegmentationTask, task_of
@@ -276,7 +276,7 @@ found = {
     "data revision": said(load_dataset_splits, "user/scenes", revision="no"),
     "data wrong token": said(load_dataset_splits, "user/scenes", token="hf_wrong", cache_dir="new"),
     "data hangs up": said(load_dataset_splits, "user/hanging"),
-    "unlabelled data": said(load_unlabeled_split, "user/no"),
+    "unlabelled data": said(load_dataset_splits, "user/no", argument="unlabeled_dataset_name"),
 }
 print(json.dumps(found))
 """

@@ -1,4 +1,4 @@
-"""The workflow that all tasks share: load everything once, train, compare, report."""
+"""The workflow of all tasks: load everything once, train, compare, report."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from transformers import PreTrainedModel, set_seed
 
 from ..card import RunNotes
 from ..data import LoadedData
+from ..data.options import pair_of
 from ..hub.access import check_push, open_repository
 from ..matching.normalization import ImageNormalization
 from ..models.loading import (
@@ -36,23 +37,17 @@ def distil(arguments: Arguments) -> None:
     The student alone has the same seed, data order and number of steps. Images without labels teach it
     nothing, so it goes through the labelled ones more often instead.
 
-    Args:
-        arguments: The command line.
-
     Raises:
         SystemExit: If teacher or student is not named.
-        ValueError: If the output folder holds another run's checkpoints, or the Hub would refuse the push.
-        PushError: If it refuses the push all the same; everything is saved then.
+        ValueError: If the output folder holds checkpoints of another run, or the Hub would refuse the push.
+        PushError: If the push fails at the end; everything is saved then.
     """
     args = arguments.training
     if arguments.models.teacher_model_name_or_path is None:
         raise SystemExit("--teacher_model_name_or_path is missing: name a Hub id or a folder.")
-    _student_name(arguments)
-    refuse_used_folder(args)
-    check_push(args)
     experiment = Experiment.load(arguments)
     if args.push_to_hub and args.process_index == 0:
-        open_repository(args)  # the trainer would, but only after the student alone is trained
+        open_repository(args)  # the trainer does this too, but after the student alone is trained
     alone: Run | tuple[None, None] = (None, None)
     if arguments.models.compare_baseline:
         alone = experiment.train(experiment.baseline_arguments(args), with_teacher=False)
@@ -66,20 +61,11 @@ def distil(arguments: Arguments) -> None:
 
 
 def train_teacher(arguments: Arguments) -> None:
-    """Train the model named as the student without a teacher, so that it can be one.
+    """Train the model that is named as the student without a teacher, so that it can become one.
 
-    Args:
-        arguments: The command line.
-
-    Raises:
-        SystemExit: If no model is named.
-        ValueError: If the output folder holds another run's checkpoints, or the Hub would refuse the push.
-        PushError: If it refuses the push all the same; everything is saved then.
+    The errors are those of `distil`.
     """
     args = arguments.training
-    _student_name(arguments)
-    refuse_used_folder(args)
-    check_push(args)
     arguments.models.teacher_model_name_or_path = None
     experiment = Experiment.load(arguments)
     alone = alone_arguments(args, folder=str(args.output_dir))
@@ -94,7 +80,7 @@ def train_teacher(arguments: Arguments) -> None:
 
 @dataclass(frozen=True)
 class Experiment:
-    """What every run of a comparison shares, loaded once."""
+    """What the runs of a comparison share, loaded once."""
 
     arguments: Arguments
     data: LoadedData
@@ -104,31 +90,31 @@ class Experiment:
 
     @classmethod
     def load(cls, arguments: Arguments) -> Experiment:
-        """Load the teacher, where one is named, and the data."""
-        task, models, options = arguments.task, arguments.models, arguments.options
-        size = (options.image_size[0], options.image_size[1])
+        """Check the folder and the push, then load the teacher, if one is named, and the data."""
+        task, models, options, training = arguments
+        student = _student_name(arguments)
+        refuse_used_folder(training)
+        check_push(training)
         processor = student_image_processor(
-            _student_name(arguments),
+            student,
             task,
-            size,
+            pair_of("image_size", options.image_size),
             keep_aspect_ratio=options.fits_images,
             revision=models.student_revision,
         )
-        name = models.teacher_model_name_or_path
-        teacher = None if name is None else load_teacher(name, task, revision=models.teacher_revision)
-        teacher_processor = (
-            None if name is None else load_image_processor(name, revision=models.teacher_revision)
-        )
+        name, revision = models.teacher_model_name_or_path, models.teacher_revision
+        teacher = None if name is None else load_teacher(name, task, revision=revision)
+        teacher_processor = None if name is None else load_image_processor(name, revision=revision)
         loaded = task.load_data(
             options,
             normalization=ImageNormalization.from_image_processor(processor),
             teacher=None if teacher is None else config_of(teacher),
-            seed=arguments.training.seed,
+            seed=training.seed,
         )
         return cls(arguments, loaded, processor, teacher, teacher_processor)
 
     def train(self, args: StructKDTrainingArguments, *, with_teacher: bool) -> Run:
-        """Train a fresh student, save and evaluate it."""
+        """Train, save and evaluate a fresh student."""
         task, models, options, _ = self.arguments
         set_seed(args.seed)  # every run starts from the same weights
         student = load_student(
@@ -153,7 +139,7 @@ class Experiment:
         return trainer, train_and_evaluate(trainer)
 
     def notes(self, metrics: Mapping[str, float] | None = None, table: str | None = None) -> RunNotes:
-        """What the card says and the trainer does not know; scores and comparison once there are some."""
+        """Return what the card says and the trainer does not know, with scores and comparison if given."""
         models = self.arguments.models
         return RunNotes(
             data=self.arguments.options,
@@ -165,7 +151,7 @@ class Experiment:
         )
 
     def baseline_arguments(self, args: StructKDTrainingArguments) -> StructKDTrainingArguments:
-        """Those of the same student alone, for as many steps as the distilled one is trained."""
+        """Return the arguments of the same student alone, for the number of steps of the distilled one."""
         alone = alone_arguments(args)
         if self.data.labeled is not self.data.train and alone.max_steps <= 0:
             alone.max_steps = self._steps(args)
@@ -181,7 +167,7 @@ class Experiment:
 
 
 def _publish(trainer: StructKDTrainer) -> None:
-    """Write the card and, where that is wanted, push what the run left; every process comes here."""
+    """Write the card and, with `push_to_hub`, push the run's folder; every process calls it."""
     if not trainer.args.push_to_hub:
         trainer.create_model_card()
         return

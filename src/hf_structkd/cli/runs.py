@@ -1,4 +1,4 @@
-"""What the example scripts share: train, evaluate, save; and the arguments of the student alone."""
+"""What scripts share: train, evaluate and save, the arguments of the student alone, and child processes."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ def train_and_evaluate(trainer: StructKDTrainer) -> dict[str, float]:
     """Train, save the student with its image processor, evaluate, and write `all_results.json`.
 
     Args:
-        trainer: Its `args.resume_from_checkpoint` says whether to resume: a path, or "true" for the last
-            checkpoint in `output_dir`.
+        trainer: Its `args.resume_from_checkpoint` is a path to resume from, or "true" for the last checkpoint
+            in `output_dir`.
 
     Returns:
         What `evaluate()` returned.
     """
     resume = _resumption(trainer.args)
     if resume is True and last_checkpoint(trainer.args.output_dir) is None:
-        # A comparison that was cut off in its first half has nothing to resume in its second.
+        # A comparison that stopped in its first half has nothing to resume in its second half.
         logger.warning("%s holds no checkpoint to resume: training starts anew.", trainer.args.output_dir)
         resume = None
     result = trainer.train(resume_from_checkpoint=resume)
-    trainer.save_model(_internal_call=True)  # without a push: that comes last, when all else is on disk
+    trainer.save_model(_internal_call=True)  # without a push, which comes last, when all else is on disk
     trainer.save_state()
     trainer.log_metrics("train", result.metrics)
     trainer.save_metrics("train", result.metrics)
@@ -51,15 +51,15 @@ def train_and_evaluate(trainer: StructKDTrainer) -> dict[str, float]:
 def alone_arguments(
     args: StructKDTrainingArguments, *, folder: str | None = None
 ) -> StructKDTrainingArguments:
-    """The same arguments for the same student without a teacher.
+    """Return the arguments of a run for the same student without a teacher.
 
     Args:
-        args: Of the distilled run; left as they are.
-        folder: Where to write; None is `alone` inside the distilled run's folder. If the distilled run is to
-            be resumed, so is this one, from its own last checkpoint in there if it has one.
+        args: Arguments of the distilled run; they stay as they are. If that run resumes, this one does so
+            too, from its own last checkpoint if it has one.
+        folder: Output folder; None is `alone` inside the folder of the distilled run.
 
     Raises:
-        ValueError: If the task's weight is 0, so that nothing would be left to train on.
+        ValueError: If the weight of the task is 0, so that nothing would be left to learn.
     """
     if args.task_weight == 0:
         raise ValueError(
@@ -78,12 +78,10 @@ def alone_arguments(
 
 def refuse_used_folder(args: StructKDTrainingArguments) -> None:
     """Raise `ValueError` if `output_dir` holds checkpoints, which this run would rotate away."""
-    if _resumption(args):
-        return
     folder = Path(str(args.output_dir))
     for place in (folder, folder / ALONE_FOLDER):
         last = last_checkpoint(str(place))
-        if last is not None:
+        if last is not None and not _resumption(args):
             raise ValueError(
                 f"`output_dir` {place} already holds {Path(last).name}; continue it with "
                 "`--resume_from_checkpoint true`, or choose another folder."
@@ -97,22 +95,17 @@ def train_once(folder: Path, command: Sequence[str]) -> None:
 
 
 def run_outside_launcher(command: Sequence[str]) -> None:
-    """Run a Python script in a process of its own, also from within one that a launcher started.
-
-    Args:
-        command: The script and its arguments.
+    """Run a Python script with arguments as one process, also inside a process that a launcher started.
 
     Raises:
         subprocess.CalledProcessError: If it fails.
     """
-    # A launcher's variables would make the child wait for processes that never come.
+    # The variables of a launcher would make the child wait for processes that never come.
     environment = {name: value for name, value in os.environ.items() if name not in _LAUNCHER}
     subprocess.run([sys.executable, *command], check=True, env=environment)
 
 
 def _resumption(args: StructKDTrainingArguments) -> str | bool | None:
-    """What `Trainer.train` takes: a flag's "true" and "false" are no paths."""
+    """Return what `Trainer.train` takes; "true" and "false" of a flag are no paths."""
     resume: str | bool | None = args.resume_from_checkpoint
-    if isinstance(resume, str) and resume.lower() in ("true", "false"):
-        return resume.lower() == "true"
-    return resume
+    return {"true": True, "false": False}.get(str(resume).lower(), resume)

@@ -1,4 +1,4 @@
-"""What the example scripts are told: flags, a YAML or JSON file, a preset, and a script's own defaults."""
+"""Parse the command line of a script: flags, a YAML or JSON file, a preset, and the script's defaults."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import difflib
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ import yaml
 from transformers import HfArgumentParser
 
 from ..data import DataOptions
+from ..data.options import option
 from ..tasks import Task
 from ..training.arguments import StructKDTrainingArguments
 from ..training.presets import PRESETS, preset_settings
@@ -22,22 +23,19 @@ from ..training.presets import PRESETS, preset_settings
 
 @dataclass
 class ModelArguments:
-    """Which models."""
+    """Options that name the models."""
 
-    student_model_name_or_path: str | None = field(
-        default=None,
-        metadata={"help": "Hub id or folder; one with only config.json starts from scratch."},
+    student_model_name_or_path: str | None = option(
+        None, "Hub id or folder; one with only config.json starts from scratch."
     )
-    teacher_model_name_or_path: str | None = field(default=None, metadata={"help": "Hub id or folder."})
-    student_revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit."})
-    teacher_revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit."})
-    compare_baseline: bool = field(
-        default=False, metadata={"help": "Also train the same student without a teacher and compare."}
-    )
+    teacher_model_name_or_path: str | None = option(None, "Hub id or folder.")
+    student_revision: str | None = option(None, "Branch, tag or commit.")
+    teacher_revision: str | None = option(None, "Branch, tag or commit.")
+    compare_baseline: bool = option(False, "Also train the same student without a teacher and compare.")
 
 
 class Arguments(NamedTuple):
-    """One command line: the task, which models, what of data and task is chosen, and how to train."""
+    """One command line: the task, the models, the options of data and task, and the training arguments."""
 
     task: type[Task]
     models: ModelArguments
@@ -46,7 +44,7 @@ class Arguments(NamedTuple):
 
 
 def parse_run(task: type[Task], argv: Sequence[str] | None, *, scenes: Mapping[str, Any]) -> Arguments:
-    """Parse a task's command line; without a dataset, `scenes` are the defaults, for the embedded ones."""
+    """Parse the command line of a task; without a dataset, `scenes` are the defaults."""
     types = (ModelArguments, task.options, StructKDTrainingArguments)
     parsed = Arguments(task, *parse_arguments(*types, argv=argv))
     if parsed.options.dataset_name is not None:
@@ -59,12 +57,12 @@ def parse_arguments(
 ) -> tuple[Any, ...]:
     """Parse flags into dataclasses; a YAML or JSON file before them and `--preset` set what no flag sets.
 
-    Later wins: the dataclasses' defaults, `defaults`, the preset, the file, the flags.
+    In the order of the dataclasses' defaults, `defaults`, the preset, the file and the flags, the later wins.
 
     Args:
         *types: Dataclasses, as for `HfArgumentParser`.
-        argv: The arguments; None is the command line's.
-        defaults: A script's own defaults.
+        argv: The arguments; None takes those of the command line.
+        defaults: Defaults of the script.
 
     Returns:
         One instance of each dataclass.
@@ -73,7 +71,7 @@ def parse_arguments(
         ValueError: If the file cannot be read as a mapping, or it or `defaults` names no existing option.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    # Without abbreviations: what was given must be known by its full name.
+    # Abbreviations are off, because `convert_preset` needs the full names of the flags.
     parser = HfArgumentParser(types, allow_abbrev=False)
     parser.add_argument("--preset", choices=sorted(PRESETS), help="Weights of a published configuration.")
     file: dict[str, Any] = {}
@@ -117,9 +115,9 @@ def _read(path: Path) -> Mapping[Any, Any]:
 def _converted(
     parser: argparse.ArgumentParser, settings: Mapping[Any, Any], *, source: str
 ) -> dict[str, Any]:
-    """Check the names; a single value for a list, and text in a list, become what a flag makes of them.
+    """Check the names, and convert a single value for a list and text in a list as a flag does.
 
-    Text that is no list's is converted by argparse itself, as is every default that is text.
+    Argparse itself converts every other text, because it does so with all defaults.
     """
     actions = {action.dest: action for action in reversed(parser._actions)}
     converted = {}

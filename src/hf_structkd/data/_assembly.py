@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ._datasets import StoredRows, StreamedRows
+from ._rows import RowReader
 from ._splits import Splits
 from .loading import check_columns
 from .mixing import MixedDataset, MixedIterableDataset
@@ -14,15 +15,14 @@ from .transforms import DenseAugmentation
 
 
 class LoadedData(NamedTuple):
-    """Training and validation data, their classes where there are, and the label that does not count.
+    """Training and validation data, the class names if there are any, and the label that does not count.
 
     `labeled` is the labelled part of `train`, and `train` itself where every image has labels.
     """
 
-    # What a row holds is the task's own.
-    train: StoredRows[Any] | StreamedRows[Any] | MixedDataset[Any] | MixedIterableDataset[Any]
-    validation: StoredRows[Any] | StreamedRows[Any]
-    labeled: StoredRows[Any] | StreamedRows[Any]
+    train: StoredRows | StreamedRows | MixedDataset | MixedIterableDataset
+    validation: StoredRows | StreamedRows
+    labeled: StoredRows | StreamedRows
     id2label: dict[int, str] | None = None
     ignore_index: int | None = None
 
@@ -30,46 +30,24 @@ class LoadedData(NamedTuple):
 def assemble(
     options: DataOptions,
     splits: Splits,
-    make: Callable[..., Any],
+    make_reader: Callable[..., RowReader],
     *,
     seed: int,
     nothing: float = 255,
     **evaluation: Any,
 ) -> LoadedData:
-    """Make the rows model inputs, and mix in those without labels where there are some.
+    """Turn the rows into model inputs, and mix in those without labels if there are any.
 
     Args:
         options: the options.
         splits: the rows as loaded.
-        make: makes a dataset of rows: a class with the target and the normalisation.
+        make_reader: makes a reader that knows the target and the normalisation.
         seed: seed of the augmentation and of a stream's order.
         nothing: value of padded pixels in a target map.
-        **evaluation: further arguments for the validation rows.
+        **evaluation: further arguments of the reader of the validation rows.
     """
-    augmentation = _augmentation(options, nothing)
-
-    def made(rows: Any, image_column: str, **settings: Any) -> Any:
-        skip = options.skip_bad_images
-        return make(rows, image_column=image_column, seed=seed, skip_bad_images=skip, **settings)
-
-    def training(rows: Any, image_column: str, labeled: bool | None) -> Any:
-        if options.streaming:
-            rows = rows.shuffle(seed=seed, buffer_size=options.shuffle_buffer_size)
-        return made(rows, image_column, augmentation=augmentation, labeled=labeled)
-
-    mixed = splits.unlabeled is not None
-    train = labeled = training(splits.train, options.image_column, True if mixed else None)
-    if mixed:
-        assert isinstance(options, DenseOptions)  # no other task loads images without labels
-        check_columns(splits.unlabeled, unlabeled_image_column=options.unlabeled_image_column)
-        mix: Any = MixedIterableDataset if options.streaming else MixedDataset
-        train = mix(labeled, training(splits.unlabeled, options.unlabeled_image_column, False))
-    validation = made(splits.validation, options.image_column, size=augmentation.size, **evaluation)
-    return LoadedData(train, validation, labeled)
-
-
-def _augmentation(options: DataOptions, nothing: float) -> DenseAugmentation:
-    return DenseAugmentation(
+    rows_class: type[Any] = StreamedRows if options.streaming else StoredRows
+    augmentation = DenseAugmentation(
         pair_of("image_size", options.image_size),
         scale=pair_of("scale", options.scale),
         base_size=pair_of("base_size", options.base_size) if options.base_size else None,
@@ -78,3 +56,22 @@ def _augmentation(options: DataOptions, nothing: float) -> DenseAugmentation:
         color_jitter=options.color_jitter,
         nothing=nothing,
     )
+
+    def read(rows: Any, image_column: str, **settings: Any) -> Any:
+        reader = make_reader(image_column=image_column, seed=seed, **settings)
+        return rows_class(rows, reader, skip_bad_images=options.skip_bad_images)
+
+    def read_training(rows: Any, image_column: str, labeled: bool | None) -> Any:
+        if options.streaming:
+            rows = rows.shuffle(seed=seed, buffer_size=options.shuffle_buffer_size)
+        return read(rows, image_column, augmentation=augmentation, labeled=labeled)
+
+    has_unlabeled = splits.unlabeled is not None
+    train = labeled = read_training(splits.train, options.image_column, True if has_unlabeled else None)
+    if has_unlabeled:
+        assert isinstance(options, DenseOptions)  # no other task loads images without labels
+        check_columns(splits.unlabeled, unlabeled_image_column=options.unlabeled_image_column)
+        mix: type[Any] = MixedIterableDataset if options.streaming else MixedDataset
+        train = mix(labeled, read_training(splits.unlabeled, options.unlabeled_image_column, False))
+    validation = read(splits.validation, options.image_column, size=augmentation.size, **evaluation)
+    return LoadedData(train, validation, labeled)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Iterator, Mapping
-from typing import Any, Generic
+from typing import Any
 
-import datasets
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
-from ._rows import RowReader, RowT
+from ._rows import Row, RowReader
 from .decoding import BadImageError
 
 logger = logging.getLogger(__name__)
@@ -20,63 +19,73 @@ logger = logging.getLogger(__name__)
 MAX_WORKERS = 1024
 
 
-def shared_zeros(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """Zeros in shared memory, so that workers that outlive an epoch see and report changes."""
-    zeros = torch.zeros(shape, dtype=dtype)
-    zeros.share_memory_()  # type: ignore[no-untyped-call]
+def shared_zeros(*shape: int) -> Tensor:
+    """Return int64 zeros in shared memory, so that workers that outlive an epoch see and report changes."""
+    zeros: Tensor = torch.zeros(shape, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
     return zeros
 
 
 def worker_slot() -> int:
-    """The place of this worker in counters of `MAX_WORKERS` places: two writers never share one."""
+    """Return this worker's place in counters of `MAX_WORKERS` places; no two workers write to one place."""
     worker = get_worker_info()
     return 0 if worker is None else worker.id % MAX_WORKERS
 
 
 def position(index: int, count: int) -> int:
-    """The index of a list of ``count``, counted from the front.
-
-    Raises:
-        IndexError: if there is none.
-    """
+    """Return an index into ``count`` rows, counted from the front; raise `IndexError` if there is none."""
     if not -count <= index < count:
         raise IndexError(f"`index` must lie in [{-count}, {count}), got {index}.")
     return index % count
 
 
-class RowDataset(Generic[RowT]):
-    """What stored and streamed datasets share: the reader, the encoded rows and the epoch."""
+class RowDataset:
+    """What stored and streamed datasets share: the reader, the encoded rows and the epoch.
 
-    def __init__(self, dataset: Any, reader: RowReader[RowT], *, skip_bad_images: bool) -> None:
-        """Checks the columns; see the public classes for the arguments."""
-        self._reader = reader
+    Args:
+        dataset: a `datasets.Dataset` or `datasets.IterableDataset`. A format or transform that is set on it
+            is not applied, and columns that the reader does not name are not read.
+        reader: turns a row into tensors; a reader serves one dataset.
+        skip_bad_images: whether a file that cannot be decoded is left out with a warning, instead of raising.
+            `skipped` counts such rows.
+
+    Raises:
+        ValueError: if a column is missing; while reading, naming the row, if a target does not fit its image.
+        BadImageError: while reading, if a file cannot be decoded and is not to be skipped.
+    """
+
+    def __init__(self, dataset: Any, reader: RowReader, *, skip_bad_images: bool = False) -> None:
+        """Check the columns."""
+        self.reader = reader
         self._rows = reader.rows_of(dataset)
-        self.labeled = reader.labeled
-        self.augmentation = reader.augmentation
-        self.skip_bad_images = skip_bad_images
-        self._epoch = shared_zeros((), torch.int64)
-        slots = len(self._rows) if isinstance(self._rows, datasets.Dataset) else MAX_WORKERS
-        self._skips = shared_zeros((slots,), torch.int64)
+        self._skip_bad_images = skip_bad_images
+        self._epoch = shared_zeros()
+        self._skips = shared_zeros(len(self._rows) if isinstance(self, StoredRows) else MAX_WORKERS)
 
     def set_epoch(self, epoch: int) -> None:
-        """Sets the epoch that the augmentation depends on, in running workers too."""
+        """Set the epoch that the augmentation depends on, in running workers too."""
         self._epoch.fill_(epoch)
 
     @property
     def skipped(self) -> int:
-        """Rows left out so far by all workers: distinct rows if stored, times it happened if streamed."""
+        """Rows left out so far by all workers: distinct rows if stored, every occurrence if streamed."""
         return int(self._skips.sum())
 
 
-class StoredRows(RowDataset[RowT], Dataset[RowT]):
-    """The rows of a `datasets.Dataset`; a bad one is replaced by the next good one if it may be skipped."""
+class StoredRows(RowDataset, Dataset[Row]):
+    """The rows of a `datasets.Dataset`; a bad one is replaced by the next good one if it may be skipped.
+
+    The augmentation of a row depends on (seed, epoch, index) alone: not on batch size, workers, processes,
+    resuming or any random state. Call `set_epoch` before each epoch: with several processes `accelerate` sets
+    the epoch of its own sampler and not that of the dataset. In evaluation a row that replaces a bad one
+    counts twice.
+    """
 
     def __len__(self) -> int:
-        """Number of rows, bad ones included."""
+        """Return the number of rows, bad ones included."""
         return len(self._rows)
 
-    def __getitem__(self, index: int) -> RowT:
-        """One row; see the class."""
+    def __getitem__(self, index: int) -> Row:
+        """Return one row; see the class."""
         count = len(self)
         index = position(index, count)
         epoch, identity = int(self._epoch), str(index).encode()
@@ -84,42 +93,47 @@ class StoredRows(RowDataset[RowT], Dataset[RowT]):
             if self._skips[row]:
                 continue
             try:
-                return self._reader.read(self._rows[row], index=row, epoch=epoch, identity=identity)
+                return self.reader.read(self._rows[row], index=row, epoch=epoch, identity=identity)
             except BadImageError as error:
-                if not self.skip_bad_images:
+                if not self._skip_bad_images:
                     raise
                 self._skips[row] = 1
                 logger.warning("Row %d is replaced by the next good one: %s", row, error)
-        columns = " and ".join(f"`{argument}`={name!r}" for argument, name in self._reader.columns.items())
+        columns = " and ".join(f"`{argument}`={name!r}" for argument, name in self.reader.columns.items())
         raise BadImageError(f"At least one of the {count} rows must be decodable, got none; check {columns}.")
 
 
-class StreamedRows(RowDataset[RowT], IterableDataset[RowT]):
-    """The rows of a `datasets.IterableDataset`; bad ones are left out if they may be skipped."""
+class StreamedRows(RowDataset, IterableDataset[Row]):
+    """The rows of a `datasets.IterableDataset`; bad ones are left out if they may be skipped.
+
+    A streamed row has no index, so its augmentation depends on (seed, epoch, the encoded image): shuffling,
+    workers and processes do not change it. An error names a row by its position in the worker's stream.
+    Shuffle the stream before passing it; the epoch is handed on to it. Workers share the files of the stream
+    out among themselves, so workers beyond the number of files stay idle; processes are left to `accelerate`.
+    """
 
     def set_epoch(self, epoch: int) -> None:
-        """Sets the epoch that the augmentation and the stream's shuffling depend on."""
+        """Set the epoch that the augmentation and the stream's shuffling depend on."""
         super().set_epoch(epoch)
         self._rows.set_epoch(epoch)
 
-    def __iter__(self) -> Iterator[RowT]:
-        """The rows this worker has to deliver."""
-        slot = worker_slot()
+    def __iter__(self) -> Iterator[Row]:
+        """Yield the rows that this worker has to deliver."""
         for index, row in enumerate(self._rows):
-            identity = _content(row[self._reader.image_column])
+            identity = _content(row[self.reader.image_column])
             try:
-                sample = self._reader.read(row, index=index, epoch=int(self._epoch), identity=identity)
+                sample = self.reader.read(row, index=index, epoch=int(self._epoch), identity=identity)
             except BadImageError as error:
-                if not self.skip_bad_images:
+                if not self._skip_bad_images:
                     raise
-                self._skips[slot] += 1
+                self._skips[worker_slot()] += 1
                 logger.warning("Row %d of the stream is left out: %s", index, error)
             else:
                 yield sample
 
 
 def _content(value: Any) -> bytes:
-    """What tells one streamed image from another, wherever in the stream it comes."""
+    """Return what tells one streamed image from another, at whatever place of the stream it comes."""
     if isinstance(value, Mapping):
         return bytes(value["bytes"]) if value["bytes"] is not None else str(value["path"]).encode()
     return bytes(value.tobytes()) if hasattr(value, "tobytes") else repr(value).encode()

@@ -1,4 +1,4 @@
-"""From a row of a dataset to tensors: what all tasks share, which is everything but the target."""
+"""From a row of a dataset to tensors: everything but the target, which is a task's own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Protocol
 
 import datasets
 import torch
@@ -16,34 +16,45 @@ from .decoding import decode_image
 from .loading import check_columns
 from .transforms import DenseAugmentation, check_size
 
-Row = dict[str, Tensor]
-RowT = TypeVar("RowT")
+Row = dict[str, Any]
 
 
 class Normalization(Protocol):
     """What turns colours into a model's inputs."""
 
     def normalize(self, images: Tensor) -> Tensor:
-        """Normalises images (B, 3, H, W) in [0, 1]; the shape stays."""
+        """Normalise images (B, 3, H, W) in [0, 1]; the shape stays."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class RowReader(ABC, Generic[RowT]):
-    """How one row becomes tensors; a task says what stands beside the image."""
+class RowReader(ABC):
+    """How one row becomes tensors; a task says what stands beside the image.
 
-    image_column: str
-    labeled: bool | None
-    normalization: Normalization | None
-    augmentation: DenseAugmentation | None
-    size: tuple[int, int] | None
-    seed: int
+    Args:
+        image_column: column of the images; any Pillow mode, see `decode_image`.
+        labeled: for a part of a `MixedDataset`, whether its images have labels. False: the column of the
+            target is not read, the target is empty, and the augmentation differs from that of a labelled row
+            of the same index. Each row then has ``labeled``, a bool without axes. None: no such key.
+        normalization: turns [0, 1] into the model's inputs; None leaves the images in [0, 1].
+        augmentation: random crops and colours for training; None for evaluation.
+        size: height and width of evaluation images in pixels; None keeps the size of each image.
+        seed: seed of the augmentation.
+
+    Raises:
+        ValueError: if an argument is outside its range, or the augmentation has another size.
+    """
+
+    image_column: str = "image"
+    labeled: bool | None = None
+    normalization: Normalization | None = None
+    augmentation: DenseAugmentation | None = None
+    size: tuple[int, int] | None = None
+    seed: int = 0
 
     def __post_init__(self) -> None:
         if self.size is not None:
             check_size("size", self.size)
-        if self.augmentation is None or self.size is None:
-            return
-        if tuple(self.size) != self.augmentation.size:
+        if self.size is not None and self.augmentation is not None and self.size != self.augmentation.size:
             raise ValueError(
                 f"`size` must be the augmentation's {self.augmentation.size} or left out, got {self.size}; "
                 "training images always take the augmentation's size."
@@ -55,10 +66,8 @@ class RowReader(ABC, Generic[RowT]):
         """The columns of the target, by the arguments that name them."""
 
     @abstractmethod
-    def finish(
-        self, row: Mapping[str, Any], image: Tensor, generator: torch.Generator, *, where: str
-    ) -> RowT:
-        """Decodes, checks and augments (or only resizes) what the row holds beside its decoded image."""
+    def finish(self, row: Mapping[str, Any], image: Tensor, generator: torch.Generator, *, where: str) -> Row:
+        """Decode, check and augment (or only resize) what the row holds beside its decoded image."""
 
     @property
     def columns(self) -> dict[str, str]:
@@ -67,7 +76,7 @@ class RowReader(ABC, Generic[RowT]):
         return columns if self.labeled is False else columns | self.target_columns
 
     def rows_of(self, dataset: Any) -> Any:
-        """The columns of the dataset, still encoded, so that a damaged file fails in `read`."""
+        """Select the columns that are read, still encoded, so that a damaged file fails in `read`."""
         check_columns(dataset, **self.columns)
         columns = list(self.columns.values())
         rows = dataset.select_columns(columns).with_format(None)
@@ -76,14 +85,17 @@ class RowReader(ABC, Generic[RowT]):
                 rows = rows.cast_column(column, datasets.Image(decode=False))
         return rows
 
-    def read(self, row: Mapping[str, Any], *, index: int, epoch: int, identity: bytes) -> RowT:
-        """One row as model inputs; only seed, epoch and identity decide the chances of the augmentation."""
+    def read(self, row: Mapping[str, Any], *, index: int, epoch: int, identity: bytes) -> Row:
+        """Turn one row into model inputs; the augmentation depends on seed, epoch and identity alone."""
         where = f"unlabelled row {index}" if self.labeled is False else f"row {index}"
         image = decode_image(row[self.image_column], where=f"{where}, column {self.image_column!r}")
-        return self.finish(row, image, self._generator(epoch, identity), where=where)
+        part = "unlabeled/" if self.labeled is False else ""
+        digest = hashlib.blake2b(f"{self.seed}/{epoch}/{part}".encode() + identity, digest_size=8).digest()
+        generator = torch.Generator().manual_seed(int.from_bytes(digest, "little"))
+        return self.finish(row, image, generator, where=where)
 
     def inputs(self, image: Tensor, mask: Tensor | None = None) -> Row:
-        """What every row holds, from the finished image in [0, 1] and its mask."""
+        """Return what every row holds, from the finished image in [0, 1] and its mask."""
         normalization = self.normalization
         inputs = {"pixel_values": image if normalization is None else normalization.normalize(image[None])[0]}
         if mask is not None:
@@ -91,8 +103,3 @@ class RowReader(ABC, Generic[RowT]):
         if self.labeled is not None:
             inputs["labeled"] = torch.tensor(self.labeled)
         return inputs
-
-    def _generator(self, epoch: int, identity: bytes) -> torch.Generator:
-        part = "unlabeled/" if self.labeled is False else ""
-        digest = hashlib.blake2b(f"{self.seed}/{epoch}/{part}".encode() + identity, digest_size=8).digest()
-        return torch.Generator().manual_seed(int.from_bytes(digest, "little"))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..scenes.scenes import load_scenes
-from .loading import load_dataset_splits, load_unlabeled_split, read_id2label
+from .loading import choose_splits, load_dataset_splits, read_id2label
 from .options import ClassOptions, DataOptions, DenseOptions, pair_of
 
 SCENES = "scenes"
@@ -14,7 +14,7 @@ TRAIN_SCENES, VALIDATION_SCENES = 1000, 200
 
 
 class Splits(NamedTuple):
-    """The rows as loaded; ``unlabeled`` is None without such images."""
+    """The rows as loaded; `unlabeled` is None without such images."""
 
     train: Any
     validation: Any
@@ -23,19 +23,23 @@ class Splits(NamedTuple):
 
 def load_splits(options: DataOptions) -> Splits:
     """Load the rows that are used, stored or streamed, in the order in which they are kept."""
-    if options.dataset_name is None:
+    name = options.dataset_name
+    if name is None:
         return _render_scenes(options)
-    splits = load_dataset_splits(
-        options.dataset_name,
+    loaded = load_dataset_splits(
+        name,
         config_name=options.dataset_config_name,
         revision=options.dataset_revision,
-        train_split=options.train_split,
-        validation_split=options.validation_split,
         streaming=options.streaming,
     )
-    train = _first(splits["train"], options.max_train_samples)
-    validation = _first(splits["validation"], options.max_eval_samples)
-    return Splits(train, validation, _load_unlabeled(options))
+    train, validation = choose_splits(
+        loaded, name, train_split=options.train_split, validation_split=options.validation_split
+    )
+    return Splits(
+        _first(train, options.max_train_samples),
+        _first(validation, options.max_eval_samples),
+        _load_unlabeled(options),
+    )
 
 
 def _render_scenes(options: DataOptions) -> Splits:
@@ -51,25 +55,26 @@ def _render_scenes(options: DataOptions) -> Splits:
         height=height,
         width=width,
     )
-    train, validation, unlabeled = scenes["train"], scenes["validation"], None
+    parts = [_first(scenes["train"], count), scenes["validation"]]
     if more:
-        train, unlabeled = train.select(range(count)), train.select(range(count, count + more))
+        parts.append(scenes["train"].select(range(count, count + more)))
     if options.streaming:
-        train, validation = train.to_iterable_dataset(), validation.to_iterable_dataset()
-        unlabeled = None if unlabeled is None else unlabeled.to_iterable_dataset()
-    return Splits(train, validation, unlabeled if more else _load_unlabeled(options))
+        parts = [part.to_iterable_dataset() for part in parts]
+    return Splits(parts[0], parts[1], parts[2] if more else _load_unlabeled(options))
 
 
 def _load_unlabeled(options: DataOptions) -> Any:
     if not isinstance(options, DenseOptions) or options.unlabeled_dataset_name is None:
         return None
-    rows = load_unlabeled_split(
-        options.unlabeled_dataset_name,
+    name = options.unlabeled_dataset_name
+    loaded = load_dataset_splits(
+        name,
+        argument="unlabeled_dataset_name",
         config_name=options.unlabeled_config_name,
         revision=options.unlabeled_revision,
-        split=options.unlabeled_split,
         streaming=options.streaming,
     )
+    (rows,) = choose_splits(loaded, name, unlabeled_split=options.unlabeled_split)
     return _first(rows, options.max_unlabeled_samples)
 
 
@@ -88,33 +93,20 @@ def find_class_names(
     default: Mapping[int, str] | None,
     field: str | None = None,
 ) -> dict[int, str]:
-    """Return class id to name: those of the scenes, of the dataset, or the default.
+    """Return class id to name: of the scenes, of the training rows (see `read_id2label`), or the default.
 
-    Args:
-        options: say where to look.
-        rows: the training rows.
-        column: the column of the labels.
-        scenes: names of the embedded scenes' classes.
-        default: names where the dataset has none.
-        field: the field of the column that holds the classes, if it has several.
-
-    Raises:
-        ValueError: if nothing names the classes.
+    The column holds the labels; `field` is the field in it that holds the classes, if it has several. Raises
+    `ValueError` if nothing names the classes.
     """
-    if options.dataset_name is None:
+    name = options.dataset_name
+    if name is None:
         return dict(enumerate(scenes))
-    names = read_id2label(
-        rows,
-        column,
-        label_field=field,
-        name_or_path=options.dataset_name,
-        id2label_path=options.id2label_path,
-        revision=options.dataset_revision,
+    path, revision = options.id2label_path, options.dataset_revision
+    names: Mapping[int, str] | None = read_id2label(
+        rows, column, label_field=field, name_or_path=name, id2label_path=path, revision=revision
     )
-    if names is None and default is not None:
-        names = dict(default)
     if names is None:
-        raise ValueError(
-            f"nothing names the classes of {options.dataset_name!r}; pass `id2label_path`, a JSON file."
-        )
-    return names
+        names = default
+    if names is None:
+        raise ValueError(f"nothing names the classes of {name!r}; pass `id2label_path`, a JSON file.")
+    return dict(names)

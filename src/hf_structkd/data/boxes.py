@@ -1,4 +1,4 @@
-"""Boxes around objects: read from a dataset's row, cleaned by named rules, seen in a crop."""
+"""Boxes around objects: how they are read from a row, cleaned by named rules, and moved into a crop."""
 
 from __future__ import annotations
 
@@ -22,80 +22,64 @@ BOX_RULES = {
     "outside": "dropped (outside the image)",
     "clipped": "clipped to the image",
 }
-"""What is done about boxes that cannot be taken as they are, by the name of the rule. The first that fits a
-box is the one that counts."""
+"""What is done with boxes that cannot be used as they are, by the name of the rule; the first rule that
+fits a box counts."""
 
-# Files hold two decimals or float32: what sticks out by less is rounding.
+# Files hold two decimals or float32, so that a smaller overhang is a rounding error.
 _ROUNDING = 0.01
 _CROWD_FIELDS = ("iscrowd", "is_crowd")
 
 
 class Objects(NamedTuple):
-    """The objects of one image.
+    """The objects of one image."""
 
-    Args:
-        boxes: (N, 4) float64, corners x1, y1, x2, y2 in pixels.
-        class_labels: (N,) int64.
-        crowd: (N,) bool, True where a box holds several objects that nobody told apart.
-    """
-
-    boxes: Tensor
-    class_labels: Tensor
-    crowd: Tensor
+    boxes: Tensor  # (N, 4) float64, corners x1, y1, x2, y2 in pixels
+    class_labels: Tensor  # (N,) int64
+    crowd: Tensor  # (N,) bool, True where one box holds several objects
 
     def where(self, kept: Tensor) -> Objects:
-        """Those for which ``kept`` (N,) is True."""
+        """Return the objects for which ``kept`` (N,) is True."""
         return Objects(*(field[kept] for field in self))
 
     def labels(self, size: Sequence[int]) -> dict[str, Tensor]:
-        """What models take, with the boxes relative to a canvas of ``size``, height and width in pixels."""
+        """Return what models take: boxes relative to a canvas of ``size``, height and width in pixels."""
         return {"class_labels": self.class_labels, "boxes": normalized_boxes(self.boxes, size)}
 
 
 class Cleaned(NamedTuple):
-    """Objects that can be used, and what was done about the others.
-
-    Args:
-        objects: the objects.
-        counts: (len(BOX_RULES),) int64, boxes under each rule.
-        unknown: the categories that were dropped as unknown, one entry a box.
-    """
+    """Objects that can be used, and what was done with the others."""
 
     objects: Objects
-    counts: Tensor
-    unknown: list[Any]
+    counts: Tensor  # (len(BOX_RULES),) int64, number of boxes under each rule
+    unknown: list[Any]  # categories that were dropped as unknown, one entry for each box
 
 
 def no_objects() -> Objects:
-    """N = 0."""
-    return Objects(
-        torch.zeros(0, 4, dtype=torch.float64),
-        torch.zeros(0, dtype=torch.int64),
-        torch.zeros(0, dtype=torch.bool),
-    )
+    """Return the objects of an image without any."""
+    labels = torch.zeros(0, dtype=torch.int64)
+    return Objects(torch.zeros(0, 4, dtype=torch.float64), labels, labels.bool())
 
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectBoxes:
     """A box and a class for each object, in a column as on the Hub.
 
-    The column holds ``bbox`` and ``category``, and ``iscrowd`` or ``is_crowd`` where crowds are marked: lists
-    of one length, or one list of objects with these fields. A row without objects may hold None.
+    The column holds ``bbox`` and ``category``, and ``iscrowd`` or ``is_crowd`` if crowds are marked: lists of
+    one length, or one list of objects with these fields. A row without objects may hold None.
 
     Args:
         id2label: class id, 0 to K - 1, to name.
         column: column of the objects.
-        bbox_format: ``xywh``, the left upper corner and the size as in COCO, or ``xyxy``, two corners as in
-            Pascal VOC; in pixels of the image either way.
-        unknown_categories: what a category that is neither an id nor a name of ``id2label`` does: ``error``,
-            or ``drop`` its box.
-        min_visibility: the share of its area in [0, 1] that a box must keep in a training crop, or it is
-            dropped: less of an object cannot be told from another's. Boxes with a side below one pixel are
-            dropped whatever their share.
+        bbox_format: ``xywh``, the upper left corner and the size as in COCO, or ``xyxy``, two corners as in
+            Pascal VOC; both in pixels of the image.
+        unknown_categories: whether a category that is neither an id nor a name of ``id2label`` is an
+            ``error``, or its box is dropped (``drop``).
+        min_visibility: the share of its area in [0, 1] that a box must keep in a training crop; a box that
+            keeps less, or has a side below one pixel, is dropped.
 
     Raises:
-        ValueError: on an argument outside its range, and from `decode`, naming the row: on a field that is
-            missing or of another length, boxes that are not four numbers, and an unknown category.
+        ValueError: if an argument is outside its range. From `decode`, naming the row, if a field is missing
+            or has another length, a box is not four numbers, or a category is unknown.
     """
 
     id2label: Mapping[int, str]
@@ -105,7 +89,7 @@ class ObjectBoxes:
     min_visibility: float = 0.3
 
     def __post_init__(self) -> None:
-        """Checks the settings."""
+        """Check the settings."""
         for name, choices in (("bbox_format", BoxFormat), ("unknown_categories", UnknownCategories)):
             if getattr(self, name) not in get_args(choices):
                 raise ValueError(
@@ -118,7 +102,7 @@ class ObjectBoxes:
             )
 
     def decode(self, value: Any, *, size: Sequence[int], where: str) -> Cleaned:
-        """The objects of an image of ``size``, height and width; ``where`` is what an error calls the row."""
+        """Return the objects of an image of ``size``, height and width; an error calls the row ``where``."""
         fields = _fields(value, where=where)
         boxes = _boxes(fields["bbox"], where=where)
         if self.bbox_format == "xywh":
@@ -142,9 +126,8 @@ class ObjectBoxes:
         )
 
     def _class_labels(self, categories: Sequence[Any] | None, *, where: str) -> Tensor:
-        """Class ids (N,) int64, -1 where a category is unknown and to be dropped."""
-        ids: dict[Any, int] = {name: index for index, name in self.id2label.items()}
-        ids |= {index: index for index in self.id2label}
+        """Return class ids (N,) int64, -1 where a category is unknown and is to be dropped."""
+        ids = {name: i for i, name in self.id2label.items()} | {i: i for i in self.id2label}
         labels = [ids.get(category, -1) for category in categories or ()]
         if -1 in labels and self.unknown_categories == "error":
             raise ValueError(
@@ -156,7 +139,7 @@ class ObjectBoxes:
 
 
 def _fields(value: Any, *, where: str) -> Mapping[str, Any]:
-    """The objects as lists by field, from any of the forms in which datasets deliver them."""
+    """Return the objects as lists by field, from any of the forms in which datasets deliver them."""
     if value is None or (not isinstance(value, Mapping) and len(value) == 0):
         return {"bbox": [], "category": []}
     fields: Mapping[str, Any] = (
@@ -172,30 +155,22 @@ def _fields(value: Any, *, where: str) -> Mapping[str, Any]:
 
 
 def _boxes(values: Sequence[Sequence[float]] | None, *, where: str) -> Tensor:
-    """Four numbers for each box, (N, 4) float64; a missing number is NaN."""
+    """Return four numbers for each box, (N, 4) float64; a missing number is NaN."""
     rows = [[float("nan") if number is None else number for number in box] for box in values or ()]
-    if any(len(row) != 4 for row in rows):
-        raise ValueError(
-            f"A box in {where} must be four numbers, got {next(row for row in rows if len(row) != 4)}; "
-            "correct this row."
-        )
+    for row in rows:
+        if len(row) != 4:
+            raise ValueError(f"A box in {where} must be four numbers, got {row}; correct this row.")
     return torch.tensor(rows, dtype=torch.float64).view(-1, 4)
 
 
 def clean_boxes(boxes: Tensor, size: Sequence[int]) -> tuple[Tensor, dict[str, Tensor]]:
-    """Boxes clipped to an image, and which are not as they should be.
-
-    Args:
-        boxes: corners x1, y1, x2, y2 in pixels.
-        size: height and width of the image, pixels.
-
-    Shape:
-        boxes (N, 4) float.
+    """Clip boxes (N, 4), corners in pixels, to an image of ``size``, and find those that break a rule.
 
     Returns:
-        The boxes (N, 4), those that are not finite as zeros, and for each geometric rule of `BOX_RULES` the
-        boxes (N,) it applies to, at most one rule a box: ``not_finite``; ``no_area``, a side of 0 or less;
-        ``outside``, no area inside the image; ``clipped``, partly outside by more than rounding.
+        The boxes (N, 4), with zeros for those that are not finite; and for each geometric rule of `BOX_RULES`
+        a bool (N,) that says which boxes it applies to, at most one rule for each box: ``not_finite``;
+        ``no_area``, a side of 0 or less; ``outside``, no area inside the image; ``clipped``, partly outside
+        by more than a rounding error.
     """
     finite = boxes.isfinite().all(dim=1)
     boxes = torch.where(finite[:, None], boxes, 0.0)
@@ -211,19 +186,11 @@ def clean_boxes(boxes: Tensor, size: Sequence[int]) -> tuple[Tensor, dict[str, T
 
 
 def through_crop(boxes: Tensor, crop: Crop, *, min_visibility: float) -> tuple[Tensor, Tensor]:
-    """Boxes of an image where they are in its augmented copy.
-
-    Args:
-        boxes: corners x1, y1, x2, y2 in pixels of the source, with an area.
-        crop: the augmentation's draw, see `DenseAugmentation.draw`.
-        min_visibility: see `ObjectBoxes`.
-
-    Shape:
-        boxes (N, 4) float.
+    """Move boxes (N, 4), corners in pixels and with an area, to their places in the augmented image.
 
     Returns:
-        The boxes (N, 4) in pixels of the result, clipped to the part of it that shows the image; and which of
-        them to keep, (N,) bool.
+        The boxes (N, 4) in pixels of the result, clipped to the part of it that shows the image; and whether
+        to keep each, (N,) bool, see `ObjectBoxes` for ``min_visibility``.
     """
     rows, columns = crop.source
     (height, width), (top, left) = crop.content, crop.corner
@@ -240,14 +207,9 @@ def through_crop(boxes: Tensor, crop: Crop, *, min_visibility: float) -> tuple[T
 
 
 def normalized_boxes(boxes: Tensor, size: Sequence[int]) -> Tensor:
-    """Boxes relative to their canvas, as models of transformers take them.
+    """Return boxes (N, 4), corners in pixels, as models take them.
 
-    Args:
-        boxes: corners x1, y1, x2, y2 in pixels, within the canvas.
-        size: height and width of the canvas, pixels.
-
-    Shape:
-        boxes (N, 4) float; result (N, 4) float32, cx, cy, w, h in [0, 1].
+    These are cx, cy, w, h in [0, 1] float32, relative to a canvas of ``size``, height and width in pixels.
     """
     return boxes_from_corners(boxes / _limits(boxes, size)).float()
 

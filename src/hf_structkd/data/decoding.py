@@ -1,4 +1,8 @@
-"""From what a dataset row holds (encoded bytes, a path, a Pillow image, an array) to tensors."""
+"""From what a dataset row holds to tensors.
+
+A row holds ``{"bytes", "path"}``, a path, a Pillow image, an array or a nested list. In an error ``where``
+names the place, for instance ``row 3, column 'image'``. A file that cannot be decoded raises `BadImageError`.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,7 @@ import torch
 from torch import Tensor
 
 _SIXTEEN_BIT = 65535
+_ARRAYS = (list, np.ndarray, Tensor)
 _SIDEWAYS = (5, 6, 7, 8)  # orientation tags that swap height and width
 
 
@@ -23,22 +28,14 @@ class BadImageError(ValueError):
 
 
 def decode_image(value: Any, *, where: str) -> Tensor:
-    """An image as RGB.
+    """Decode an image as RGB, (3, H, W) float32 in [0, 1].
 
     Gray is repeated, a palette is looked up, CMYK is converted, 16-bit files are divided by 65535, and
-    transparency is dropped: the colour under it stays as stored. A camera's orientation tag is applied.
-
-    Args:
-        value: what the row holds: ``{"bytes", "path"}``, a path, a Pillow image, or a uint8 array (H, W),
-            (H, W, 1), (H, W, 3) or (H, W, 4).
-        where: how to call the row in an error, for instance ``row 3, column 'image'``.
-
-    Shape:
-        result (3, H, W) float32 in [0, 1].
+    transparency is dropped: the colour under it stays as stored. The orientation tag of a camera is applied.
+    Arrays are (H, W), (H, W, 1), (H, W, 3) or (H, W, 4).
 
     Raises:
-        BadImageError: if the file cannot be decoded.
-        ValueError: if it is an image of a kind that has no one meaning as RGB, such as 32-bit floats.
+        ValueError: if the meaning of the image as RGB is not clear, as for 32-bit floats.
     """
     image = _open(value, where=where)
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
@@ -50,27 +47,19 @@ def decode_image(value: Any, *, where: str) -> Tensor:
 
 
 def read_image_size(value: Any, *, where: str) -> tuple[int, int]:
-    """Height and width of what `decode_image` returns, from the file's header alone where there is a file.
-
-    Args:
-        value: as in `decode_image`.
-        where: how to call the row in an error.
-
-    Returns:
-        Height and width in pixels.
-
-    Raises:
-        BadImageError: if the header cannot be read. The rest of a file is not looked at.
-        ValueError: as `decode_image`, if the row holds no file.
-    """
-    file = _local_file(value)
-    if file is None:
+    """Return height and width in pixels of what `decode_image` returns; of a file, read the header only."""
+    if isinstance(value, str):
+        value = {"path": value, "bytes": None}
+    file: io.BytesIO | str | None = None
+    if isinstance(value, Mapping):
+        file = value["path"] if value["bytes"] is None else io.BytesIO(value["bytes"])
+    if file is None or (isinstance(file, str) and not os.path.isfile(file)):
         height, width = decode_image(value, where=where).shape[-2:]
         return height, width
     try:
         with PIL.Image.open(file) as image:
             width, height = image.size
-            # Where `info` has no "exif", as in TIFF, the size is that of the turned image already.
+            # Without "exif" in `info`, as in TIFF, the size is already that of the turned image.
             tag = image.getexif().get(PIL.ExifTags.Base.Orientation) if "exif" in image.info else None
     except Exception as error:  # Pillow's readers raise many types on damaged bytes
         raise _bad_image(error, where=where) from error
@@ -78,23 +67,12 @@ def read_image_size(value: Any, *, where: str) -> tuple[int, int]:
 
 
 def decode_label(value: Any, *, where: str) -> Tensor:
-    """A map of class ids; a palette image keeps its indices, whatever colours they stand for.
-
-    Args:
-        value: as in `decode_image`, or an integer array or nested list (H, W).
-        where: how to call the row in an error.
-
-    Shape:
-        result (H, W), in the file's own integer type (uint8 for most) or int64.
+    """Decode a map of class ids (H, W), uint8 or int64; a palette image keeps its indices.
 
     Raises:
-        BadImageError: if the file cannot be decoded.
-        ValueError: if it is not one integer per pixel.
+        ValueError: if the row does not hold one integer per pixel.
     """
-    if isinstance(value, list | np.ndarray | Tensor):
-        array = np.asarray(value)
-    else:
-        array = np.array(_open(value, where=where))
+    array = np.asarray(value) if isinstance(value, _ARRAYS) else np.array(_open(value, where=where))
     if array.ndim != 2 or array.dtype.kind not in "biu":
         raise ValueError(
             f"The label in {where} must hold one integer class id per pixel, got shape {array.shape} of "
@@ -104,26 +82,20 @@ def decode_label(value: Any, *, where: str) -> Tensor:
 
 
 def decode_depth(value: Any, *, depth_scale: float, where: str) -> Tensor:
-    """A depth map in metres, 0 where nothing was measured.
+    """Decode a depth map (H, W) float32 in metres; negative, NaN and infinite values become 0.
 
     Args:
-        value: as in `decode_image`, of one channel with 8, 16 or 32 bits or floats, or a numeric array or
-            nested list (H, W).
+        value: one number per pixel: 8, 16 or 32 bits, or floats.
         depth_scale: metres per stored unit.
-        where: how to call the row in an error.
-
-    Shape:
-        result (H, W) float32; negative, NaN and infinite values become 0.
+        where: what an error calls the place.
 
     Raises:
-        BadImageError: if the file cannot be decoded.
-        ValueError: if it is not one number per pixel: colours, a palette, truth values.
+        ValueError: if the row holds colours, a palette or truth values.
     """
-    if isinstance(value, list | np.ndarray | Tensor):
-        array = np.asarray(value)
-    else:
-        image = _open(value, where=where)
-        array = np.array(image if image.mode not in ("P", "PA") else image.convert("RGBA"))
+    if not isinstance(value, _ARRAYS):
+        value = _open(value, where=where)
+        value = value.convert("RGBA") if value.mode in ("P", "PA") else value
+    array = np.asarray(value)
     if array.ndim != 2 or array.dtype.kind not in "iuf":
         raise ValueError(
             f"The depth map in {where} must hold one number per pixel, got shape {array.shape} of "
@@ -134,8 +106,8 @@ def decode_depth(value: Any, *, depth_scale: float, where: str) -> Tensor:
 
 
 def _open(value: Any, *, where: str) -> PIL.Image.Image:
-    """The decoded Pillow image of whatever the row holds."""
-    if isinstance(value, list | np.ndarray | Tensor):
+    """Return what the row holds as a decoded Pillow image."""
+    if isinstance(value, _ARRAYS):
         array = np.asarray(value)
         if array.dtype != np.uint8:
             array = _bytes_of(array, where=where)
@@ -152,18 +124,6 @@ def _open(value: Any, *, where: str) -> PIL.Image.Image:
     return decoded
 
 
-def _local_file(value: Any) -> io.BytesIO | str | None:
-    """The encoded file, if the row holds one and it need not be fetched."""
-    if isinstance(value, str):
-        value = {"path": value, "bytes": None}
-    if not isinstance(value, Mapping):
-        return None
-    if value["bytes"] is not None:
-        return io.BytesIO(value["bytes"])
-    path: str | None = value["path"]
-    return path if path is not None and os.path.isfile(path) else None
-
-
 def _bad_image(error: Exception, *, where: str) -> BadImageError:
     return BadImageError(
         f"The image in {where} cannot be decoded ({type(error).__name__}: {error}); repair or remove the "
@@ -172,7 +132,7 @@ def _bad_image(error: Exception, *, where: str) -> BadImageError:
 
 
 def _bytes_of(array: np.ndarray[Any, Any], *, where: str) -> np.ndarray[Any, Any]:
-    """Nested lists come back from Arrow as int64: the same values as uint8, if they fit."""
+    """Return the values as uint8 if they fit, because nested lists come back from Arrow as int64."""
     if array.dtype.kind in "iu" and array.size and array.min() >= 0 and array.max() <= 255:
         return array.astype(np.uint8)
     raise ValueError(
@@ -182,7 +142,7 @@ def _bytes_of(array: np.ndarray[Any, Any], *, where: str) -> np.ndarray[Any, Any
 
 
 def _gray_from_sixteen_bit(image: PIL.Image.Image, *, where: str) -> Tensor:
-    """A gray file of 16 bits per pixel as (1, H, W) in [0, 1]."""
+    """Return a gray file of 16 bits per pixel as (1, H, W) in [0, 1]."""
     array = np.array(image)
     if image.mode == "F" or array.min() < 0 or array.max() > _SIXTEEN_BIT:
         raise ValueError(

@@ -1,16 +1,16 @@
-"""Depth data: their options, and from these to the two datasets that a trainer takes."""
+"""Depth data: their options, and how these become the datasets that a trainer takes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Literal
 
 from ._assembly import LoadedData, assemble
 from ._rows import Normalization
 from ._splits import load_splits
-from .dense import DenseDataset, DenseIterableDataset
-from .options import DenseOptions, options_for
+from .dense import DenseReader
+from .options import DenseOptions, option, options_for
 from .targets import DepthMap
 
 DepthKind = Literal["metric", "relative", "inverse"]
@@ -34,32 +34,27 @@ class DepthOptions(DenseOptions):
         "median_scaling",
     )
 
-    depth_column: str = field(
-        default="depth",
-        metadata={"help": "Column of the depth maps: 16-bit, 32-bit or float images, or arrays."},
+    depth_column: str = option(
+        "depth", "Column of the depth maps: 16-bit, 32-bit or float images, or arrays."
     )
-    depth_scale: float = field(
-        default=0.001,
-        metadata={
-            "help": "Metres per stored unit: 0.001 for millimetres, 1 for metres; values that are not "
-            "positive and finite mean that nothing was measured."
-        },
+    depth_scale: float = option(
+        0.001,
+        "Metres per stored unit: 0.001 for millimetres, 1 for metres; values that are not positive and "
+        "finite mean that nothing was measured.",
     )
-    depth_loss: Literal["silog", "l1", "berhu", "ssi"] = field(
-        default="silog", metadata={"help": "Supervised loss; 'ssi' for depth up to scale and shift."}
+    depth_loss: Literal["silog", "l1", "berhu", "ssi"] = option(
+        "silog", "Supervised loss; 'ssi' for depth up to scale and shift."
     )
-    depth_kind: DepthKind = field(default="metric", metadata={"help": "What the student predicts."})
-    teacher_depth_kind: DepthKind = field(
-        default="metric", metadata={"help": "What the teacher predicts; 'inverse' for MiDaS-style models."}
+    depth_kind: DepthKind = option("metric", "What the student predicts.")
+    teacher_depth_kind: DepthKind = option(
+        "metric", "What the teacher predicts; 'inverse' for MiDaS-style models."
     )
-    min_depth: float = field(default=1e-3, metadata={"help": "Metres; nearer truth is not scored."})
-    max_depth: float | None = field(default=None, metadata={"help": "Metres; farther truth is not scored."})
-    crop: Literal["none", "eigen"] = field(
-        default="none", metadata={"help": "Part of the image that is scored; 'eigen' is NYUv2's custom."}
+    min_depth: float = option(1e-3, "Metres; nearer truth is not scored.")
+    max_depth: float | None = option(None, "Metres; farther truth is not scored.")
+    crop: Literal["none", "eigen"] = option(
+        "none", "Part of the image that is scored; 'eigen' is NYUv2's custom."
     )
-    median_scaling: bool = field(
-        default=False, metadata={"help": "Score predictions after bringing their median to the truth's."}
-    )
+    median_scaling: bool = option(False, "Score predictions after bringing their median to the truth's.")
 
 
 def load_depth_data(
@@ -75,19 +70,18 @@ def load_depth_data(
     Args:
         dataset_name: Hub id or folder; None takes that of `options`, or renders the embedded scenes.
         normalization: Turns colours into the student's inputs.
-        seed: Of the augmentation and of a stream's order.
-        options: Options to start from; None is the defaults, but for `image_size`: 96 x 128, the scenes'.
-        **fields: Fields of `DepthOptions`, where each is documented; they win over `options`.
+        seed: Seed of the augmentation and of a stream's order.
+        options: Options to start from; None is the defaults, with the `image_size` of the scenes, 96 x 128.
+        **fields: Fields of `DepthOptions`, which documents them; they win over `options`.
 
     Returns:
         The data; `labels` are metres (float32), 0 where nothing was measured, and `id2label` is None.
 
     Raises:
-        TypeError: If a name among `fields` is no field, or one of the task's.
+        TypeError: If a name among `fields` is no field, or a field of the task.
         ValueError: If a split or column is missing, or a setting is out of range.
     """
     chosen = options_for("load_depth_data", DepthOptions, options, dataset_name, fields)
     target = DepthMap(column=chosen.depth_column, depth_scale=chosen.depth_scale)
-    kind = DenseIterableDataset if chosen.streaming else DenseDataset
-    make = partial(kind, target=target, normalization=normalization)
-    return assemble(chosen, load_splits(chosen), make, seed=seed, nothing=target.nothing)
+    make_reader = partial(DenseReader, target=target, normalization=normalization)
+    return assemble(chosen, load_splits(chosen), make_reader, seed=seed, nothing=target.nothing)

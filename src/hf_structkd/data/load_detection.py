@@ -1,9 +1,9 @@
-"""Detection data: their options, and from these to the two datasets that a trainer takes."""
+"""Detection data: their options, and how these become the datasets that a trainer takes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -12,9 +12,9 @@ from ._assembly import LoadedData, assemble
 from ._rows import Normalization
 from ._splits import find_class_names, load_splits
 from .boxes import BoxFormat, ObjectBoxes, UnknownCategories
-from .detection import DetectionDataset, DetectionIterableDataset
+from .detection import DetectionReader
 from .loading import check_columns
-from .options import ClassOptions, options_for
+from .options import ClassOptions, option, options_for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,27 +24,21 @@ class DetectionOptions(ClassOptions):
     Images without labels cannot join: detectors compute their loss inside their forward, over a whole batch.
     """
 
-    objects_column: str = field(
-        default="objects",
-        metadata={"help": "Column of the objects, with 'bbox' and 'category' (see ObjectBoxes)."},
+    objects_column: str = option(
+        "objects", "Column of the objects, with 'bbox' and 'category' (see ObjectBoxes)."
     )
-    bbox_format: BoxFormat = field(
-        default="xywh", metadata={"help": "How a box is written, in pixels; 'xywh' is COCO's."}
+    bbox_format: BoxFormat = option("xywh", "How a box is written, in pixels; 'xywh' is COCO's.")
+    unknown_categories: UnknownCategories = option(
+        "error", "What to do with boxes whose category is no class."
     )
-    unknown_categories: UnknownCategories = field(
-        default="error", metadata={"help": "What to do with boxes whose category is no class."}
-    )
-    min_visibility: float = field(
-        default=0.3, metadata={"help": "Share of its area that a box must keep in a training crop."}
-    )
-    keep_aspect_ratio: bool = field(
-        default=False,
-        metadata={"help": "Resize evaluation images to fit into image_size and pad them, unstretched."},
+    min_visibility: float = option(0.3, "Share of its area that a box must keep in a training crop.")
+    keep_aspect_ratio: bool = option(
+        False, "Resize evaluation images to fit into image_size and pad them, unstretched."
     )
 
     @property
     def fits_images(self) -> bool:
-        """As `keep_aspect_ratio` says."""
+        """Whether evaluation images keep their aspect ratio."""
         return self.keep_aspect_ratio
 
 
@@ -62,14 +56,14 @@ def load_detection_data(
     Args:
         dataset_name: Hub id or folder; None takes that of `options`, or renders the embedded scenes.
         normalization: Turns colours into the student's inputs.
-        default_id2label: Class names where the dataset has none.
-        seed: Of the augmentation and of a stream's order.
-        options: Options to start from; None is the defaults, but for `image_size`: 96 x 128, the scenes'.
-        **fields: Fields of `DetectionOptions`, where each is documented; they win over `options`.
+        default_id2label: Class names to take if the dataset has none.
+        seed: Seed of the augmentation and of a stream's order.
+        options: Options to start from; None is the defaults, with the `image_size` of the scenes, 96 x 128.
+        **fields: Fields of `DetectionOptions`, which documents them; they win over `options`.
 
     Returns:
-        The data; `id2label` names the classes, and `box_counts` of a part tells what was cleaned. Boxes are
-        scored in pixels of the original image.
+        The data; `id2label` names the classes, and `reader.box_counts` of a part says what was cleaned. Boxes
+        are scored in pixels of the original image.
 
     Raises:
         TypeError: If a name among `fields` is no field.
@@ -78,23 +72,18 @@ def load_detection_data(
     """
     chosen = options_for("load_detection_data", DetectionOptions, options, dataset_name, fields)
     splits = load_splits(chosen)
-    check_columns(splits.train, image_column=chosen.image_column, objects_column=chosen.objects_column)
+    column = chosen.objects_column
+    check_columns(splits.train, objects_column=column)
     id2label = find_class_names(
-        chosen,
-        splits.train,
-        chosen.objects_column,
-        scenes=OBJECT_CLASS_NAMES,
-        default=default_id2label,
-        field="category",
+        chosen, splits.train, column, scenes=OBJECT_CLASS_NAMES, default=default_id2label, field="category"
     )
     target = ObjectBoxes(
         id2label=id2label,
-        column=chosen.objects_column,
+        column=column,
         bbox_format=chosen.bbox_format,
         unknown_categories=chosen.unknown_categories,
         min_visibility=chosen.min_visibility,
     )
-    kind = DetectionIterableDataset if chosen.streaming else DetectionDataset
-    make = partial(kind, target=target, normalization=normalization)
-    data = assemble(chosen, splits, make, seed=seed, keep_aspect_ratio=chosen.keep_aspect_ratio)
+    make_reader = partial(DetectionReader, target=target, normalization=normalization)
+    data = assemble(chosen, splits, make_reader, seed=seed, keep_aspect_ratio=chosen.keep_aspect_ratio)
     return data._replace(id2label=id2label)

@@ -1,9 +1,9 @@
-"""Segmentation data: their options, and from these to the two datasets that a trainer takes."""
+"""Segmentation data: their options, and how these become the datasets that a trainer takes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -11,9 +11,9 @@ from ..scenes.scenes import CLASS_NAMES
 from ._assembly import LoadedData, assemble
 from ._rows import Normalization
 from ._splits import find_class_names, load_splits
-from .dense import DenseDataset, DenseIterableDataset
+from .dense import DenseReader
 from .loading import check_columns
-from .options import ClassOptions, DenseOptions, options_for
+from .options import ClassOptions, DenseOptions, option, options_for
 from .targets import ClassMap
 
 
@@ -21,14 +21,9 @@ from .targets import ClassMap
 class SegmentationOptions(ClassOptions, DenseOptions):
     """Options of semantic segmentation: of its data, and of its task."""
 
-    label_column: str = field(
-        default="label",
-        metadata={"help": "Column of the class ids, as gray or palette images or arrays."},
-    )
-    ignore_index: int = field(default=255, metadata={"help": "Label whose pixels do not count."})
-    reduce_labels: bool = field(
-        default=False, metadata={"help": "Turn label 0 into ignore_index and lower the others by one."}
-    )
+    label_column: str = option("label", "Column of the class ids, as gray or palette images or arrays.")
+    ignore_index: int = option(255, "Label whose pixels do not count.")
+    reduce_labels: bool = option(False, "Turn label 0 into ignore_index and lower the others by one.")
 
 
 def load_segmentation_data(
@@ -45,10 +40,10 @@ def load_segmentation_data(
     Args:
         dataset_name: Hub id or folder; None takes that of `options`, or renders the embedded scenes.
         normalization: Turns colours into the student's inputs.
-        default_id2label: Class names where the dataset has none.
-        seed: Of the augmentation and of a stream's order.
-        options: Options to start from; None is the defaults, but for `image_size`: 96 x 128, the scenes'.
-        **fields: Fields of `SegmentationOptions`, where each is documented; they win over `options`.
+        default_id2label: Class names to take if the dataset has none.
+        seed: Seed of the augmentation and of a stream's order.
+        options: Options to start from; None is the defaults, with the `image_size` of the scenes, 96 x 128.
+        **fields: Fields of `SegmentationOptions`, which documents them; they win over `options`.
 
     Returns:
         The data; `id2label` names the classes.
@@ -59,7 +54,7 @@ def load_segmentation_data(
     """
     chosen = options_for("load_segmentation_data", SegmentationOptions, options, dataset_name, fields)
     splits = load_splits(chosen)
-    check_columns(splits.train, image_column=chosen.image_column, label_column=chosen.label_column)
+    check_columns(splits.train, label_column=chosen.label_column)
     id2label = find_class_names(
         chosen, splits.train, chosen.label_column, scenes=CLASS_NAMES, default=default_id2label
     )
@@ -69,7 +64,6 @@ def load_segmentation_data(
         ignore_index=chosen.ignore_index,
         reduce_labels=chosen.reduce_labels,
     )
-    kind = DenseIterableDataset if chosen.streaming else DenseDataset
-    make = partial(kind, target=target, normalization=normalization)
-    data = assemble(chosen, splits, make, seed=seed, nothing=target.nothing)
+    make_reader = partial(DenseReader, target=target, normalization=normalization)
+    data = assemble(chosen, splits, make_reader, seed=seed, nothing=target.nothing)
     return data._replace(id2label=id2label, ignore_index=chosen.ignore_index)

@@ -4,45 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from typing import Generic
+from typing import Generic, TypeVar
 
 from torch.utils.data import Dataset, IterableDataset
 
 from ._datasets import RowDataset, StoredRows, StreamedRows, position
-from ._rows import RowT
+from ._rows import Row
+
+PartT = TypeVar("PartT", bound=RowDataset)
 
 
-class MixedDataset(Dataset[RowT], Generic[RowT]):
-    """The rows of a labelled dataset, then those of an unlabelled one.
-
-    Every row has ``labeled``; apart from it, a labelled row is what it would be without the unlabelled ones.
+class _Mix(Generic[PartT]):
+    """Two datasets that share the epoch and one augmentation.
 
     Args:
-        labeled: made with ``labeled=True``.
-        unlabeled: made with ``labeled=False`` and the same augmentation object.
+        labeled: its reader is made with ``labeled=True``.
+        unlabeled: its reader is made with ``labeled=False`` and the same augmentation object.
 
     Raises:
         ValueError: if ``labeled`` or the augmentation of a part is another.
     """
 
-    def __init__(self, labeled: StoredRows[RowT], unlabeled: StoredRows[RowT]) -> None:
-        """Checks and keeps the parts."""
-        _check_parts(labeled, unlabeled)
-        self.labeled = labeled
-        self.unlabeled = unlabeled
-
-    def __len__(self) -> int:
-        """Number of rows of both parts."""
-        return len(self.labeled) + len(self.unlabeled)
-
-    def __getitem__(self, index: int) -> RowT:
-        """One row; the labelled ones come first."""
-        index = position(index, len(self))
-        first = len(self.labeled)
-        return self.labeled[index] if index < first else self.unlabeled[index - first]
+    def __init__(self, labeled: PartT, unlabeled: PartT) -> None:
+        """Check and keep the parts."""
+        first, second = labeled.reader, unlabeled.reader
+        if first.labeled is not True or second.labeled is not False:
+            raise ValueError(
+                "The parts of a mix must be made with `labeled`=True and `labeled`=False, got "
+                f"{first.labeled} and {second.labeled}; otherwise the missing labels would be trained on."
+            )
+        if first.augmentation is not second.augmentation:
+            raise ValueError(
+                "The parts of a mix must share one `augmentation`, got two; otherwise their rows might not "
+                "stack."
+            )
+        self.labeled, self.unlabeled = labeled, unlabeled
 
     def set_epoch(self, epoch: int) -> None:
-        """Sets the epoch that the augmentation of both parts depends on."""
+        """Set the epoch of both parts."""
         self.labeled.set_epoch(epoch)
         self.unlabeled.set_epoch(epoch)
 
@@ -52,29 +51,33 @@ class MixedDataset(Dataset[RowT], Generic[RowT]):
         return self.labeled.skipped + self.unlabeled.skipped
 
 
-class MixedIterableDataset(IterableDataset[RowT], Generic[RowT]):
+class MixedDataset(_Mix[StoredRows], Dataset[Row]):
+    """The rows of a labelled dataset, then those of an unlabelled one.
+
+    Every row has ``labeled``; apart from it, a labelled row is what it would be without the unlabelled ones.
+    """
+
+    def __len__(self) -> int:
+        """Return the number of rows of both parts."""
+        return len(self.labeled) + len(self.unlabeled)
+
+    def __getitem__(self, index: int) -> Row:
+        """Return one row; the labelled ones come first."""
+        index = position(index, len(self))
+        first = len(self.labeled)
+        return self.labeled[index] if index < first else self.unlabeled[index - first]
+
+
+class MixedIterableDataset(_Mix[StreamedRows], IterableDataset[Row]):
     """The rows of a labelled and of an unlabelled stream in turns, as long as there are labelled ones.
 
     The labelled stream decides how long an epoch is. A shorter unlabelled stream starts again, with the same
     augmentation until the next epoch; of a longer one an epoch sees the beginning in its shuffled order. A
-    worker that no file of the unlabelled stream falls to delivers labelled rows alone.
-
-    Args:
-        labeled: made with ``labeled=True``.
-        unlabeled: made with ``labeled=False`` and the same augmentation object.
-
-    Raises:
-        ValueError: if ``labeled`` or the augmentation of a part is another.
+    worker that gets no file of the unlabelled stream delivers labelled rows alone.
     """
 
-    def __init__(self, labeled: StreamedRows[RowT], unlabeled: StreamedRows[RowT]) -> None:
-        """Checks and keeps the parts."""
-        _check_parts(labeled, unlabeled)
-        self.labeled = labeled
-        self.unlabeled = unlabeled
-
-    def __iter__(self) -> Iterator[RowT]:
-        """The rows this worker has to deliver."""
+    def __iter__(self) -> Iterator[Row]:
+        """Yield the rows that this worker has to deliver."""
         with closing(_again_and_again(self.unlabeled)) as unlabeled:
             for row in self.labeled:
                 yield row
@@ -82,34 +85,12 @@ class MixedIterableDataset(IterableDataset[RowT], Generic[RowT]):
                 if extra is not None:
                     yield extra
 
-    def set_epoch(self, epoch: int) -> None:
-        """Sets the epoch that augmentation and shuffling of both parts depend on."""
-        self.labeled.set_epoch(epoch)
-        self.unlabeled.set_epoch(epoch)
 
-    @property
-    def skipped(self) -> int:
-        """Times a row of either part was left out so far."""
-        return self.labeled.skipped + self.unlabeled.skipped
-
-
-def _again_and_again(stream: StreamedRows[RowT]) -> Generator[RowT]:
-    """The stream's rows without end, or none if it has none."""
+def _again_and_again(stream: StreamedRows) -> Generator[Row]:
+    """Yield the stream's rows without end, or none if it has none."""
     found = True
     while found:
         found = False
         for row in stream:
             found = True
             yield row
-
-
-def _check_parts(labeled: RowDataset[RowT], unlabeled: RowDataset[RowT]) -> None:
-    if labeled.labeled is not True or unlabeled.labeled is not False:
-        raise ValueError(
-            "The parts of a mix must be made with `labeled`=True and `labeled`=False, got "
-            f"{labeled.labeled} and {unlabeled.labeled}; otherwise the missing labels would be trained on."
-        )
-    if labeled.augmentation is not unlabeled.augmentation:
-        raise ValueError(
-            "The parts of a mix must share one `augmentation`, got two; otherwise their rows might not stack."
-        )

@@ -1,4 +1,4 @@
-"""The options that tasks share, read by loader, command line, YAML file and model card alike."""
+"""The options that tasks share; loaders, command line, YAML files and model cards read them."""
 
 from __future__ import annotations
 
@@ -12,15 +12,22 @@ _Number = TypeVar("_Number", int, float)
 OptionsT = TypeVar("OptionsT", bound="DataOptions")
 
 
+def option(default: Any, text: str) -> Any:
+    """Return a dataclass field with a default, copied if it is a list, and its `--help` text."""
+    if isinstance(default, list):
+        return field(default_factory=lambda: list(default), metadata={"help": text})
+    return field(default=default, metadata={"help": text})
+
+
 @dataclass(frozen=True, kw_only=True)
 class DataOptions:
-    """What is trained on and scored, whatever the images are labelled with.
+    """What is trained on and scored, for every kind of label.
 
-    A task's own class adds how its labels are read and what its constructor takes. The help of a field is its
-    documentation.
+    The class of a task adds how its labels are read and what its constructor takes. The help of a field is
+    its documentation.
 
     Attributes:
-        task_fields: Names of the fields that a loader does not read, because they are the task's.
+        task_fields: Names of the fields that belong to the task and that a loader does not read.
 
     Raises:
         ValueError: If a field is out of its range.
@@ -28,105 +35,72 @@ class DataOptions:
 
     task_fields: ClassVar[tuple[str, ...]] = ()
 
-    dataset_name: str | None = field(
-        default=None, metadata={"help": "Hub id or folder; without it the embedded scenes are rendered."}
+    dataset_name: str | None = option(None, "Hub id or folder; without it the embedded scenes are rendered.")
+    dataset_config_name: str | None = option(None, "Configuration of the dataset.")
+    dataset_revision: str | None = option(None, "Branch, tag or commit on the Hub.")
+    train_split: str = option("train", "Name of the training split.")
+    validation_split: str = option("validation", "Name of the validation split.")
+    image_column: str = option("image", "Column of the images.")
+    image_size: list[int] = option(
+        [512, 512],
+        "Height and width of training crops and of evaluation images; labels are scored at their own size.",
     )
-    dataset_config_name: str | None = field(default=None, metadata={"help": "Configuration of the dataset."})
-    dataset_revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit on the Hub."})
-    train_split: str = field(default="train", metadata={"help": "Name of the training split."})
-    validation_split: str = field(default="validation", metadata={"help": "Name of the validation split."})
-    image_column: str = field(default="image", metadata={"help": "Column of the images."})
-    image_size: list[int] = field(
-        default_factory=lambda: [512, 512],
-        metadata={
-            "help": "Height and width of training crops and of evaluation images; labels are scored at "
-            "their own size."
-        },
+    scale: list[float] = option(
+        [0.5, 2.0], "Smallest and largest random scale of a training crop, relative to base_size."
     )
-    scale: list[float] = field(
-        default_factory=lambda: [0.5, 2.0],
-        metadata={"help": "Smallest and largest random scale of a training crop, relative to base_size."},
+    base_size: list[int] = option([], "Size that an image covers at scale 1; unset is image_size.")
+    stretch: bool = option(
+        False,
+        "Give training images the aspect of base_size, as evaluation images have it; for models of one "
+        "square size.",
     )
-    base_size: list[int] = field(
-        default_factory=list, metadata={"help": "Size that an image covers at scale 1; unset is image_size."}
+    flip_probability: float = option(0.5, "Probability of a left-right flip.")
+    color_jitter: list[float] = option(
+        [0.3, 0.3, 0.3, 0.05], "Strength of brightness, contrast, saturation and hue."
     )
-    stretch: bool = field(
-        default=False,
-        metadata={
-            "help": "Give training images the aspect of base_size, as evaluation images have it; for "
-            "models of one square size."
-        },
+    streaming: bool = option(False, "Read rows as they are needed.")
+    shuffle_buffer_size: int = option(1000, "Rows among which a stream is shuffled.")
+    skip_bad_images: bool = option(False, "Count and skip files that cannot be decoded.")
+    max_train_samples: int | None = option(
+        None, "Use the first so many training rows; of the scenes, render so many (1000)."
     )
-    flip_probability: float = field(default=0.5, metadata={"help": "Probability of a left-right flip."})
-    color_jitter: list[float] = field(
-        default_factory=lambda: [0.3, 0.3, 0.3, 0.05],
-        metadata={"help": "Strength of brightness, contrast, saturation and hue."},
-    )
-    streaming: bool = field(default=False, metadata={"help": "Read rows as they are needed."})
-    shuffle_buffer_size: int = field(
-        default=1000, metadata={"help": "Rows among which a stream is shuffled."}
-    )
-    skip_bad_images: bool = field(
-        default=False, metadata={"help": "Count and skip files that cannot be decoded."}
-    )
-    max_train_samples: int | None = field(
-        default=None,
-        metadata={"help": "Use the first so many training rows; of the scenes, render so many (1000)."},
-    )
-    max_eval_samples: int | None = field(
-        default=None,
-        metadata={"help": "Use the first so many validation rows; of the scenes, render so many (200)."},
+    max_eval_samples: int | None = option(
+        None, "Use the first so many validation rows; of the scenes, render so many (200)."
     )
 
     def __post_init__(self) -> None:
-        """Check what would otherwise fail late or mean something else."""
+        """Check what would otherwise fail late or have another meaning."""
         pair_of("image_size", self.image_size)
-        self._check_count("max_train_samples", self.max_train_samples)
-        self._check_count("max_eval_samples", self.max_eval_samples)
+        _check_count("max_train_samples", self.max_train_samples)
+        _check_count("max_eval_samples", self.max_eval_samples)
 
     @property
     def fits_images(self) -> bool:
         """Whether evaluation images keep their aspect ratio instead of being stretched to `image_size`."""
         return False
 
-    @staticmethod
-    def _check_count(name: str, count: int | None) -> None:
-        if count is not None and count < 1:
-            raise ValueError(f"`{name}` must be at least 1, got {count}; leave it out to use every row.")
-
 
 @dataclass(frozen=True, kw_only=True)
 class DenseOptions(DataOptions):
     """Options of a task with one value per pixel: images without labels can join (see `MixedDataset`)."""
 
-    unlabeled_dataset_name: str | None = field(
-        default=None,
-        metadata={
-            "help": "Hub id or folder of images that join without labels; beside the embedded scenes, "
-            "'scenes' renders further ones."
-        },
+    unlabeled_dataset_name: str | None = option(
+        None,
+        "Hub id or folder of images that join without labels; beside the embedded scenes, 'scenes' renders "
+        "further ones.",
     )
-    unlabeled_config_name: str | None = field(
-        default=None, metadata={"help": "Configuration of the dataset without labels."}
-    )
-    unlabeled_revision: str | None = field(
-        default=None, metadata={"help": "Branch, tag or commit of the dataset without labels."}
-    )
-    unlabeled_split: str = field(
-        default="train", metadata={"help": "Name of the split of the dataset without labels."}
-    )
-    unlabeled_image_column: str = field(
-        default="image", metadata={"help": "Column of the images without labels; no other is read."}
-    )
-    max_unlabeled_samples: int | None = field(
-        default=None,
-        metadata={"help": "Use the first so many rows without labels; of the scenes, render so many (1000)."},
+    unlabeled_config_name: str | None = option(None, "Configuration of the dataset without labels.")
+    unlabeled_revision: str | None = option(None, "Branch, tag or commit of the dataset without labels.")
+    unlabeled_split: str = option("train", "Name of the split of the dataset without labels.")
+    unlabeled_image_column: str = option("image", "Column of the images without labels; no other is read.")
+    max_unlabeled_samples: int | None = option(
+        None, "Use the first so many rows without labels; of the scenes, render so many (1000)."
     )
 
     def __post_init__(self) -> None:
         """Check the number of images too."""
         super().__post_init__()
-        self._check_count("max_unlabeled_samples", self.max_unlabeled_samples)
+        _check_count("max_unlabeled_samples", self.max_unlabeled_samples)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,11 +109,9 @@ class ClassOptions(DataOptions):
 
     task_fields: ClassVar[tuple[str, ...]] = ("teacher_label_map",)
 
-    id2label_path: str | None = field(
-        default=None, metadata={"help": "JSON file of class names; unset reads them off the dataset."}
-    )
-    teacher_label_map: str | None = field(
-        default=None, metadata={"help": "JSON object or file: teacher class name to student class name."}
+    id2label_path: str | None = option(None, "JSON file of class names; unset reads them off the dataset.")
+    teacher_label_map: str | None = option(
+        None, "JSON object or file: teacher class name to student class name."
     )
 
 
@@ -155,12 +127,12 @@ def options_for(
     Args:
         loader: Name of the loader, for an error.
         kind: Class of the options.
-        options: Options to start from; None starts from the defaults, at the scenes' own size.
-        dataset_name: Where it is given, it replaces that of `options`.
-        changed: Further fields, by name; they replace those of `options`.
+        options: Options to start from; None starts from the defaults, with the image size of the scenes.
+        dataset_name: Replaces that of `options`, unless it is None.
+        changed: Further fields by name; they replace those of `options`.
 
     Raises:
-        TypeError: If `options` are another task's, or a name is no field that the loader reads.
+        TypeError: If `options` belong to another task, or the loader reads no field of a given name.
         ValueError: If a field is out of its range.
     """
     known = [one.name for one in fields(kind) if one.name not in kind.task_fields]
@@ -187,3 +159,8 @@ def pair_of(name: str, values: Sequence[_Number]) -> tuple[_Number, _Number]:
     if len(values) != 2:
         raise ValueError(f"`{name}` must be two numbers, got {list(values)}; repeat the one for a square.")
     return values[0], values[1]
+
+
+def _check_count(name: str, count: int | None) -> None:
+    if count is not None and count < 1:
+        raise ValueError(f"`{name}` must be at least 1, got {count}; leave it out to use every row.")

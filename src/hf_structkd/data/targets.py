@@ -4,38 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from .decoding import decode_depth, decode_label
-
-
-class TargetMap(Protocol):
-    """What a dataset asks of the map beside an image: one value per pixel."""
-
-    @property
-    def kind(self) -> str:
-        """What errors call the map; the argument that names its column is ``<kind>_column``."""
-
-    @property
-    def column(self) -> str:
-        """Column of the maps."""
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Type of the finished map."""
-
-    @property
-    def nothing(self) -> float:
-        """The value of a pixel that does not count: padded, ignored or not measured."""
-
-    def decode(self, value: Any, *, where: str) -> Tensor:
-        """The checked map (H, W) that a row holds; ``where`` is what an error calls the place."""
-
-    def zoomed(self, target: Tensor, zoom: float) -> Tensor:
-        """The map (H, W) of the same scene seen ``zoom`` times larger."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,13 +18,17 @@ class ClassMap:
 
     Args:
         num_labels: K, the number of classes.
-        column: column of the class ids, as a gray or palette image or an array.
+        column: column of the class ids, as gray or palette images or arrays.
         ignore_index: label whose pixels do not count.
-        reduce_labels: turn 0 into ``ignore_index`` and lower all others by one, as image processors do.
+        reduce_labels: whether 0 becomes ``ignore_index`` and all others fall by one, as in image processors.
 
     Raises:
         ValueError: if ``num_labels`` is below 1; from `decode`, if a label is neither in [0, K) nor ignored.
     """
+
+    # What errors call the map (its column is the argument `label_column`), and the type of the finished map.
+    kind: ClassVar[str] = "label"
+    dtype: ClassVar[torch.dtype] = torch.int64
 
     num_labels: int
     column: str = "label"
@@ -58,33 +36,23 @@ class ClassMap:
     reduce_labels: bool = False
 
     def __post_init__(self) -> None:
-        """Checks the number of classes."""
+        """Check the number of classes."""
         if self.num_labels < 1:
             raise ValueError(f"`num_labels` must be at least 1, got {self.num_labels}; count the classes.")
 
     @property
-    def kind(self) -> str:
-        """``label``."""
-        return "label"
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """int64."""
-        return torch.int64
-
-    @property
     def nothing(self) -> float:
-        """The ignored label."""
+        """The value of a pixel that does not count: padded or ignored."""
         return self.ignore_index
 
     def decode(self, value: Any, *, where: str) -> Tensor:
-        """The checked class ids (H, W), in the file's own integer type or int64."""
+        """Return the checked class ids (H, W), in the integer type of the file or int64."""
         label = decode_label(value, where=where)
         if self.reduce_labels:
             label = label.long()
             ignored = (label == 0) | (label == self.ignore_index)
             label = torch.where(ignored, self.ignore_index, label - 1)
-        # Every row passes here: two extremes of the file's own small integers cost next to nothing.
+        # This runs for every row: the two extremes of the file's own small integers cost next to nothing.
         low, high = label.masked_fill(label == self.ignore_index, 0).aminmax()
         if low < 0 or high >= self.num_labels:
             raise ValueError(
@@ -95,7 +63,7 @@ class ClassMap:
         return label
 
     def zoomed(self, target: Tensor, zoom: float) -> Tensor:
-        """The map itself: a class does not depend on the distance."""
+        """Return the map itself, because a class does not depend on the distance."""
         return target
 
 
@@ -103,47 +71,40 @@ class ClassMap:
 class DepthMap:
     """Metres along the optical axis per pixel; 0 where nothing was measured.
 
-    Seen ``zoom`` times larger, a scene is taken to be ``zoom`` times nearer, so its depth is divided by
+    A scene that is seen ``zoom`` times larger counts as ``zoom`` times nearer, so its depth is divided by
     ``zoom`` (Eigen et al., 2014): with a pinhole camera an object at depth z covers f * size / z pixels.
 
     Args:
-        column: column of the depth maps, as a 16-bit, 32-bit or float image or an array.
+        column: column of the depth maps, as 16-bit, 32-bit or float images or arrays.
         depth_scale: metres per stored unit: 0.001 for millimetres, 1 for metres.
 
     Raises:
         ValueError: if ``depth_scale`` is not positive and finite.
     """
 
+    # The same as in `ClassMap`; `nothing` is the value of a pixel that was padded or not measured.
+    kind: ClassVar[str] = "depth"
+    dtype: ClassVar[torch.dtype] = torch.float32
+    nothing: ClassVar[float] = 0.0
+
     column: str = "depth"
     depth_scale: float = 0.001
 
     def __post_init__(self) -> None:
-        """Checks the scale."""
+        """Check the scale."""
         if not 0 < self.depth_scale < math.inf:
             raise ValueError(
                 f"`depth_scale` must be positive and finite, got {self.depth_scale}; it is metres per stored "
                 "unit, 0.001 for millimetres."
             )
 
-    @property
-    def kind(self) -> str:
-        """``depth``."""
-        return "depth"
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """float32."""
-        return torch.float32
-
-    @property
-    def nothing(self) -> float:
-        """0, no measurement."""
-        return 0.0
-
     def decode(self, value: Any, *, where: str) -> Tensor:
-        """Depths (H, W) float32 in metres, 0 where the file holds none."""
+        """Return the depths (H, W) float32 in metres, 0 where the file holds none."""
         return decode_depth(value, depth_scale=self.depth_scale, where=where)
 
     def zoomed(self, target: Tensor, zoom: float) -> Tensor:
-        """Depths divided by ``zoom``."""
+        """Return the depths divided by ``zoom``."""
         return target / zoom
+
+
+TargetMap = ClassMap | DepthMap

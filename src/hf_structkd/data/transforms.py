@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import NamedTuple
 
 import torch
@@ -19,21 +20,13 @@ _FILL = (0.485, 0.456, 0.406)
 
 
 def resize_image(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resizes an image to ``size``, both sides independently (bilinear, antialiased when shrinking).
+    """Resize an image (3, H, W) to ``size``, height and width in pixels (bilinear, antialiased).
 
-    Args:
-        image: colours in [0, 1].
-        size: height and width wanted, pixels.
-
-    Shape:
-        image (3, H, W) float; result (3, *size).
+    Both sides are resized independently. An image that has the size already is returned itself.
     """
     if tuple(image.shape[-2:]) == tuple(size):
         return image
-    resized = F.interpolate(
-        image[None], size=tuple(size), mode="bilinear", align_corners=False, antialias=True
-    )
-    return resized[0]
+    return F.interpolate(image[None], size=size, mode="bilinear", align_corners=False, antialias=True)[0]
 
 
 def jitter_color(
@@ -44,21 +37,18 @@ def jitter_color(
     saturation: float = 1.0,
     hue: float = 0.0,
 ) -> Tensor:
-    """Changes an image's colours; the result is clamped to [0, 1] once, at the end.
+    """Change the colours of an image; the result is clamped to [0, 1] once, at the end.
 
-    In YUV (ITU-R BT.601), with m the mean of Y after brightness: Y becomes ``contrast * (brightness * Y -
-    m) + m`` and the chroma vector (U, V) is multiplied by ``brightness * contrast * saturation`` and turned
+    In YUV (ITU-R BT.601), with m the mean of Y after brightness, Y becomes ``contrast * (brightness * Y -
+    m) + m``, and the chroma vector (U, V) is multiplied by ``brightness * contrast * saturation`` and turned
     by ``hue``. So the four act one after the other, and a change of hue leaves the luma as it is.
 
     Args:
-        image: colours in [0, 1].
+        image: colours in [0, 1], (3, H, W) float.
         brightness: factor of every channel; 1 changes nothing.
         contrast: factor of the distance to the mean luma; 1 changes nothing.
         saturation: factor of the distance to gray; 0 gives gray, 1 changes nothing.
-        hue: turn of the chroma vector, in turns (0.5 gives the complementary colours); 0 changes nothing.
-
-    Shape:
-        image (3, H, W) float; result the same.
+        hue: turn of the chroma vector in full turns (0.5 gives complementary colours); 0 changes nothing.
     """
     if (brightness, contrast, saturation, hue) == (1.0, 1.0, 1.0, 0.0):
         return image
@@ -66,20 +56,19 @@ def jitter_color(
     luma = brightness * contrast * luma + brightness * (1 - contrast) * luma.mean()
     chroma = brightness * contrast * saturation
     cos, sin = chroma * math.cos(2 * math.pi * hue), chroma * math.sin(2 * math.pi * hue)
-    turned = torch.stack([luma, cos * u - sin * v, sin * u + cos * v])
-    jittered: Tensor = yuv_to_rgb(turned)
+    jittered: Tensor = yuv_to_rgb(torch.stack([luma, cos * u - sin * v, sin * u + cos * v]))
     return jittered.clamp_(0, 1)
 
 
 class Crop(NamedTuple):
-    """What one draw of an augmentation does to an image and to all that belongs to it.
+    """What one draw of an augmentation does to an image and to its target.
 
     Args:
-        source: rows and columns cut from the source.
-        content: height and width that the cut takes in the result.
-        corner: row and column of the result where it is placed; what is left is padding.
-        size: height and width of the result.
-        flipped: whether the cut is turned left to right, before it is placed.
+        source: rows and columns that are cut from the source.
+        content: height and width of the cut in the result, pixels.
+        corner: row and column of the result where the cut is placed; the rest is padding.
+        size: height and width of the result, pixels.
+        flipped: whether the cut is flipped left to right before it is placed.
         zoom: the drawn scale.
         colors: arguments of `jitter_color`.
     """
@@ -93,7 +82,7 @@ class Crop(NamedTuple):
     colors: Mapping[str, float]
 
     def place(self, content: Tensor, fill: Tensor | float) -> Tensor:
-        """The cut (..., *content) on a canvas (..., *size) that shows ``fill`` where it is padded."""
+        """Place the cut (..., *content) on a canvas (..., *size) that shows ``fill`` where it is padded."""
         if self.content == self.size:
             return content
         (top, left), (height, width) = self.corner, self.content
@@ -103,83 +92,71 @@ class Crop(NamedTuple):
         return canvas
 
 
+@dataclass(frozen=True, eq=False)
 class DenseAugmentation:
     """Random scale, crop, flip and colours; image and target map always get the same geometry.
 
-    Geometry: the image is first resized, in thought and keeping its aspect, to just cover ``base_size``; the
-    random scale multiplies that. A box of ``size`` is then cut out at random. With the default
-    ``base_size=size`` a scale of 1 shows as much of the image as fits; with ``base_size`` at the images' own
-    size it crops at native resolution. Stretched, it is resized to exactly ``base_size`` instead, as
-    evaluation images are: for models of one, square size. Where the scaled image is smaller than ``size`` it
-    is placed at random and the rest is padded. Only the pixels inside the box are ever resized: its corners
-    are rounded to whole pixels of the source, so the true scale may differ from the drawn one by up to a
-    pixel in the box.
+    The image is scaled, with its aspect, so that it just covers ``base_size``; the random scale multiplies
+    that. A box of ``size`` is then cut out at random. With the default ``base_size=size`` a scale of 1 shows
+    as much of the image as fits; with ``base_size`` at the size of the image it crops at native resolution. A
+    scaled image that is smaller than ``size`` is placed at random, and the rest is padded with the ImageNet
+    mean colour. Only the pixels inside the box are resized: its corners are rounded to whole pixels of the
+    source, so that the true scale may differ from the drawn one by up to a pixel in the box.
 
-    Depth: an object that appears s times larger is s times nearer, so a depth map is divided by the drawn
-    scale (Eigen et al., 2014); at scale 1 it is as measured. That is the target's `zoomed`, see `__call__`.
-
-    Colours: see `jitter_color`. Padding is filled after the colours changed.
-
-    Every call draws the same number of values from the generator, whatever is switched on, so the crops do
-    not change when, say, the colours are switched off. No other source of randomness is used.
+    Every call draws the same number of values from the generator, so that the crops do not change when, say,
+    the colours are switched off. There is no other source of randomness.
 
     Args:
         size: height and width of the result, pixels.
         scale: smallest and largest random scale, drawn uniformly.
-        base_size: what the image covers at scale 1, pixels; ``None`` takes ``size``.
-        stretch: whether the image takes the aspect of ``base_size``.
+        base_size: height and width that the image covers at scale 1, pixels; None takes ``size``.
+        stretch: whether the image is scaled to exactly ``base_size``, as evaluation images are.
         flip_probability: probability of a left-right flip.
-        color_jitter: strength of brightness, contrast, saturation (factors in [1 - c, 1 + c]) and hue (up
-            to c turns either way); zeros switch it off.
+        color_jitter: strength c of brightness, contrast, saturation (factors in [1 - c, 1 + c]) and hue (-c
+            to c turns), see `jitter_color`; zeros switch it off.
         nothing: value of padded pixels in the target map: the ignored label, or 0 for depth.
-        fill: colour of padded pixels, in [0, 1].
 
     Raises:
         ValueError: on an argument outside its range.
     """
 
-    def __init__(
-        self,
-        size: tuple[int, int],
-        *,
-        scale: tuple[float, float] = (0.5, 2.0),
-        base_size: tuple[int, int] | None = None,
-        stretch: bool = False,
-        flip_probability: float = 0.5,
-        color_jitter: Sequence[float] = (0.3, 0.3, 0.3, 0.05),
-        nothing: float = 255,
-        fill: tuple[float, float, float] = _FILL,
-    ) -> None:
-        """Checks and keeps the settings; see the class for the arguments."""
-        self.size = check_size("size", size)
-        self.base_size = self.size if base_size is None else check_size("base_size", base_size)
-        if not 0 < scale[0] <= scale[1] < math.inf:
+    size: tuple[int, int]
+    _: KW_ONLY
+    scale: tuple[float, float] = (0.5, 2.0)
+    base_size: tuple[int, int] | None = None
+    stretch: bool = False
+    flip_probability: float = 0.5
+    color_jitter: Sequence[float] = (0.3, 0.3, 0.3, 0.05)
+    nothing: float = 255
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        check_size("size", self.size)
+        check_size("base_size", self._base_size)
+        if not 0 < self.scale[0] <= self.scale[1] < math.inf:
             raise ValueError(
-                f"`scale` must be two positive numbers, the smaller first, got {scale}; (1, 1) turns it off."
+                f"`scale` must be two positive numbers, the smaller first, got {self.scale}; (1, 1) turns it "
+                "off."
             )
-        if not 0 <= flip_probability <= 1:
+        if not 0 <= self.flip_probability <= 1:
             raise ValueError(
-                f"`flip_probability` must lie in [0, 1], got {flip_probability}; 0 switches flipping off."
+                f"`flip_probability` must lie in [0, 1], got {self.flip_probability}; 0 turns flipping off."
             )
-        limits = (1.0, 1.0, 1.0, 0.5)
-        if len(color_jitter) != 4 or not all(
-            0 <= c <= limit for c, limit in zip(color_jitter, limits, strict=True)
-        ):
+        jitter, limits = self.color_jitter, (1.0, 1.0, 1.0, 0.5)
+        if len(jitter) != 4 or not all(0 <= c <= most for c, most in zip(jitter, limits, strict=True)):
             raise ValueError(
                 "`color_jitter` must be four strengths (brightness, contrast, saturation in [0, 1], hue in "
-                f"[0, 0.5]), got {tuple(color_jitter)}; (0, 0, 0, 0) switches it off."
+                f"[0, 0.5]), got {tuple(jitter)}; (0, 0, 0, 0) switches it off."
             )
-        self.scale = scale
-        self.stretch = stretch
-        self.flip_probability = flip_probability
-        self.color_jitter = tuple(color_jitter)
-        self.nothing = nothing
-        self._fill = torch.tensor(fill).view(3, 1, 1)
+
+    @property
+    def _base_size(self) -> tuple[int, int]:
+        return self.base_size or self.size
 
     @property
     def can_pad(self) -> bool:
-        """Whether some scale leaves the image smaller than ``size``, so that padding can occur."""
-        return any(self.scale[0] * base < side for base, side in zip(self.base_size, self.size, strict=True))
+        """Whether some scale makes the image smaller than ``size``, so that padding can occur."""
+        return any(self.scale[0] * base < side for base, side in zip(self._base_size, self.size, strict=True))
 
     def __call__(
         self,
@@ -189,36 +166,25 @@ class DenseAugmentation:
         *,
         zoomed: Callable[[Tensor, float], Tensor] | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Augments one image and its target map.
+        """Augment one image and its target map of the same size.
 
         Args:
-            image: colours in [0, 1].
-            label: class ids of any integer type, or depths.
-            generator: source of every random decision; it alone decides the result.
-            zoomed: what the drawn scale does to the map's values, a target's `zoomed`; ``None`` for nothing.
-
-        Shape:
-            image (3, H0, W0) float; label (H0, W0).
+            image: colours in [0, 1], (3, H0, W0) float.
+            label: class ids of any integer type, or depths, (H0, W0).
+            generator: source of every random decision.
+            zoomed: changes the map by the drawn scale, a target's `zoomed`; None changes nothing.
 
         Returns:
             The image (3, H, W), the label (H, W), int64 or the depths' type, and the mask (H, W) bool, True
-            where the image is and False where it was padded; H, W = ``size``.
-
-        Raises:
-            ValueError: if image and label differ in size.
+            on the image and False on padding; H, W = ``size``.
         """
-        if image.shape[-2:] != label.shape:
-            raise ValueError(
-                f"`image` and `label` must have the same size, got {tuple(image.shape[-2:])} and "
-                f"{tuple(label.shape)}; resize the label (nearest) to the image first."
-            )
         crop = self.draw(image.shape[-2:], generator)
         return self.image(image, crop), self.label(label, crop, zoomed=zoomed), self.mask(crop)
 
     def draw(self, image_size: Sequence[int], generator: torch.Generator) -> Crop:
-        """All random decisions for an image of ``image_size``, height and width.
+        """Draw all random decisions for an image of ``image_size``, height and width.
 
-        `image`, `label` and `mask` carry them out; boxes follow with `boxes.through_crop`.
+        `image`, `label` and `mask` carry them out, and `boxes.through_crop` does so for boxes.
         """
         draws = torch.rand(8, generator=generator, dtype=torch.float64).tolist()
         zoom = self.scale[0] + draws[0] * (self.scale[1] - self.scale[0])
@@ -227,15 +193,15 @@ class DenseAugmentation:
         return Crop(source, content, corner, self.size, flipped, zoom, self._colors(draws[4:]))
 
     def image(self, image: Tensor, crop: Crop) -> Tensor:
-        """The image (3, H0, W0) as seen in the crop, (3, H, W)."""
+        """Return the image (3, H0, W0) as seen in the crop, (3, H, W)."""
         image = resize_image(image[:, crop.source[0], crop.source[1]], crop.content)
         image = jitter_color(hflip(image) if crop.flipped else image, **crop.colors)
-        return crop.place(image, self._fill)
+        return crop.place(image, torch.tensor(_FILL).view(3, 1, 1))
 
     def label(
         self, label: Tensor, crop: Crop, *, zoomed: Callable[[Tensor, float], Tensor] | None = None
     ) -> Tensor:
-        """The map (H0, W0) as seen in the crop, (H, W); ``zoomed`` as when called."""
+        """Return the map (H0, W0) as seen in the crop, (H, W); see `__call__` for ``zoomed``."""
         label = resize_ids(label[crop.source], crop.content)
         label = label.flip(-1) if crop.flipped else label
         if zoomed is not None:
@@ -244,14 +210,14 @@ class DenseAugmentation:
         return crop.place(label, self.nothing)
 
     def mask(self, crop: Crop) -> Tensor:
-        """True where the crop (H, W) shows the image, False where it is padded."""
+        """Return a mask (H, W), True where the crop shows the image, False where it is padded."""
         return crop.place(torch.ones(crop.content, dtype=torch.bool), False)
 
     def _cut(
         self, image_size: Sequence[int], zoom: float, draws: list[float]
     ) -> tuple[tuple[slice, slice], tuple[int, int], tuple[int, int]]:
-        """What to cut from the source, the size it takes in the result, and where it is placed there."""
-        covers = [base / side for base, side in zip(self.base_size, image_size, strict=True)]
+        """Return what to cut from the source, its size in the result, and its corner there."""
+        covers = [base / side for base, side in zip(self._base_size, image_size, strict=True)]
         if not self.stretch:
             covers = [max(covers)] * 2
         slices, content, corner = [], [], []
@@ -266,20 +232,15 @@ class DenseAugmentation:
         return (slices[0], slices[1]), (content[0], content[1]), (corner[0], corner[1])
 
     def _colors(self, draws: list[float]) -> dict[str, float]:
-        """The factors for `jitter_color` that four values in [0, 1) stand for."""
+        """Turn four values in [0, 1) into arguments of `jitter_color`."""
         shifts = [(2 * draw - 1) * strength for draw, strength in zip(draws, self.color_jitter, strict=True)]
         names = ("brightness", "contrast", "saturation")
         return {**{name: 1 + shift for name, shift in zip(names, shifts[:3], strict=True)}, "hue": shifts[3]}
 
 
-def check_size(name: str, size: tuple[int, int]) -> tuple[int, int]:
-    """The size as a tuple, if it is two positive whole numbers.
-
-    Raises:
-        ValueError: otherwise, naming the argument ``name``.
-    """
+def check_size(name: str, size: tuple[int, int]) -> None:
+    """Raise `ValueError` if the size ``name`` is not two positive whole numbers."""
     if len(size) != 2 or any(not isinstance(side, int) or side < 1 for side in size):
         raise ValueError(
             f"`{name}` must be height and width in whole pixels, got {size}; for instance (180, 240)."
         )
-    return (size[0], size[1])

@@ -1,6 +1,4 @@
-"""The Hugging Face Hub: what it refuses, in one sentence each, and pushes that lose nothing."""
-
-from __future__ import annotations
+"""The Hugging Face Hub: sentences for what it refuses, and pushes that lose nothing."""
 
 from .access import check_push, explained, open_repository
 from .pushing import PushError

@@ -1,10 +1,11 @@
-"""What the Hub refuses, in one sentence each; what is checked before a training that ends in a push."""
+"""Say in one sentence what the Hub refuses, and check a push before the training that it ends."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Literal
@@ -22,10 +23,10 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 from transformers import TrainingArguments
 
-# Of the run's folder: other runs' states and weights, and what a leading underscore marks as private.
+# Files of a run's folder that hold states or weights of other runs, or are private by their underscore.
 NOT_PUSHED = ("_*", "checkpoint-*", "alone/*")
 
-# The HTTP library's own base class; the client has changed the library before.
+# The base class of the HTTP library in use; the client has changed the library before.
 _HTTP_ERROR: type[BaseException] = HfHubHTTPError.__bases__[0]
 _LOGIN = "log in with `hf auth login`"
 
@@ -40,32 +41,39 @@ def explained(
 ) -> Iterator[None]:
     """Say in one sentence what the Hub refused while something was loaded by name.
 
-    Transformers and datasets wrap the client's errors, so that the causes are followed. An error that the Hub
-    has no part in is left as it is.
+    Transformers and datasets wrap the client's errors, so the causes of an error are followed. An error
+    without a part of the Hub is left as it is.
 
     Args:
-        what: The argument that names it, as the sentence is to call it.
+        what: The argument that names the repository, as the sentence calls it.
         name: Hub id or folder.
         revision: Branch, tag or commit that was asked for.
-        kind: Of the repository.
+        kind: Kind of the repository.
 
     Raises:
         ValueError: If there is no such repository or revision, or the user may not read it.
         ConnectionError: If the Hub cannot be reached, or fails.
     """
+    with _reworded(partial(_as_sentence, what=what, name=str(name), revision=revision, kind=kind)):
+        yield
+
+
+@contextmanager
+def _reworded(sentence: Callable[[BaseException], Exception]) -> Iterator[None]:
+    """Replace an error by what ``sentence`` makes of the Hub's part in it, if the Hub has one."""
     try:
         yield
     except Exception as error:
         cause = hub_fault(error)
         if cause is None:
             raise
-        raise _as_sentence(cause, what, str(name), revision, kind) from error
+        raise sentence(cause) from error
 
 
 def hub_fault(error: BaseException) -> BaseException | None:
-    """The Hub's part in an error: the client's own error among its causes, or None if it has none.
+    """Return the Hub's part in an error, the client's own error among its causes, or None if there is none.
 
-    The Hub's answer comes before "not reached", which the client also says after an answer it gave up on.
+    An answer of the Hub goes before "not reached", because the client says the latter after some answers too.
     """
     chain = list(_chain(error))
     for cause in chain:
@@ -76,10 +84,10 @@ def hub_fault(error: BaseException) -> BaseException | None:
 
 
 def reason(error: BaseException) -> str:
-    """Why the Hub did not do what it was asked, in a few words, without addresses and request ids."""
+    """Say in a few words, without addresses and request ids, why the Hub refused."""
     if isinstance(error, HfHubHTTPError):
         said = f": {error.server_message}" if error.server_message else ""
-        return f"the Hub answered {_status(error)}{said}"
+        return f"the Hub answered {f'{_code(error)} {error.response.reason_phrase}'.strip()}{said}"
     if isinstance(error, _HTTP_ERROR):
         return f"the Hub could not be reached ({type(error).__name__})"
     return str(error).strip().removesuffix(".") or type(error).__name__
@@ -88,10 +96,10 @@ def reason(error: BaseException) -> str:
 def check_push(args: TrainingArguments) -> None:
     """Ask the Hub, before anything is loaded or trained, whether the student can be pushed at the end.
 
-    Nothing is changed on the Hub. Only the first process asks.
+    Nothing changes on the Hub. Only the first process asks, and only with `push_to_hub`.
 
     Args:
-        args: Where to push, with which token; without `push_to_hub` nothing is checked.
+        args: Name the repository and the token.
 
     Raises:
         ValueError: If there is no token, the Hub does not know it, or it may not write to the repository.
@@ -106,27 +114,27 @@ def check_push(args: TrainingArguments) -> None:
         )
     api = HfApi(token=token)
     repo_id = push_target(args)
-    with _explained_push(repo_id):
+    with _reworded(partial(_as_push_sentence, repo_id=repo_id)):
         user = api.whoami()
         repo_id = repo_id if "/" in repo_id else f"{user['name']}/{repo_id}"
         try:
             api.auth_check(repo_id, write=True)
             return
         except RepositoryNotFoundError:
-            pass  # missing, or somebody's private one: the Hub does not say which
+            pass  # it is missing or another user's private one; the Hub does not say which
     _check_may_create(repo_id, user)
 
 
 def open_repository(args: TrainingArguments, *, token: str | None = None, private: bool | None = None) -> str:
-    """Make the repository and branch to push to, where they do not exist, and check the right to write.
+    """Make the repository and branch to push to, if they do not exist, and check the right to write.
 
     Args:
-        args: Where to push, with which token.
-        token: In place of `args.hub_token`.
-        private: In place of `args.hub_private_repo`; without effect on a repository that exists.
+        args: Name the repository and the token.
+        token: Replaces `args.hub_token`.
+        private: Replaces `args.hub_private_repo`; a repository that exists stays as it is.
 
     Returns:
-        The repository's full id, "user/name".
+        The full id of the repository, "user/name".
 
     Raises:
         ValueError: If the token may not do so.
@@ -134,10 +142,10 @@ def open_repository(args: TrainingArguments, *, token: str | None = None, privat
     """
     api = HfApi(token=token or args.hub_token)
     repo_id = push_target(args)
-    with _explained_push(repo_id):
+    with _reworded(partial(_as_push_sentence, repo_id=repo_id)):
         is_private = args.hub_private_repo if private is None else private
         repo_id = str(api.create_repo(repo_id, private=is_private, exist_ok=True).repo_id)
-        # To create what exists passes with any token.
+        # Creating a repository that exists passes with any token.
         api.auth_check(repo_id, write=True)
         if args.hub_revision is not None:
             api.create_branch(repo_id, branch=args.hub_revision, exist_ok=True)
@@ -145,7 +153,7 @@ def open_repository(args: TrainingArguments, *, token: str | None = None, privat
 
 
 def push_target(args: TrainingArguments) -> str:
-    """The repository to push to: `hub_model_id`, or the name of the output folder in the user's namespace.
+    """Return the repository to push to: `hub_model_id`, or the name of the output folder.
 
     Raises:
         ValueError: If no repository can have that name.
@@ -163,13 +171,11 @@ def push_target(args: TrainingArguments) -> str:
 def upload_command(
     repo_id: str, folder: str | Path, *, revision: str | None = None, private: bool | None = None
 ) -> str:
-    """The one shell command that pushes a run's folder again, without checkpoints; it holds no token."""
+    """Return the shell command that pushes a run's folder, without checkpoints; it holds no token."""
     command = ["hf", "upload", repo_id, str(folder), "."]
-    for pattern in NOT_PUSHED:
-        command += ["--exclude", pattern]
+    command += [part for pattern in NOT_PUSHED for part in ("--exclude", pattern)]
     command += ["--revision", revision] if revision is not None else []
-    command += ["--private"] if private else []
-    return shlex.join(command)
+    return shlex.join([*command, "--private"] if private else command)
 
 
 def _as_sentence(
@@ -202,17 +208,6 @@ def _as_sentence(
             )
 
 
-@contextmanager
-def _explained_push(repo_id: str) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        cause = hub_fault(error)
-        if cause is None:
-            raise
-        raise _as_push_sentence(cause, repo_id) from error
-
-
 def _as_push_sentence(cause: BaseException, repo_id: str) -> ValueError | ConnectionError:
     code = _code(cause) if isinstance(cause, HfHubHTTPError) else None
     if code == HTTPStatus.UNAUTHORIZED:
@@ -238,7 +233,7 @@ def _check_may_create(repo_id: str, user: dict[str, Any]) -> None:
             f"`hub_model_id` must lie in your own namespace or in one of an organisation of yours, got "
             f"{repo_id!r} for the user {user['name']!r}; write {user['name']}/{repo_id.split('/')[1]}."
         )
-    # Other kinds of token have no role, or one that says what they may do only in its details.
+    # Other kinds of token have no role, or a role whose details alone say what they may do.
     if user["auth"].get("accessToken", {}).get("role") == "read":
         raise ValueError(
             f"`push_to_hub` needs a token that may write, and yours may only read; make one on "
@@ -248,10 +243,6 @@ def _check_may_create(repo_id: str, user: dict[str, Any]) -> None:
 
 def _code(error: HfHubHTTPError) -> int:
     return int(error.response.status_code)
-
-
-def _status(error: HfHubHTTPError) -> str:
-    return f"{_code(error)} {error.response.reason_phrase}".strip()
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

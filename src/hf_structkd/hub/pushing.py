@@ -1,4 +1,4 @@
-"""Pushing a student without losing it, an error or a token."""
+"""Push a student to the Hub; the student, every error and the token are kept."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .access import NOT_PUSHED, open_repository, push_target, reason, upload_com
 
 logger = logging.get_logger(__name__)
 
-# What makes up the student in a checkpoint; the rest is there to resume from, the critic among it.
+# The files of a checkpoint that make up the student; the others, such as the critic, serve to resume.
 _STUDENT_FILES = (
     "config.json",
     "generation_config.json",
@@ -36,7 +36,7 @@ class PushError(RuntimeError):
 
 
 class PushedRun(Protocol):
-    """What a push reads and calls of a trainer."""
+    """What a push reads and calls of a trainer, whose names these are."""
 
     args: Any
     state: Any
@@ -52,14 +52,15 @@ class PushedRun(Protocol):
 
 
 class Pusher:
-    """Uploads a run's folder and its checkpoints, one after the other in the background.
+    """Upload a run's folder and its checkpoints, one after the other in the background.
 
-    Trainer swallows the errors of pushes in the background and pushes whatever folders lie in `output_dir`.
+    It takes the place of Trainer's own pushes, which swallow the errors of the background and take along
+    every folder in `output_dir`.
     """
 
     def __init__(self) -> None:
         """Start without a push."""
-        # One worker does the pushes in their order; with each goes the step it was started at.
+        # One worker does the pushes in their order; each is kept with the step that started it.
         self._hub = HfApi(library_name="hf_structkd")
         self._pushes: list[tuple[int, Future[CommitInfo]]] = []
 
@@ -80,7 +81,7 @@ class Pusher:
         private: bool | None = None,
         **card: Any,
     ) -> Any:
-        """Save the student, write its card and push the folder, but neither checkpoints nor the one alone.
+        """Save the student, write its card and push the folder, without checkpoints and the student alone.
 
         Every process calls it.
 
@@ -88,16 +89,16 @@ class Pusher:
             run: The trainer.
             message: Title of the commit.
             blocking: Whether to wait until the push is done.
-            token: In place of `args.hub_token`.
-            revision: Branch, in place of `args.hub_revision`.
-            private: Whether a repository that is yet to be made is private.
+            token: Replaces `args.hub_token`.
+            revision: Branch; replaces `args.hub_revision`.
+            private: Whether a new repository is private.
             **card: Passed to `create_model_card`.
 
         Returns:
             The commit, or its future if not `blocking`; None in all processes but the first.
 
         Raises:
-            PushError: If the Hub did not take it; the student is in `output_dir` then.
+            PushError: If the push failed; the student is in `output_dir` then.
         """
         run.callback_handler.on_push_begin(run.args, run.state, run.control)
         run.save_model(_internal_call=True)
@@ -115,8 +116,8 @@ class Pusher:
     def push_checkpoint(self, run: PushedRun, folder: str) -> None:
         """Push a fresh checkpoint in the background, as `hub_strategy` says; a failure is logged.
 
-        While a push is under way the next one is left out, which is logged, unless `hub_always_push`.
-        Training then waits for it, because it reads the files that training replaces.
+        While a push is under way the next one is left out, which is logged. With `hub_always_push` training
+        waits instead, because the push under way reads the files that the next one replaces.
         """
         args, step = run.args, run.state.global_step
         if not run.is_world_process_zero() or args.hub_strategy == HubStrategy.END:
@@ -131,7 +132,7 @@ class Pusher:
                 return
             run.push_in_progress.wait_until_done()
         run.callback_handler.on_push_begin(args, run.state, run.control)
-        # The checkpoint may be rotated away before it is read.
+        # The files are copied, because the checkpoint may be rotated away before it is read.
         for path in (path for name in _STUDENT_FILES for path in Path(folder).glob(name)):
             shutil.copy(path, str(args.output_dir))
         message = f"Training in progress, step {step}"
@@ -146,7 +147,7 @@ class Pusher:
         run.push_in_progress = PushInProgress([job for _, job in self._pushes])
 
     def report_failures(self, args: TrainingArguments) -> None:
-        """Wait for the pushes in the background and say which of them failed."""
+        """Wait for the pushes in the background and log which of them failed."""
         failed = [f"step {step}: {reason(error)}" for step, job in self._pushes if (error := job.exception())]
         self._pushes = []
         if failed:
@@ -158,7 +159,7 @@ class Pusher:
             )
 
     def _upload(self, run: PushedRun, message: str | None, **options: Any) -> Any:
-        """Upload a folder, by default the run's own in the background; return the commit or its future."""
+        """Upload a folder, by default that of the run, and return the commit or its future."""
         settings: dict[str, Any] = {
             "repo_id": run.hub_model_id,
             "folder_path": run.args.output_dir,
@@ -173,7 +174,7 @@ class Pusher:
 
 @contextmanager
 def token_hidden(run: PushedRun) -> Iterator[None]:
-    """Give the run, while it writes its arguments to disk, a copy of them without the Hub's token."""
+    """Give the run, while it writes its arguments to disk, arguments without the Hub's token."""
     args = run.args
     run.args = copy.copy(args)
     run.args.hub_token = None
@@ -187,7 +188,7 @@ def token_hidden(run: PushedRun) -> Iterator[None]:
 def _explained_push(run: PushedRun, *, revision: str | None, private: bool | None) -> Iterator[None]:
     try:
         yield
-    except Exception as error:  # whatever it was: the training is over, and its student must be found
+    except Exception as error:  # of any type, because the training is over and its student must be found
         command = upload_command(
             run.hub_model_id or push_target(run.args),
             str(run.args.output_dir),

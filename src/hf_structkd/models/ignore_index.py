@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from transformers import PretrainedConfig
 
-# A model's own loss reads one of them, whichever its architecture has.
+# The loss of a model reads one of them, depending on its architecture.
 _IGNORE_INDEX_FIELDS = ("semantic_loss_ignore_index", "loss_ignore_index")
 
 
 def ignore_index_of(config: PretrainedConfig) -> int:
-    """The label that a configuration tells its model to skip, 255 where it says nothing."""
-    for field in _IGNORE_INDEX_FIELDS:
-        if hasattr(config, field):
-            return int(getattr(config, field))
-    return 255
+    """Return the label that a configuration tells its model to skip, 255 if it has none."""
+    return next((int(getattr(config, one)) for one in _IGNORE_INDEX_FIELDS if hasattr(config, one)), 255)
 
 
 def set_ignore_index(config: PretrainedConfig, ignore_index: int) -> None:

@@ -1,4 +1,4 @@
-"""Load a student or a teacher: a Hub id, a folder, or a configuration to start from scratch."""
+"""Load a student or a teacher from a Hub id, a folder, or a configuration to start from scratch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from transformers import AutoConfig, AutoImageProcessor, PretrainedConfig, PreTr
 from transformers.utils import logging
 
 from ..hub.access import explained
-from . import backbones as backbones  # registers them: a folder may hold a model that stands on one
+from . import backbones as backbones  # registers them, because a folder may hold a model that uses one
 from .ignore_index import set_ignore_index
 
 logger = logging.get_logger(__name__)
@@ -19,12 +19,12 @@ _WEIGHT_PATTERNS = ("*.safetensors", "*.safetensors.index.json", "*.bin", "*.bin
 
 
 class ModelKind(Protocol):
-    """What loading must know of a task; a class of `tasks` says it.
+    """What loading must know of a task.
 
     Attributes:
         name: Pipeline tag of the task on the Hub.
         auto_model: The `transformers` auto class that loads its models.
-        model_classes: Names of the model classes that solve it.
+        model_classes: Names of the model classes that solve the task.
     """
 
     name: str
@@ -49,10 +49,10 @@ def load_student(
     Args:
         name_or_path: Hub id or folder. A folder that holds a `config.json` and no weights starts a student
             from scratch, from torch's current seed.
-        task: What it is to solve; a checkpoint of another task keeps its backbone and gets a new head.
-        id2label: The classes to learn; None keeps those of the configuration. Where their
-            number differs from the checkpoint's, the classifier is made anew.
-        ignore_index: Label that the data uses for pixels that do not count; None keeps the configuration's.
+        task: The student's task; a checkpoint of another task keeps its backbone and gets a new head.
+        id2label: The classes to learn; None keeps those of the configuration. If their number differs from
+            that of the checkpoint, the classifier is made anew.
+        ignore_index: Label of pixels that do not count; None keeps that of the configuration.
         revision: Branch, tag or commit on the Hub.
         **hub: Passed to `from_pretrained`, for example `token` or `cache_dir`.
 
@@ -63,27 +63,21 @@ def load_student(
         ValueError: If the Hub has no such model or revision, or does not let the user read it.
         ConnectionError: If the Hub cannot be reached, or fails.
     """
+    labels = {}
+    if id2label is not None:
+        labels = {"id2label": dict(id2label), "label2id": {name: i for i, name in id2label.items()}}
+    hub = {"revision": revision, **hub}
     with explained("the student", name_or_path, revision=revision):
-        return _load_student(name_or_path, task, id2label, ignore_index, revision=revision, **hub)
-
-
-def _load_student(
-    name_or_path: str | Path,
-    task: ModelKind,
-    id2label: Mapping[int, str] | None,
-    ignore_index: int | None,
-    **hub: Any,
-) -> PreTrainedModel:
-    config = AutoConfig.from_pretrained(name_or_path, **_label_settings(id2label), **hub)
-    if ignore_index is not None:
-        set_ignore_index(config, ignore_index)
-    if holds_only_a_configuration(name_or_path):
-        logger.info("%s holds no weights: the student starts from scratch.", name_or_path)
-        model = task.auto_model.from_config(config)
-    else:
-        model = task.auto_model.from_pretrained(
-            name_or_path, config=config, ignore_mismatched_sizes=True, **hub
-        )
+        config = AutoConfig.from_pretrained(name_or_path, **labels, **hub)
+        if ignore_index is not None:
+            set_ignore_index(config, ignore_index)
+        if holds_only_a_configuration(name_or_path):
+            logger.info("%s holds no weights: the student starts from scratch.", name_or_path)
+            model = task.auto_model.from_config(config)
+        else:
+            model = task.auto_model.from_pretrained(
+                name_or_path, config=config, ignore_mismatched_sizes=True, **hub
+            )
     return _as_model(model).train()
 
 
@@ -93,13 +87,13 @@ def load_teacher(
     """Load a trained teacher.
 
     Args:
-        model: Hub id or folder; a loaded model is checked and comes back itself.
-        task: What it must solve.
+        model: Hub id or folder; a loaded model is checked and returned.
+        task: The task that the teacher must solve.
         revision: Branch, tag or commit on the Hub.
         **hub: Passed to `from_pretrained`, for example `token` or `cache_dir`.
 
     Raises:
-        ValueError: If it solves another task, or weights are missing: the auto class would fill either up
+        ValueError: If it solves another task, or weights are missing, because the auto class would fill them
             with random numbers and the student would learn from noise. Also if the Hub has no such model or
             revision, or does not let the user read it.
         ConnectionError: If the Hub cannot be reached, or fails.
@@ -123,7 +117,7 @@ def load_teacher(
 
 
 def refuse_shared_parameters(student: PreTrainedModel, teacher: PreTrainedModel) -> None:
-    """Raise `ValueError` if the two share a parameter: freezing the teacher would freeze the student."""
+    """Raise `ValueError` if the two share a parameter, which freezing the teacher would freeze too."""
     own = {id(parameter) for parameter in student.parameters()}
     if any(id(parameter) in own for parameter in teacher.parameters()):
         raise ValueError(
@@ -133,11 +127,11 @@ def refuse_shared_parameters(student: PreTrainedModel, teacher: PreTrainedModel)
 
 
 def restore_weights(model: PreTrainedModel, folder: str | Path) -> None:
-    """Read a checkpoint's weights back into the model that wrote them, every one of them.
+    """Read all weights of a checkpoint back into the model that wrote them.
 
-    Transformers 5 writes some architectures (SegFormer among them) under the names of older releases, and
-    only `from_pretrained` translates them back. `Trainer` does not and skips what it cannot place, so that a
-    resumed run would go on with the weights it was started with.
+    Transformers 5 writes some architectures (SegFormer is one) under the names of older releases, and only
+    `from_pretrained` translates them back. `Trainer` skips the names that it does not know, so that a resumed
+    run would go on with the weights that it was started with.
 
     Raises:
         RuntimeError: If a weight is missing or has another shape.
@@ -152,7 +146,7 @@ def restore_weights(model: PreTrainedModel, folder: str | Path) -> None:
 
 
 def load_image_processor(name_or_path: str | Path, *, revision: str | None = None, **hub: Any) -> Any | None:
-    """The image processor saved beside a model, or None where there is none."""
+    """Load the image processor that is saved beside a model; return None if there is none."""
     try:
         return AutoImageProcessor.from_pretrained(name_or_path, revision=revision, **hub)
     except OSError:
@@ -169,13 +163,13 @@ def student_image_processor(
     revision: str | None = None,
     **hub: Any,
 ) -> Any:
-    """The processor to save beside a student trained on images of `size`, so that pipelines resize as it did.
+    """Make the processor to save beside a student, so that pipelines resize images as the training did.
 
     Args:
-        name_or_path: Of the student; where it has no processor, the task's own is taken.
-        task: What it solves.
-        size: Height and width of the training images.
-        keep_aspect_ratio: Whether evaluation fitted images into `size` instead of stretching them.
+        name_or_path: Hub id or folder of the student; without a processor there, the task makes one.
+        task: The student's task.
+        size: Height and width of the training images in pixels.
+        keep_aspect_ratio: Whether evaluation fits images into `size` instead of stretching them.
         revision: Branch, tag or commit on the Hub.
         **hub: Passed to `from_pretrained`.
     """
@@ -187,7 +181,7 @@ def student_image_processor(
     names = ("max_height", "max_width") if keep_aspect_ratio else ("height", "width")
     processor.size = dict(zip(names, size, strict=True))
     processor.do_resize = True
-    # Not every processor has these options; where one has, it would change the size again.
+    # Some processors have these options, which would change the size again.
     for option in ("do_center_crop", "keep_aspect_ratio"):
         if getattr(processor, option, False):
             setattr(processor, option, False)
@@ -204,14 +198,8 @@ def _check_teacher_task(architectures: Sequence[str], task: ModelKind, name: str
         )
 
 
-def _label_settings(id2label: Mapping[int, str] | None) -> dict[str, Any]:
-    if id2label is None:
-        return {}
-    return {"id2label": dict(id2label), "label2id": {name: i for i, name in id2label.items()}}
-
-
 def holds_only_a_configuration(name_or_path: str | Path) -> bool:
-    """Whether it is a folder with a `config.json` and no weights: a student that starts from scratch."""
+    """Return whether a student starts from scratch, from a folder with a `config.json` and no weights."""
     folder = Path(name_or_path)
     return (folder / "config.json").is_file() and not any(any(folder.glob(p)) for p in _WEIGHT_PATTERNS)
 
@@ -222,7 +210,7 @@ def _as_model(model: Any) -> PreTrainedModel:
 
 
 def config_of(model: PreTrainedModel) -> PretrainedConfig:
-    """A model's configuration, typed."""
+    """Return the configuration of a model with its type."""
     config = model.config
     assert isinstance(config, PretrainedConfig)
     return config

@@ -1,4 +1,4 @@
-"""The frozen teacher: what it is shown, and what is kept of its answer."""
+"""The frozen teacher: the images it gets, and its answer to them."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ logger = logging.get_logger(__name__)
 
 
 class OutputReader(Protocol):
-    """What the teacher must know of a task; a `tasks.Task` says it."""
+    """What the teacher must know of a task; `tasks.Task` has it."""
 
     def model_inputs(self, batch: Batch) -> dict[str, Any]:
-        """Pick what of a batch a model is shown."""
+        """Pick the entries of a batch that a model takes."""
 
     def prediction(self, output: Any) -> Tensor:
-        """Read the tensor of a model's output that the task scores."""
+        """Return the tensor of a model's output that the task scores."""
 
     def capture_features(self, model: nn.Module, pixel_values: Tensor, modules: Sequence[str]) -> Capture:
-        """Find the feature maps that are compared, on these images."""
+        """Find the feature maps that are compared, with these images."""
 
 
 class FrozenTeacher:
-    """A teacher in eval mode without gradients, outside of whatever trains or saves the student.
+    """A teacher in eval mode without gradients, apart from everything that trains or saves the student.
 
-    It is deliberately no `nn.Module`: nothing that walks the student's modules (optimiser, `train()`, state
-    dict, DDP) can reach it.
+    It is no `nn.Module`, so that nothing that walks the student's modules (optimiser, `train()`, state dict,
+    DDP) can reach it.
 
     Args:
         model: The trained model; its parameters are frozen.
-        task: Reads its output.
-        student_normalization: How the batch's images were normalised.
-        teacher_normalization: How the teacher wants them.
-        image_size: Height and width to which images are resized for it; None leaves them.
-        device: Where it runs, in its own dtype.
+        task: Reads the output of the model.
+        student_normalization: The normalisation of the images in a batch.
+        teacher_normalization: The normalisation that the teacher takes.
+        image_size: Height and width in pixels to which images are resized for the teacher; None leaves them.
+        device: The device on which the teacher runs, in its own dtype.
     """
 
     def __init__(
@@ -65,21 +65,21 @@ class FrozenTeacher:
         self._image_size = image_size
 
     def images(self, pixel_values: Tensor) -> Tensor:
-        """The batch's images as the teacher wants them: its normalisation, size and dtype."""
+        """Return the images of a batch in the teacher's normalisation, size and dtype."""
         images = convert_normalization(pixel_values, self._student_normalization, self._teacher_normalization)
         if self._image_size is not None:
             images = resize_map(images, self._image_size)
         return images.to(self.model.dtype)
 
     def inputs(self, batch: Batch) -> dict[str, Any]:
-        """What of a batch the teacher is shown, as it wants it."""
+        """Return the entries of a batch that the teacher takes, converted for it."""
         inputs = {**self._task.model_inputs(batch), "pixel_values": self.images(batch["pixel_values"])}
         if self._image_size is not None and "pixel_mask" in inputs:
             inputs["pixel_mask"] = resize_ids(inputs["pixel_mask"], self._image_size)
         return inputs
 
     def prepare_capture(self, pixel_values: Tensor, modules: Sequence[str]) -> Capture:
-        """Find the feature maps that are compared, on one image."""
+        """Find the feature maps that are compared, with one image."""
         self.capture = self._task.capture_features(self.model, self.images(pixel_values[:1]), modules)
         return self.capture
 
@@ -89,13 +89,9 @@ class FrozenTeacher:
         return run_model(self.model, self.inputs(batch), self.capture)
 
     def check(self, batch: Batch) -> None:
-        """See that the model takes these images and answers with finite numbers.
+        """Raise `ValueError` if the teacher refuses these images or answers with NaN or infinity.
 
-        For the first batch only: it waits for the device. A later NaN shows up in the terms, which are
-        watched at every step.
-
-        Raises:
-            ValueError: If it does not.
+        This waits for the device, so it runs for the first batch only; the terms are watched at every step.
         """
         try:
             prediction = self._task.prediction(self(batch).output)
@@ -121,7 +117,7 @@ class FrozenTeacher:
 
     @property
     def description(self) -> str:
-        """What tells this teacher from another, wherever its folder is: class and size."""
+        """Class and size, which tell this teacher from another in any folder."""
         return f"{type(self.model).__name__} of {count_parameters(self.model):,} parameters"
 
     @property
@@ -132,14 +128,11 @@ class FrozenTeacher:
 def matching_normalizations(
     student_processor: Any, teacher_processor: Any
 ) -> tuple[ImageNormalization, ImageNormalization]:
-    """Read both image processors' normalisation; where one is unknown, the other's stands for both.
+    """Return the normalisation of the student and of the teacher; one that is unknown equals the other.
 
     Args:
         student_processor: The image processor that made the batch, or None.
-        teacher_processor: The teacher's, or None.
-
-    Returns:
-        The student's and the teacher's normalisation.
+        teacher_processor: The image processor of the teacher, or None.
     """
     sides = {"processing_class": student_processor, "teacher_processing_class": teacher_processor}
     known = {name: ImageNormalization.from_image_processor(p) for name, p in sides.items() if p is not None}

@@ -15,20 +15,20 @@ from transformers.modeling_outputs import BackboneOutput
 from transformers.models.mobilenet_v2.modeling_mobilenet_v2 import MobileNetV2PreTrainedModel
 
 _STAGE_NAMES = ("stem", "stage1", "stage2", "stage3", "stage4")
-# Of the 16 blocks, the last one of each stage: the next halves the resolution.
+# The indices, among the 16 blocks, of the last block of each stage; the next block halves the resolution.
 _LAST_BLOCKS = (1, 4, 11, 15)
 
 
 class MobileNetV2BackboneConfig(BackboneConfigMixin, MobileNetV2Config):
     """Configuration of `MobileNetV2Backbone`.
 
-    The options are those of `transformers.MobileNetV2Config`, with torchvision's padding and BatchNorm
-    epsilon as the defaults, and those of every backbone:
+    It has the options of `transformers.MobileNetV2Config`, with the padding and the BatchNorm epsilon of
+    torchvision as defaults, and those of every backbone:
 
     Args:
-        out_features: Names of the stages to put out, of "stem" (stride 2) and "stage1" to "stage4" (strides
-            4, 8, 16, 32, or less with a smaller `output_stride`); all but the stem by default.
-        out_indices: The same as numbers, 0 for the stem.
+        out_features: Names of the stages to return, among "stem" (stride 2) and "stage1" to "stage4" (strides
+            4, 8, 16, 32, or less with a smaller `output_stride`); the default is all but the stem.
+        out_indices: The same stages as numbers, 0 for the stem.
     """
 
     model_type = "structkd_mobilenet_v2"
@@ -37,7 +37,7 @@ class MobileNetV2BackboneConfig(BackboneConfigMixin, MobileNetV2Config):
     layer_norm_eps: float = 1e-5
 
     def __post_init__(self, **kwargs: Any) -> None:
-        """Take the stages from the options that are no fields."""
+        """Read the stages from the options that are no fields."""
         self.stage_names = list(_STAGE_NAMES)
         out_features, out_indices = kwargs.pop("out_features", None), kwargs.pop("out_indices", None)
         if out_features is None and out_indices is None:
@@ -49,24 +49,20 @@ class MobileNetV2BackboneConfig(BackboneConfigMixin, MobileNetV2Config):
 class MobileNetV2Backbone(BackboneMixin, MobileNetV2PreTrainedModel):
     """The convolutions of a MobileNetV2, without the last 1x1 one, which only classification uses.
 
-    `import hf_structkd` makes the auto classes of Transformers know it, so that it can stand as
-    `backbone_config` in the configurations of other models; they save and load with it where it was imported.
+    `import hf_structkd` registers it with the auto classes of Transformers, so that it can be the
+    `backbone_config` of other models; to load such a model, import the package first.
 
     - UperNet, DETR, Conditional DETR, DAB-DETR, Deformable DETR, Table Transformer and RT-DETR take it as it
-      is, on images of any size they accept. All but UperNet replace BatchNorm by frozen statistics with an
-      epsilon of 1e-5, the default here too; unlike those of a ResNet, the other weights stay trainable.
-    - DPT takes maps as they are from a Swin v2 only. It takes this backbone as a hybrid, in which a ViT reads
-      the stride-16 map: `is_hybrid=True`, `out_features=["stage1", "stage2", "stage3"]`, `patch_size=16`,
-      `backbone_featmap_shape=[1, C3, h, w]` and `neck_hidden_sizes=[C1, C2, ...]` with these stages'
-      `channels`. A hybrid takes square images of its configuration's `image_size` only, and the blocks of
-      stage 4 are neither run nor trained.
+      is, with images of any size that they accept. All but UperNet replace BatchNorm by frozen statistics
+      with an epsilon of 1e-5, also the default here; the other weights stay trainable, unlike in a ResNet.
+    - DPT takes it as a hybrid, in which a ViT reads the stride-16 map: `is_hybrid=True`, `patch_size=16`,
+      `out_features=["stage1", "stage2", "stage3"]`, `backbone_featmap_shape=[1, C3, h, w]` and
+      `neck_hidden_sizes=[C1, C2, ...]` with the `channels` of these stages. A hybrid takes only square images
+      of the `image_size` of its configuration, and the blocks of stage 4 are neither run nor trained.
 
-    Pretrained weights: `scripts/convert_mobilenet_v2.py` converts torchvision's, for images normalised by
-    ImageNet's mean and deviation. `from_pretrained` of this class reads the folder; `AutoBackbone`'s looks
-    for Hub repositories only. A backbone inside another model is filled by `load_state_dict`.
-
-    Args:
-        config: Its configuration.
+    `scripts/convert_mobilenet_v2.py` converts the pretrained weights of torchvision, for images that are
+    normalised by the mean and deviation of ImageNet. `from_pretrained` of this class reads the folder, while
+    that of `AutoBackbone` finds Hub repositories only. `load_state_dict` fills a backbone inside a model.
 
     Shape:
         - pixel_values: (B, 3, H, W)
@@ -90,7 +86,7 @@ class MobileNetV2Backbone(BackboneMixin, MobileNetV2PreTrainedModel):
         self.num_features = [layer.reduce_1x1.convolution.out_channels for layer in last_layers]
         for module in self.modules():
             if isinstance(module, nn.BatchNorm2d):
-                # Transformers' 0.997 is TensorFlow's share of the past; in torch it is that of the new batch.
+                # Transformers has TensorFlow's 0.997, the share of the past; torch wants that of the batch.
                 module.momentum = 0.1
         self.post_init()
 
@@ -101,7 +97,7 @@ class MobileNetV2Backbone(BackboneMixin, MobileNetV2PreTrainedModel):
         return_dict: bool | None = None,
         **kwargs: Any,
     ) -> BackboneOutput | tuple[Any, ...]:
-        """Compute the maps of `config.out_features`, with `output_hidden_states` those of every stage too."""
+        """Compute the maps of `config.out_features`, and of all stages with `output_hidden_states`."""
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states
         hidden = self.conv_stem(pixel_values)
@@ -109,7 +105,7 @@ class MobileNetV2Backbone(BackboneMixin, MobileNetV2PreTrainedModel):
         wanted = len(self.stage_names) if output_hidden_states else max(self.out_indices) + 1
         for index, block in enumerate(self.layer):
             if len(stages) == wanted:
-                break  # what no head reads is not computed
+                break  # no head reads the rest
             hidden = block(hidden)
             if index in _LAST_BLOCKS:
                 stages.append(hidden)
