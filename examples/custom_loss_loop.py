@@ -20,7 +20,7 @@ from hf_structkd.matching.normalization import ImageNormalization
 
 
 def segformer(widths: list[int], num_labels: int) -> SegformerForSemanticSegmentation:
-    """A SegFormer of the given widths, from scratch."""
+    """Build a SegFormer of the given widths, from scratch."""
     config = SegformerConfig(
         hidden_sizes=widths, depths=[1] * 4, decoder_hidden_size=widths[-1], num_labels=num_labels
     )

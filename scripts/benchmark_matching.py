@@ -27,7 +27,7 @@ CONFIGS = Path(__file__).resolve().parents[1] / "examples" / "configs"
 
 
 def detector(name: str, queries: int) -> PreTrainedModel:
-    """A detector from scratch with so many queries."""
+    """Build a detector from scratch with so many queries."""
     config = AutoConfig.from_pretrained(CONFIGS / name)
     config.num_queries = queries
     return AutoModelForObjectDetection.from_config(config)

@@ -79,7 +79,6 @@ class DepthTask(Task):
     }
     errors = frozenset({"abs_rel", "sq_rel", "rmse", "rmse_log", "log10", "silog"})
     usage = 'predictor(image)["depth"].save("depth.png")'
-
     short_name = "depth"
     options = DepthOptions
 

@@ -90,7 +90,6 @@ class DetectionTask(ClassTask):
     usage = (
         'for found in predictor(image):\n    print(found["label"], round(found["score"], 2), found["box"])'
     )
-
     short_name = "detection"
     options = DetectionOptions
 
