@@ -97,7 +97,7 @@ def draw_columns(grid: np.ndarray, scenes: list[Scene], indices: list[int]) -> A
 
 
 def draw_sheet(scenes: list[Scene], indices: list[int]) -> Figure:
-    """Draw the whole sheet: the grid, beside it a legend of the classes and a bar of metres for the depth row."""
+    """Draw the whole sheet: the grid, a legend of the classes and a bar of metres for the depth row."""
     columns = len(scenes)
     figure, grid = plt.subplots(4, columns, figsize=(2.3 * columns + 1.1, 7.15), squeeze=False)
     figure.subplots_adjust(left=0.025, right=0.9, top=0.96, bottom=0.01, wspace=0.03, hspace=0.03)

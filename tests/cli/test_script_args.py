@@ -267,7 +267,7 @@ OF_TASK: dict[str, dict[str, Any]] = {
         "depth_scale": 0.001,
         "depth_loss": "silog",
         "depth_kind": "metric",
-        "teacher_depth_kind": "metric",
+        "teacher_depth_kind": None,
         "min_depth": 0.001,
         "max_depth": None,
         "crop": "none",

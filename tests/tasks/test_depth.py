@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import GLPNConfig
+from transformers import GLPNConfig, PretrainedConfig
 from transformers.modeling_outputs import DepthEstimatorOutput
 
 from hf_structkd.adversary.critic import SMALLEST_MAP
@@ -641,3 +641,26 @@ def test_a_resumed_run_must_find_the_same_kinds() -> None:
 def test_every_depth_class_is_known() -> None:
     assert find_task("GLPNForDepthEstimation") is DepthTask
     assert find_task("DPTForDepthEstimation") is DepthTask
+
+
+@pytest.mark.parametrize(
+    ("config", "given", "kind", "said"),
+    [
+        (
+            {"depth_estimation_type": "relative"},
+            None,
+            "inverse",
+            "inverse of the teacher by its configuration",
+        ),
+        ({"depth_estimation_type": "metric"}, None, "metric", "metric of the teacher by its configuration"),
+        ({}, None, "metric", "metric of the teacher by its configuration"),
+        ({"depth_estimation_type": "relative"}, "metric", "metric", "metric of the teacher"),
+    ],
+)
+def test_a_teachers_configuration_says_what_it_predicts(
+    config: dict[str, str], given: Any, kind: str, said: str
+) -> None:
+    """A Depth Anything says "relative", and was silently taken for one of metres: AbsRel 0.99 for 0.33."""
+    task = DepthTask(PretrainedConfig(), PretrainedConfig(**config), teacher_depth_kind=given)
+    assert task.teacher_depth_kind == kind
+    assert task.describe()["depth"] == f"metric of the student, {said}"

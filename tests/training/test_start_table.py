@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from transformers import PretrainedConfig
 
 from hf_structkd import Critic, pairwise_distillation_loss
 from hf_structkd.features import FeatureCapture
@@ -146,3 +147,15 @@ def test_memory_grows_with_the_batch_and_with_the_critic() -> None:
     # Weights, gradient and two moments, 4 bytes each; the maps of two small images are below the rounding.
     parameters = sum(p.numel() for p in Critic(7, image_channels=3).parameters())
     assert with_critic - small == pytest.approx(16 * parameters / 2**20, abs=1)
+
+
+def test_the_classes_are_matched_by_name_before_everybodys_eyes() -> None:
+    """Else a student of buildings is taught by a teacher of skies, and the table shows two shapes."""
+    student = {0: "road", 1: "car", 2: "tram"}
+    teacher = {0: "sky", 1: "Car", 2: "road", **{index: f"thing {index}" for index in range(3, 11)}}
+    configs = [PretrainedConfig(id2label=names) for names in (student, teacher)]
+    assert SegmentationTask(*configs).describe()["classes"] == (
+        "2 shared by name; 9 (sky, thing 3, thing 4, thing 5, thing 6, thing 7, …) of the teacher's unused; "
+        "1 (tram) of the student's learned from labels alone"
+    )
+    assert row(table(), "classes").startswith("7 shared by name (LABEL_0, LABEL_1, …: generic names")

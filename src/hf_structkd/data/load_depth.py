@@ -46,8 +46,9 @@ class DepthOptions(DenseOptions):
         "silog", "Supervised loss; 'ssi' for depth up to scale and shift."
     )
     depth_kind: DepthKind = option("metric", "What the student predicts.")
-    teacher_depth_kind: DepthKind = option(
-        "metric", "What the teacher predicts; 'inverse' for MiDaS-style models."
+    teacher_depth_kind: DepthKind | None = option(
+        None,
+        "What the teacher predicts; 'inverse' for MiDaS-style models; unset asks its configuration.",
     )
     min_depth: float = option(1e-3, "Metres; nearer truth is not scored.")
     max_depth: float | None = option(None, "Metres; farther truth is not scored.")

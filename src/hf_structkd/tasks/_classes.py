@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from transformers import PretrainedConfig
@@ -10,6 +11,8 @@ from transformers import PretrainedConfig
 from ..data import ClassOptions
 from ..matching.label_spaces import LabelMatch, load_label_map, match_label_spaces
 from .base import Task
+
+_MOST_NAMES = 6
 
 
 class ClassTask(Task):
@@ -40,12 +43,33 @@ class ClassTask(Task):
         """Match the two label spaces."""
         self.id2label = {index: str(student.id2label[index]) for index in sorted(student.id2label)}
         self.labels: LabelMatch | None = None
+        self._teacher_names = {} if teacher is None else dict(teacher.id2label)
         if teacher is not None:
             self.labels = match_label_spaces(
                 student.id2label, teacher.id2label, label_map=dict(teacher_label_map or {})
             )
             self.score_map_channels = len(self.labels.names)
 
+    def describe(self) -> dict[str, str]:
+        """Say how many classes the two models share, and name those that only one of them knows."""
+        if self.labels is None:
+            return {}
+        taught = {index for group in self.labels.teacher_ids for index in group}
+        unused = [name for index, name in self._teacher_names.items() if index not in taught]
+        unknown = [name for index, name in self.id2label.items() if index not in self.labels.student_ids]
+        text = f"{len(self.labels.names)} shared by name"
+        if any(re.fullmatch(r"LABEL_\d+", name) for name in self.labels.names):
+            text += " (LABEL_0, LABEL_1, …: generic names, taken to mean the same in both models)"
+        text += f"; {_named(unused)} of the teacher's unused" if unused else ""
+        text += f"; {_named(unknown)} of the student's learned from labels alone" if unknown else ""
+        return {"classes": text}
+
     def settings(self) -> dict[str, Any]:
         """Return the shared classes: the student's id of each, and the teacher's ids that it is taught by."""
         return {"shared_classes": None if self.labels is None else self.labels.settings()}
+
+
+def _named(names: Sequence[str]) -> str:
+    """Return how many names there are, and the first of them."""
+    listed = ", ".join(names[:_MOST_NAMES]) + (", …" if len(names) > _MOST_NAMES else "")
+    return f"{len(names)} ({listed})"

@@ -6,10 +6,26 @@ from typing import get_args
 
 import torch
 from torch import Tensor, nn
+from transformers import PretrainedConfig
 
+from ..adversary.critic import SMALLEST_MAP
 from ..data.load_depth import DepthKind
 from ..losses.depth import DEPTH_LOSSES, align_scale_shift, valid_depth
-from ..matching.alignment import resize_map
+from ..matching.alignment import at_least, resize_map
+
+METRIC_LABELS = {
+    "abs_rel": "AbsRel",
+    "sq_rel": "SqRel",
+    "rmse": "RMSE",
+    "rmse_log": "RMSE of logarithms",
+    "log10": "log10 error",
+    "silog": "SILog",
+    "delta1": "δ1 (< 1.25)",
+    "delta2": "δ2 (< 1.25²)",
+    "delta3": "δ3 (< 1.25³)",
+}
+
+_CRITIC_STRIDE = 4
 
 DEPTH_KINDS: tuple[str, ...] = get_args(DepthKind)
 
@@ -81,3 +97,24 @@ def in_one_kind(
         else:
             student_map = 1 / student_map.clamp(min=NEAREST)
     return student_map, teacher_map
+
+
+def kind_of(teacher: PretrainedConfig | None) -> DepthKind:
+    """Return what a teacher predicts by its configuration, and "metric" where this says nothing.
+
+    Depth Anything's `depth_estimation_type` is "metric", or "relative" for depth that is inverse.
+    """
+    return "inverse" if getattr(teacher, "depth_estimation_type", "metric") == "relative" else "metric"
+
+
+def critic_size(maps: Tensor, images: Tensor) -> tuple[int, int]:
+    """Return the size of the critic's maps: at most a quarter of the image's sides.
+
+    That is the stride of most segmentation logits. Depth maps have the image's size, at which the critic
+    would cost more than both models.
+    """
+    height, width = (
+        min(side, -(-image // _CRITIC_STRIDE))
+        for side, image in zip(maps.shape[-2:], images.shape[-2:], strict=True)
+    )
+    return at_least((height, width), SMALLEST_MAP)

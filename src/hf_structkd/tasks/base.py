@@ -176,6 +176,10 @@ class Task(ABC):
     def as_student(self, teacher_output: Any, batch: Batch) -> Any:
         """Return the teacher's output as the student would give it, for `evaluation_statistics`."""
 
+    def describe(self) -> dict[str, str]:
+        """Return lines of the start table that say how the two models are matched, text by label."""
+        return {}
+
     @abstractmethod
     def settings(self) -> dict[str, Any]:
         """Return how the two models are matched, as JSON values; a resumed run must find the same."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,24 +13,30 @@ from transformers.modeling_outputs import DepthEstimatorOutput
 from transformers.models.auto.modeling_auto import MODEL_FOR_DEPTH_ESTIMATION_MAPPING_NAMES
 from transformers.utils import is_torchvision_available
 
-from ..adversary.critic import SMALLEST_MAP
 from ..adversary.score_maps import ScoreMaps
 from ..data import DepthKind, DepthOptions, LoadedData, Normalization, collate_dense, load_depth_data
 from ..features import FeatureCapture, find_decoder
 from ..features.forward import Batch, Forward
 from ..losses.depth import DEPTH_LOSSES, affine_statistics, valid_depth
 from ..losses.depth_distillation import depth_distillation_loss
-from ..matching.alignment import align_to_coarser, at_least
+from ..matching.alignment import align_to_coarser
 from ..metrics import DepthErrors, counted_pixels, depth_statistics
 from ..report import Exhibit, Headline, plot_depth_maps
 from ._dense import by_label_size, captured_pairs, on_image, padding_mask
-from ._depth_maps import NEAREST, affine, check_kinds, fitted_to_truth, in_one_kind, pooled, resized
+from ._depth_maps import (
+    METRIC_LABELS,
+    NEAREST,
+    affine,
+    check_kinds,
+    critic_size,
+    fitted_to_truth,
+    in_one_kind,
+    kind_of,
+    pooled,
+    resized,
+)
 from ._drawing import picture_rows
 from .base import MapPair, Task
-
-# The critic sees maps of at most a quarter of the image's sides, the stride of most segmentation logits:
-# depth maps come at full size, where the critic would cost more than both models.
-_CRITIC_STRIDE = 4
 
 
 class DepthTask(Task):
@@ -50,7 +55,7 @@ class DepthTask(Task):
         teacher: The teacher's configuration, or None when nothing is distilled.
         loss: "silog", "l1", "berhu" (all metric) or "ssi" (scale and shift invariant).
         depth_kind: What the student predicts; any but "metric" needs the loss "ssi".
-        teacher_depth_kind: What the teacher predicts.
+        teacher_depth_kind: What the teacher predicts; None asks its configuration, see `kind_of`.
         min_depth: Metres; nearer ground truth is not scored.
         max_depth: Metres; farther ground truth is not scored; None scores all.
         crop: "eigen" scores the customary part of NYUv2's images; None all of them.
@@ -66,18 +71,8 @@ class DepthTask(Task):
     score_map_channels = 1
     score_maps_are_bounded = False
     collate = staticmethod(collate_dense)
-    metric_labels: ClassVar[Mapping[str, str]] = {
-        "abs_rel": "AbsRel",
-        "sq_rel": "SqRel",
-        "rmse": "RMSE",
-        "rmse_log": "RMSE of logarithms",
-        "log10": "log10 error",
-        "silog": "SILog",
-        "delta1": "δ1 (< 1.25)",
-        "delta2": "δ2 (< 1.25²)",
-        "delta3": "δ3 (< 1.25³)",
-    }
-    errors = frozenset({"abs_rel", "sq_rel", "rmse", "rmse_log", "log10", "silog"})
+    metric_labels = METRIC_LABELS
+    errors = frozenset(METRIC_LABELS) - {"delta1", "delta2", "delta3"}
     usage = 'predictor(image)["depth"].save("depth.png")'
     short_name = "depth"
     options = DepthOptions
@@ -104,13 +99,15 @@ class DepthTask(Task):
         *,
         loss: str = "silog",
         depth_kind: DepthKind = "metric",
-        teacher_depth_kind: DepthKind = "metric",
+        teacher_depth_kind: DepthKind | None = None,
         min_depth: float = 1e-3,
         max_depth: float | None = None,
         crop: str | None = None,
         median_scaling: bool = False,
     ) -> None:
         """Check the options."""
+        self._is_guessed = teacher is not None and teacher_depth_kind is None
+        teacher_depth_kind = teacher_depth_kind or kind_of(teacher)
         check_kinds(loss, depth_kind, teacher_depth_kind)
         self.depth_kind, self.teacher_depth_kind, self.loss = depth_kind, teacher_depth_kind, loss
         self._scoring: dict[str, Any] = {
@@ -201,7 +198,7 @@ class DepthTask(Task):
         is each map normalised by its own mean and spread. Both are 0 on padding.
         """
         student_map, teacher_map = self._shared_maps(student, teacher)
-        size = self._critic_size(student_map, batch["pixel_values"])
+        size = critic_size(student_map, batch["pixel_values"])
         fake, real = (pooled(maps, size) for maps in (student_map, teacher_map))
         mask = padding_mask(batch, size)
         if mask is not None:
@@ -224,14 +221,6 @@ class DepthTask(Task):
         pair = align_to_coarser(maps[0].unsqueeze(1), maps[1].unsqueeze(1))
         own, theirs = pair[0].squeeze(1), pair[1].squeeze(1)
         return in_one_kind(own, theirs, self.depth_kind, self.teacher_depth_kind)
-
-    @staticmethod
-    def _critic_size(maps: Tensor, images: Tensor) -> tuple[int, int]:
-        height, width = (
-            min(side, -(-image // _CRITIC_STRIDE))
-            for side, image in zip(maps.shape[-2:], images.shape[-2:], strict=True)
-        )
-        return at_least((height, width), SMALLEST_MAP)
 
     def evaluation_statistics(self, output: Any, batch: Batch) -> Tensor:
         """Return each image's errors at its label's own size, see `depth_statistics`."""
@@ -265,6 +254,13 @@ class DepthTask(Task):
             "depth_loss": self.loss,
             "depth_kind": self.depth_kind,
             "teacher_depth_kind": self.teacher_depth_kind,
+        }
+
+    def describe(self) -> dict[str, str]:
+        """Say what the two models predict, and whether the teacher's kind is read off its configuration."""
+        source = " by its configuration" if self._is_guessed else ""
+        return {
+            "depth": f"{self.depth_kind} of the student, {self.teacher_depth_kind} of the teacher{source}"
         }
 
     def metric(self) -> DepthErrors:

@@ -71,6 +71,7 @@ def start_table(
         rows.append(("feature map", *(", ".join(map(_shape, side[1].features)) for side in sides)))
     width = max(len(student_cell) for _, student_cell, _ in rows)
     lines = [f"{name:<14}{left:<{width + 2}}{right}".rstrip() for name, left, right in rows]
+    lines += [f"{label:<14}{text}" for label, text in task.describe().items()]
     for term, _ in terms:
         described = term.describe(task, student[1], teacher[1], one)
         lines += [f"{label:<14}{text}" for label, text in described.items()]
