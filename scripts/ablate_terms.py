@@ -38,14 +38,15 @@ class Row(NamedTuple):
     pairwise: float
     holistic: float
     mimic: float
+    channel: float
     preset: str | None = None
 
     @classmethod
     def of_preset(cls, preset: str) -> Row:
-        """State the weights of a published configuration; it leaves `mimic` off."""
+        """State the weights of a published configuration; it leaves the two others off."""
         settings = preset_settings(preset)
         names = ("task", "pixel", "pairwise", "holistic")
-        return cls(*(settings[f"{name}_weight"] for name in names), mimic=0.0, preset=preset)
+        return cls(*(settings[f"{name}_weight"] for name in names), mimic=0.0, channel=0.0, preset=preset)
 
     @property
     def weights(self) -> dict[str, float]:
@@ -74,12 +75,12 @@ class Row(NamedTuple):
 
 
 ROWS = (
-    Row(task=1, pixel=0, pairwise=0, holistic=0, mimic=0),
-    Row(task=1, pixel=1, pairwise=0, holistic=0, mimic=0),
-    Row(task=1, pixel=1, pairwise=10, holistic=0, mimic=0),
-    Row(task=1, pixel=1, pairwise=10, holistic=0.01, mimic=0),
-    Row(task=1, pixel=1, pairwise=10, holistic=0.1, mimic=0),
-    Row(task=1, pixel=10, pairwise=10, holistic=0.1, mimic=0),
+    Row(task=1, pixel=0, pairwise=0, holistic=0, mimic=0, channel=0),
+    Row(task=1, pixel=1, pairwise=0, holistic=0, mimic=0, channel=0),
+    Row(task=1, pixel=1, pairwise=10, holistic=0, mimic=0, channel=0),
+    Row(task=1, pixel=1, pairwise=10, holistic=0.01, mimic=0, channel=0),
+    Row(task=1, pixel=1, pairwise=10, holistic=0.1, mimic=0, channel=0),
+    Row(task=1, pixel=10, pairwise=10, holistic=0.1, mimic=0, channel=0),
     # Not "official": the weight of its pixel-wise term depends on the batch size.
     Row.of_preset("paper"),
     Row.of_preset("cirkd"),

@@ -198,7 +198,7 @@ def test_rejects_a_mask_of_another_shape(shape: tuple[int, ...]) -> None:
         pixel_distillation_loss(random_logits(), random_logits(), mask=torch.ones(shape, dtype=torch.bool))
 
 
-@pytest.mark.parametrize("name", ["losses.pixel", "losses.pairwise", "losses.holistic", "critic"])
+@pytest.mark.parametrize("name", ["losses.pixel", "losses.pairwise", "losses.holistic", "adversary.critic"])
 def test_docstring_examples_run_as_shown(name: str) -> None:
     module = importlib.import_module(f"hf_structkd.{name}")
     result = doctest.testmod(module)

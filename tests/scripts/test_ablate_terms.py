@@ -45,10 +45,13 @@ def test_every_row_passes_the_weight_of_every_term(script: ModuleType, tmp_path:
 
 
 def test_a_row_is_called_by_its_numbers(script: ModuleType) -> None:
-    assert script.Row(1, 1, 10, 0.01, 0).name == "task 1, pixel 1, pairwise 10, holistic 0.01, mimic 0"
+    assert (
+        script.Row(1, 1, 10, 0.01, 0, 0).name
+        == "task 1, pixel 1, pairwise 10, holistic 0.01, mimic 0, channel 0"
+    )
     assert (
         script.Row.of_preset("cirkd").name
-        == "preset cirkd: task 1, pixel 1, pairwise 10, holistic 0.001, mimic 0"
+        == "preset cirkd: task 1, pixel 1, pairwise 10, holistic 0.001, mimic 0, channel 0"
     )
 
 
