@@ -23,7 +23,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from hf_structkd.losses import pairwise
+from hf_structkd.losses import graphs, pairwise
 
 FORMS = ("linear", "direct", "range 9", "range 25")
 
@@ -51,13 +51,13 @@ def loss_function(form: str) -> Callable[[Tensor, Tensor], Tensor]:
         return lambda student, teacher: pairwise.pairwise_distillation_loss(
             student, teacher, connection_range=connection_range
         )
-    full_graph = {"linear": pairwise._full_graph_linear, "direct": pairwise._full_graph_direct}[form]
+    full_graph = {"linear": graphs.full_graph_linear, "direct": graphs.full_graph_direct}[form]
 
     def full(student: Tensor, teacher: Tensor) -> Tensor:
         student_nodes, valid = pairwise._unit_nodes(student, (1, 1), "mean", None)
         teacher_nodes, _ = pairwise._unit_nodes(teacher, (1, 1), "mean", None)
         total = full_graph(student_nodes.flatten(2), teacher_nodes.flatten(2))
-        return total / pairwise._count_full_graph(valid)
+        return total / graphs.count_full_graph(valid)
 
     return full
 

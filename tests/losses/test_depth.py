@@ -12,16 +12,9 @@ import torch
 from torch import Tensor
 from transformers.models.glpn.modeling_glpn import SiLogLoss
 
-from hf_structkd.losses import (
-    affine_statistics,
-    align_scale_shift,
-    berhu_loss,
-    depth,
-    scale_shift_invariant_loss,
-    silog_loss,
-    valid_depth,
-)
+from hf_structkd.losses import berhu_loss, depth, scale_shift_invariant_loss, silog_loss, valid_depth
 from hf_structkd.losses.depth import DEPTH_LOSSES
+from hf_structkd.losses.depth_fits import affine_statistics, align_scale_shift
 from tests.losses import oracles
 
 NAMES = sorted(DEPTH_LOSSES)

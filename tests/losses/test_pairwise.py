@@ -15,18 +15,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hf_structkd.losses import PairwiseDistillationLoss, node_grid_size, pairwise, pairwise_distillation_loss
+from hf_structkd.losses import (
+    PairwiseDistillationLoss,
+    graphs,
+    node_grid_size,
+    pairwise,
+    pairwise_distillation_loss,
+)
 from tests.losses import oracles
 
 Form = Callable[[Tensor, Tensor], Tensor]
-FORMS = [pairwise._full_graph_direct, pairwise._full_graph_linear]
+FORMS = [graphs.full_graph_direct, graphs.full_graph_linear]
 
 
 @pytest.fixture(params=FORMS, ids=["direct", "linear"])
 def full_graph_form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Form:
     """Make the loss use one form of the full graph, whatever the shape."""
     form: Form = request.param
-    monkeypatch.setattr(pairwise, "_full_graph", form)
+    monkeypatch.setattr(pairwise, "full_graph", form)
     return form
 
 
@@ -101,16 +107,16 @@ def test_linear_form_does_not_cancel_near_convergence() -> None:
     """In float32 its three large sums leave noise where the loss is small, even below zero."""
     student = F.normalize(torch.randn(1, 16, 256), dim=1)
     teacher = F.normalize(student + 1e-4 * torch.randn(1, 16, 256), dim=1)
-    exact = pairwise._full_graph_direct(student.double(), teacher.double())
-    torch.testing.assert_close(pairwise._full_graph_linear(student, teacher), exact, rtol=1e-6, atol=0)
+    exact = graphs.full_graph_direct(student.double(), teacher.double())
+    torch.testing.assert_close(graphs.full_graph_linear(student, teacher), exact, rtol=1e-6, atol=0)
 
 
 def test_linear_form_is_picked_where_it_does_less_work() -> None:
     """The direct form at 128x128 nodes needs 1 GiB a matrix; the linear one wastes time on small maps."""
-    assert pairwise._linear_is_cheaper(64 * 128, 128, 512)
-    assert not pairwise._linear_is_cheaper(16 * 16, 128, 512)
+    assert graphs.linear_is_cheaper(64 * 128, 128, 512)
+    assert not graphs.linear_is_cheaper(16 * 16, 128, 512)
     student, teacher = torch.randn(1, 4, 8, 8), torch.randn(1, 4, 8, 8)
-    expected = pairwise._full_graph_linear(F.normalize(student.flatten(2)), F.normalize(teacher.flatten(2)))
+    expected = graphs.full_graph_linear(F.normalize(student.flatten(2)), F.normalize(teacher.flatten(2)))
     torch.testing.assert_close(
         pairwise_distillation_loss(student, teacher).double(), expected / 64**2, rtol=1e-6, atol=0
     )
@@ -332,7 +338,7 @@ def test_128x128_nodes_stay_below_600_megabytes() -> None:
 def test_gram_in_blocks_equals_gram_at_once(channels: int) -> None:
     nodes = torch.randn(2, channels, 7, dtype=torch.float64)
     whole = (nodes @ nodes.mT).square().sum()
-    torch.testing.assert_close(pairwise._squared_gram(nodes), whole, rtol=1e-12, atol=0)
+    torch.testing.assert_close(graphs.squared_gram(nodes), whole, rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize(
@@ -354,7 +360,7 @@ def test_each_connection_of_a_window_is_counted_once() -> None:
     rows, columns, radius = 4, 5, 2
     counted = torch.zeros(rows * columns, rows * columns, dtype=torch.long)
     index = torch.arange(rows * columns).reshape(rows, columns)
-    for here, there, weight in pairwise._window_shifts(rows, columns, radius):
+    for here, there, weight in graphs.window_shifts(rows, columns, radius):
         counted[index[here], index[there]] += 1
         if weight == 2:
             counted[index[there], index[here]] += 1

@@ -2,16 +2,8 @@
 
 from ._common import check_temperature
 from .boxes import box_corners, boxes_from_corners, generalized_iou, pairwise_generalized_iou, pairwise_iou
-from .depth import (
-    DepthLoss,
-    affine_statistics,
-    align_scale_shift,
-    berhu_loss,
-    l1_depth_loss,
-    scale_shift_invariant_loss,
-    silog_loss,
-    valid_depth,
-)
+from .depth import DepthLoss, berhu_loss, l1_depth_loss, scale_shift_invariant_loss, silog_loss, valid_depth
+from .depth_fits import affine_statistics, align_scale_shift
 from .detection import query_distillation_loss
 from .detection_heads import DetectionHead, foreground_probabilities
 from .holistic import CriticLossKind, adversarial_loss, critic_loss, gradient_penalty

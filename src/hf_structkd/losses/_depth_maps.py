@@ -95,9 +95,9 @@ def batch_mean(per_image: Tensor, counted: Tensor) -> Tensor:
 
 
 def image_median(maps: Tensor, counted: Tensor) -> Tensor:
-    """Median (B,) of the counted pixels, the lower middle one of an even number; the fill where none counts.
+    """Return the median (B,) of the counted pixels, the lower middle one of an even number of them.
 
-    By sorting, because `Tensor.median` along an axis has no deterministic form on CUDA.
+    Where no pixel counts it is the fill. `Tensor.median` along an axis has no deterministic form on CUDA.
     """
     flat, flat_counted = maps.flatten(1), counted.flatten(1)
     order = torch.where(flat_counted, flat.detach(), math.inf).argsort(dim=1)
@@ -106,7 +106,7 @@ def image_median(maps: Tensor, counted: Tensor) -> Tensor:
 
 
 def image_spread(maps: Tensor, location: Tensor, counted: Tensor) -> Tensor:
-    """Mean absolute deviation (B,) from a location; 1 where it is nothing but rounding.
+    """Return the mean absolute deviation (B,) from a location, and 1 where it is nothing but rounding.
 
     A small floor in place of the 1 would blow up rounding, and the gradient of a collapsed map.
     """
@@ -115,7 +115,7 @@ def image_spread(maps: Tensor, location: Tensor, counted: Tensor) -> Tensor:
 
 
 def spread_floor(location: Tensor) -> Tensor:
-    """The largest spread (B,) that counts as none, next to values of the size of the location."""
+    """Return the largest spread (B,) that counts as none, next to values of the size of the location."""
     return _ROUNDING_STEPS * torch.finfo(location.dtype).eps * location.abs() + _SPREAD_FLOOR
 
 
@@ -126,20 +126,20 @@ def robustly_normalised(maps: Tensor, counted: Tensor) -> Tensor:
 
 
 def extended_log(depth: Tensor) -> Tensor:
-    """The logarithm, point-mirrored at the floor to reach below it; see `silog_loss`."""
+    """Return the logarithm, point-mirrored at the floor to reach below it; see `silog_loss`."""
     below = depth < _LOG_FLOOR
     log = torch.where(below, 2 * _LOG_FLOOR - depth, depth).log()
     return torch.where(below, 2 * math.log(_LOG_FLOOR) - log, log)
 
 
 def root(values: Tensor) -> Tensor:
-    """Square root whose gradient at 0 is 0 and not inf; NaN stays NaN."""
+    """Return the square root whose gradient at 0 is 0 and not inf; NaN stays NaN."""
     zero = values == 0
     return torch.where(zero, 0, torch.where(zero, 1, values).sqrt())
 
 
 def gradient_matching(residual: Tensor, valid: Tensor, scales: int) -> Tensor:
-    """Second sum of `scale_shift_invariant_loss`, per image (B,)."""
+    """Return the second sum of `scale_shift_invariant_loss`, per image (B,)."""
     total = residual.new_zeros(residual.shape[0])
     for step in (2**scale for scale in range(scales)):
         coarse, counted = residual[:, ::step, ::step], valid[:, ::step, ::step]

@@ -23,7 +23,7 @@ _SQUARED_NORM_FLOOR = 1e-12
 
 
 def critic_loss(real_scores: Tensor, fake_scores: Tensor, *, kind: CriticLossKind) -> Tensor:
-    r"""What the critic minimises, without the gradient penalty.
+    r"""Return what the critic minimises, without the gradient penalty.
 
     .. math::
         \text{wgan-gp:}\quad & E[D(fake)] - E[D(real)] \\
@@ -64,7 +64,7 @@ def critic_loss(real_scores: Tensor, fake_scores: Tensor, *, kind: CriticLossKin
 
 
 def adversarial_loss(fake_scores: Tensor, *, kind: CriticLossKind) -> Tensor:
-    r"""What the student minimises: :math:`-E[D(fake)]`, for both kinds.
+    r"""Return what the student minimises: :math:`-E[D(fake)]`, for both kinds.
 
     The paper writes the total with ``- weight * holistic``; the minus sign is in here, so the term is added
     like any other. Freeze the critic while the scores are computed: gradient still reaches the student.

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from types import EllipsisType
 from typing import Literal, get_args
 
 import torch
@@ -12,10 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ._common import autocast_off, check_map, check_mask, full_precision
+from .graphs import count_full_graph, count_window, full_graph, window
 
 Granularity = int | tuple[int, int]
 Pooling = Literal["mean", "max"]
-_Index = tuple[EllipsisType, slice, slice]
 
 # A node with a smaller squared norm has no direction: it counts as the zero vector.
 _SQUARED_NORM_FLOOR = 1e-24
@@ -97,9 +95,9 @@ def pairwise_distillation_loss(
         teacher, _ = _unit_nodes(full_precision(teacher_features.detach()), side, pooling, mask)
         radius = max(grid) if connection_range is None else math.isqrt(connection_range) // 2
         if radius >= max(grid) - 1:
-            total, count = _full_graph(student.flatten(2), teacher.flatten(2)), _count_full_graph(valid)
+            total, count = full_graph(student.flatten(2), teacher.flatten(2)), count_full_graph(valid)
         else:
-            total, count = _window(student, teacher, radius), _count_window(valid, radius)
+            total, count = window(student, teacher, radius), count_window(valid, radius)
         return (total / count.clamp(min=1)).to(student.dtype)
 
 
@@ -249,70 +247,3 @@ def _pool(features: Tensor, side: tuple[int, int], pooling: Pooling) -> Tensor:
     if pooling == "mean":
         return F.avg_pool2d(features, side, ceil_mode=True)
     return F.max_pool2d(features, side, ceil_mode=True)
-
-
-def _full_graph(student: Tensor, teacher: Tensor) -> Tensor:
-    """Sum of squared affinity differences over all ordered node pairs, from unit nodes (B, C, N)."""
-    linear = _linear_is_cheaper(student.shape[2], student.shape[1], teacher.shape[1])
-    return _full_graph_linear(student, teacher) if linear else _full_graph_direct(student, teacher)
-
-
-def _linear_is_cheaper(nodes: int, student_channels: int, teacher_channels: int) -> bool:
-    direct = nodes * (student_channels + teacher_channels)
-    return direct > student_channels**2 + teacher_channels**2 + student_channels * teacher_channels
-
-
-def _full_graph_direct(student: Tensor, teacher: Tensor) -> Tensor:
-    return (student.mT @ student - teacher.mT @ teacher).square().sum()
-
-
-def _full_graph_linear(student: Tensor, teacher: Tensor) -> Tensor:
-    """The same sum as ``||S S^T||^2 + ||T T^T||^2 - 2 ||S T^T||^2``, from C x C matrices instead of N x N.
-
-    It follows from expanding ``||S^T S - T^T T||^2`` and moving a factor around inside each trace.
-    """
-    if student.device.type != "mps":
-        student, teacher = student.double(), teacher.double()
-    across = (student @ teacher.mT).square().sum()
-    return _squared_gram(student) + _squared_gram(teacher) - 2 * across
-
-
-def _squared_gram(nodes: Tensor) -> Tensor:
-    """``||X X^T||^2``; where it pays, blocks off the diagonal of that symmetric matrix are computed once."""
-    half = nodes.shape[1] // 2
-    if half < 128:
-        return (nodes @ nodes.mT).square().sum()
-    top, bottom = nodes[:, :half], nodes[:, half:]
-    return _squared_gram(top) + _squared_gram(bottom) + 2 * (top @ bottom.mT).square().sum()
-
-
-def _count_full_graph(valid: Tensor) -> Tensor:
-    return valid.flatten(1).sum(dim=1).square().sum()
-
-
-def _window(student: Tensor, teacher: Tensor, radius: int) -> Tensor:
-    """Sum of squared affinity differences over each node's window, from unit nodes (B, C, rows, columns)."""
-    total = student.new_zeros(())
-    for here, there, weight in _window_shifts(student.shape[2], student.shape[3], radius):
-        student_affinity = (student[here] * student[there]).sum(dim=1)
-        teacher_affinity = (teacher[here] * teacher[there]).sum(dim=1)
-        total = total + weight * (student_affinity - teacher_affinity).square().sum()
-    return total
-
-
-def _count_window(valid: Tensor, radius: int) -> Tensor:
-    shifts = _window_shifts(valid.shape[1], valid.shape[2], radius)
-    return torch.stack([weight * (valid[here] & valid[there]).sum() for here, there, weight in shifts]).sum()
-
-
-def _window_shifts(rows: int, columns: int, radius: int) -> Iterator[tuple[_Index, _Index, int]]:
-    """Yield index pairs that lay each node on one neighbour, and how often that connection counts.
-
-    Connections are symmetric, so one of each two opposite shifts is enough, counted twice.
-    """
-    for down in range(min(radius, rows - 1) + 1):
-        reach = min(radius, columns - 1)
-        for right in range(0 if down == 0 else -reach, reach + 1):
-            here = (..., slice(0, rows - down), slice(max(0, -right), columns - max(0, right)))
-            there = (..., slice(down, rows), slice(max(0, right), columns - max(0, -right)))
-            yield here, there, 1 if down == right == 0 else 2

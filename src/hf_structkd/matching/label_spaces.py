@@ -53,7 +53,7 @@ class LabelMatch:
         return self.teacher_ids == tuple((index,) for index in range(self.num_teacher_labels))
 
     def settings(self) -> list[Any]:
-        """The ids of `student_ids` and `teacher_ids` as JSON values."""
+        """Return the ids of `student_ids` and `teacher_ids` as JSON values."""
         return [list(self.student_ids), [list(ids) for ids in self.teacher_ids]]
 
     def student_logits(self, logits: Tensor) -> Tensor:

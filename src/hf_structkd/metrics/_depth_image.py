@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from ..losses import align_scale_shift
+from ..losses.depth_fits import align_scale_shift
 
 DEPTH_SCORES: tuple[str, ...] = (
     "abs_rel",

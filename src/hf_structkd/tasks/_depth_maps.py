@@ -10,7 +10,8 @@ from transformers import PretrainedConfig
 
 from ..adversary.critic import SMALLEST_MAP
 from ..data.load_depth import DepthKind
-from ..losses.depth import DEPTH_LOSSES, align_scale_shift, valid_depth
+from ..losses.depth import DEPTH_LOSSES, valid_depth
+from ..losses.depth_fits import align_scale_shift
 from ..matching.alignment import at_least, resize_map
 
 METRIC_LABELS = {

@@ -17,8 +17,9 @@ from ..adversary.score_maps import ScoreMaps
 from ..data import DepthKind, DepthOptions, LoadedData, Normalization, collate_dense, load_depth_data
 from ..features import FeatureCapture, find_decoder
 from ..features.forward import Batch, Forward
-from ..losses.depth import DEPTH_LOSSES, affine_statistics, valid_depth
+from ..losses.depth import DEPTH_LOSSES, valid_depth
 from ..losses.depth_distillation import depth_distillation_loss
+from ..losses.depth_fits import affine_statistics
 from ..matching.alignment import align_to_coarser
 from ..metrics import DepthErrors, counted_pixels, depth_statistics
 from ..report import Exhibit, Headline, plot_depth_maps
