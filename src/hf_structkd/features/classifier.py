@@ -1,8 +1,8 @@
 """Finding the module that writes a model's logits, by a probe instead of a table of architectures.
 
-The classifier is the module whose output, shifted by one constant per class, shifts the logits by exactly
-these constants. An auxiliary head, a hidden layer as wide as the number of classes, or a layer in front of a
-non-linearity does not pass.
+When one constant per class is added to the output of the classifier, the logits move by exactly these
+constants. An auxiliary head, a hidden layer as wide as the number of classes, and a layer in front of a
+non-linearity do not pass this test.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ def find_classifier(
 ) -> str:
     """Name the module that writes the model's logits.
 
-    Every convolution and linear layer with as many output channels as there are classes is tried, from the
-    last called to the first: its last call in a forward is shifted by one constant per class, and it is the
-    classifier if the logits move by exactly these constants. The model is left as it was: the probe runs in
-    `eval()` and without gradients on one image, then restores the mode of every submodule.
+    The probe tries every convolution and linear layer with as many output channels as there are classes, from
+    the last called to the first. It adds one constant per class to the output of the layer's last call, and
+    the layer is the classifier if the logits move by exactly these constants. The probe runs in `eval()` and
+    without gradients on one image, and then restores the mode of every submodule.
 
     Args:
-        model: The model, wrapped or not.
-        pixel_values: Images that it accepts; the first is used.
+        model: The model, with or without wrappers.
+        pixel_values: Images that the model accepts, (B, 3, H, W); only the first is used.
         get_logits: Reads the logits, (B, K, h, w) or (B, Q, K), from the model's output.
 
     Returns:
         The name as in `unwrap(model).named_modules()`.
 
     Raises:
-        ValueError: If no module passes, as with a non-linearity after the last layer.
+        ValueError: If no module passes, for example because a non-linearity follows the last layer.
 
     Example:
         >>> find_classifier(SegformerForSemanticSegmentation(config), torch.rand(1, 3, 64, 64))
@@ -77,16 +77,17 @@ def _along(values: Tensor, axis: int) -> Tensor:
 
 
 def _shifts(logits: Tensor) -> Tensor:
-    """Return one constant per class, of the size of the logits."""
+    """Return one constant per class, (K,), of the same magnitude as the logits."""
     classes = logits.shape[_class_axis(logits)]
     scale = logits.abs().max().clamp(min=1)
     return torch.linspace(1, 2, classes, device=logits.device).to(logits.dtype) * scale
 
 
 def _moved_by(moved: Tensor, logits: Tensor, shift: Tensor, dtype: torch.dtype) -> bool:
-    """Tell whether every logit moved by its class's shift, up to rounding.
+    """Tell whether every logit moved by the shift of its class, up to rounding.
 
-    The coarser precision counts: under autocast a layer puts out `dtype`, which the logits' own may hide.
+    Rounding follows the coarser precision: under autocast a layer computes in `dtype`, and the logits may
+    have a finer one.
     """
     eps = max(torch.finfo(logits.dtype).eps, torch.finfo(dtype).eps)
     tolerance = max(1e-4, 32 * eps) * float(shift.max())

@@ -17,14 +17,13 @@ from .tokens import tokens_to_map
 
 
 class FeatureCapture(HookedCapture):
-    """Keeps one feature map of a model's forward, with its autograd graph.
+    """One feature map of a model's forward, with its autograd graph.
 
-    Built by `before_classifier`, `before_regressor` or `of_module`. The hooks go on the unwrapped model and
-    do nothing outside `recording()`: gradient checkpointing runs forwards again during backward, and these
-    must not overwrite what was captured. Of several calls of the module the last counts.
+    `before_classifier`, `before_regressor` and `of_module` build a capture. The hooks are on the unwrapped
+    model and do nothing outside `recording()`. If the module is called several times, the last call counts.
 
     Attributes:
-        description: What is captured, for people: "input of decode_head.classifier".
+        description: Name of the captured feature for people, such as "input of decode_head.classifier".
 
     Example:
         >>> capture = FeatureCapture.before_classifier(model, pixel_values)
@@ -42,7 +41,7 @@ class FeatureCapture(HookedCapture):
         channels_last: bool,
         description: str,
     ) -> None:
-        """Register the hooks; prefer the class methods, which choose the arguments."""
+        """Register the hooks; the class methods choose the arguments."""
         super().__init__(description)
         self._channels_last = channels_last
         self._overwritten_by_module = side == "input" and bool(getattr(module, "inplace", False))
@@ -65,14 +64,14 @@ class FeatureCapture(HookedCapture):
         *,
         get_logits: Callable[[Any], Tensor] = read_logits,
     ) -> FeatureCapture:
-        """Capture what the classifier reads, before any dropout that stands directly in front of it.
+        """Capture the input of the classifier, before any dropout directly in front of it.
 
-        Dropped features would make the affinities noise: with the 0.8 that one common segmentation head uses,
-        four of five channels are zero in every step.
+        Dropout would add noise to the affinities: one common segmentation head uses a rate of 0.8, which sets
+        four of five channels to zero in every step.
 
         Args:
-            model: The model, wrapped or not.
-            pixel_values: Images that it accepts; the first is used for probing.
+            model: The model, with or without wrappers.
+            pixel_values: Images that the model accepts, (B, 3, H, W); the probe uses only the first.
             get_logits: Reads the logits from the model's output, as in `find_classifier`.
 
         Raises:
@@ -85,11 +84,11 @@ class FeatureCapture(HookedCapture):
     def before_regressor(
         cls, model: nn.Module, pixel_values: Tensor, *, get_map: Callable[[Any], Tensor]
     ) -> FeatureCapture:
-        """Capture what the last layer before the depth map reads, before any dropout directly in front of it.
+        """Capture the input of the last layer before the depth map, before any dropout in front of it.
 
         Args:
-            model: The model, wrapped or not.
-            pixel_values: Images that it accepts; the first is used for probing.
+            model: The model, with or without wrappers.
+            pixel_values: Images that the model accepts, (B, 3, H, W); the probe uses only the first.
             get_map: Reads the depth map from the model's output, as in `find_regressor`.
 
         Raises:
@@ -114,8 +113,9 @@ class FeatureCapture(HookedCapture):
         """Capture the output of the module called `name`.
 
         Args:
-            model: The model, wrapped or not.
-            name: As in `model.named_modules()`; the wrappers' `module.` and `_orig_mod.` may be in it or not.
+            model: The model, with or without wrappers.
+            name: The name as in `model.named_modules()`, with or without the wrappers' `module.` and
+                `_orig_mod.`.
 
         Raises:
             ValueError: If the model has no such module.
@@ -130,7 +130,7 @@ class FeatureCapture(HookedCapture):
                 + (f"; did you mean {' or '.join(map(repr, close))}?" if close else ".")
             )
         name, module = found
-        # A subclass of LayerNorm may permute: only the plain one is known to keep channels last.
+        # A subclass of LayerNorm may permute axes; only LayerNorm itself surely keeps channels last.
         channels_last = isinstance(module, nn.Linear) or type(module) is nn.LayerNorm
         return cls(model, module, side="output", channels_last=channels_last, description=f"output of {name}")
 
@@ -139,11 +139,11 @@ class FeatureCapture(HookedCapture):
 
     @property
     def feature(self) -> Tensor:
-        """The captured map (B, C, h, w). It stays here, and its graph with it: prefer `pop`.
+        """Return the captured map (B, C, h, w) and keep it with its graph; `pop` releases both.
 
         Raises:
-            RuntimeError: If nothing was captured, or if it was overwritten in place afterwards.
-            ValueError: If what was captured is no map.
+            RuntimeError: If no map was captured, or if it was overwritten in place afterwards.
+            ValueError: If the captured tensor is not a map.
         """
         if self._tensor is None:
             raise RuntimeError(
@@ -158,19 +158,19 @@ class FeatureCapture(HookedCapture):
         return self._to_map(self._tensor)
 
     def pop(self) -> Tensor:
-        """Return `feature` and let go of it, so that its graph can be freed; raises like it."""
+        """Return `feature` and release it, so that its graph can be freed; raise the same errors."""
         try:
             return self.feature
         finally:
             self._tensor = None
 
     def pop_maps(self) -> tuple[Tensor, ...]:
-        """The one map of `pop`, as captures of several maps give theirs."""
+        """Return the map of `pop` as a tuple of one, because other captures return several maps."""
         return (self.pop(),)
 
     def _keep(self, tensor: Tensor) -> None:
         self._tensor = tensor.clone() if self._overwritten_by_module else tensor
-        # Neither a traced graph nor an inference tensor has versions.
+        # Tensors in a traced graph and inference tensors have no versions.
         versioned = not torch.compiler.is_compiling() and not tensor.is_inference()
         self._version = self._tensor._version if versioned else None
 
@@ -200,7 +200,7 @@ class FeatureCapture(HookedCapture):
 
 
 def _without_wrappers(name: str, *, leading: str | None = None) -> str:
-    """Drop the wrappers' parts of a module's name; `leading` only on request, it may be a real name."""
+    """Drop the wrappers' parts of a module's name, and all parts at its start that equal `leading`."""
     parts = [part for part in name.split(".") if part != "_orig_mod"]
     while parts and parts[0] == leading:
         parts = parts[1:]
@@ -208,13 +208,12 @@ def _without_wrappers(name: str, *, leading: str | None = None) -> str:
 
 
 def _last_tensor(output: Any, description: str) -> Tensor:
-    """Return a module's output: the tensor, or of a sequence of maps the last."""
+    """Return the tensor that a module returned, or the last tensor of a sequence of maps."""
     if isinstance(output, Tensor):
         return output
-    tensors = (
-        [item for item in output if isinstance(item, Tensor)] if isinstance(output, tuple | list) else []
-    )
-    # Hidden states (B, N, C) beside attentions (B, heads, N, N) are no sequence of maps.
+    items = output if isinstance(output, tuple | list) else ()
+    tensors = [item for item in items if isinstance(item, Tensor)]
+    # A tuple of hidden states (B, N, C) and attentions (B, heads, N, N) is not a sequence of maps.
     if len({tensor.dim() for tensor in tensors}) != 1:
         raise ValueError(
             f"the {description} must be a tensor or a sequence of maps, got {type(output).__name__}; "
