@@ -7,25 +7,14 @@ non-linearity do not pass this test.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
 from .probe import changed, channel_axis, probing, run_recording, unwrap
 
 
-def read_logits(outputs: Any) -> Tensor:
-    """Return the logits of a Transformers output."""
-    logits: Tensor = outputs.logits
-    return logits
-
-
-def find_classifier(
-    model: nn.Module, pixel_values: Tensor, *, get_logits: Callable[[Any], Tensor] = read_logits
-) -> str:
-    """Name the module that writes the model's logits.
+def find_classifier(model: nn.Module, pixel_values: Tensor) -> str:
+    """Name the module that writes the model's logits (B, K, h, w).
 
     The probe tries every convolution and linear layer with as many output channels as there are classes, from
     the last called to the first. It adds one constant per class to the output of the layer's last call, and
@@ -35,7 +24,6 @@ def find_classifier(
     Args:
         model: The model, with or without wrappers.
         pixel_values: Images that the model accepts, (B, 3, H, W); only the first is used.
-        get_logits: Reads the logits, (B, K, h, w) or (B, Q, K), from the model's output.
 
     Returns:
         The name as in `unwrap(model).named_modules()`.
@@ -50,14 +38,15 @@ def find_classifier(
     model, image = unwrap(model), pixel_values[:1]
     with probing(model):
         outputs, calls = run_recording(model, image)
-        logits = get_logits(outputs)
-        classes = logits.shape[_class_axis(logits)]
+        logits = outputs.logits
+        classes = logits.shape[1]
         shift = _shifts(logits)
         candidates = {name: call for name, call in calls.items() if call.channels == classes}
         for name, call in candidates.items():
-            along = _along(shift, channel_axis(call.module)).to(call.dtype)
-            with changed(call, along.__add__):
-                moved = get_logits(model(image))
+            # The shift broadcasts along axis 1 of a map, or along the last axis.
+            along = shift.view(-1, 1, 1) if channel_axis(call.module) == 1 else shift
+            with changed(call, along.to(call.dtype).__add__):
+                moved = model(image).logits
             if _moved_by(moved, logits, shift, call.dtype):
                 return name
     raise ValueError(
@@ -67,20 +56,10 @@ def find_classifier(
     )
 
 
-def _class_axis(logits: Tensor) -> int:
-    return 1 if logits.dim() == 4 else -1
-
-
-def _along(values: Tensor, axis: int) -> Tensor:
-    """Shape a vector so that it broadcasts along axis 1 of a map, or along the last axis."""
-    return values.view(-1, 1, 1) if axis == 1 else values
-
-
 def _shifts(logits: Tensor) -> Tensor:
     """Return one constant per class, (K,), of the same magnitude as the logits."""
-    classes = logits.shape[_class_axis(logits)]
     scale = logits.abs().max().clamp(min=1)
-    return torch.linspace(1, 2, classes, device=logits.device).to(logits.dtype) * scale
+    return torch.linspace(1, 2, logits.shape[1], device=logits.device).to(logits.dtype) * scale
 
 
 def _moved_by(moved: Tensor, logits: Tensor, shift: Tensor, dtype: torch.dtype) -> bool:
@@ -91,5 +70,5 @@ def _moved_by(moved: Tensor, logits: Tensor, shift: Tensor, dtype: torch.dtype) 
     """
     eps = max(torch.finfo(logits.dtype).eps, torch.finfo(dtype).eps)
     tolerance = max(1e-4, 32 * eps) * float(shift.max())
-    error = moved.float() - logits.float() - _along(shift.float(), _class_axis(logits))
+    error = moved.float() - logits.float() - shift.float().view(-1, 1, 1)
     return float(error.abs().max()) <= tolerance

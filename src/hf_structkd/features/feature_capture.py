@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .capture import HookedCapture
-from .classifier import find_classifier, read_logits
+from .classifier import find_classifier
 from .probe import first_argument, first_dropout_before, unwrap
 from .regressor import find_regressor
 from .tokens import tokens_to_map
@@ -57,13 +57,7 @@ class FeatureCapture(HookedCapture):
         self._handles += [keep, size]
 
     @classmethod
-    def before_classifier(
-        cls,
-        model: nn.Module,
-        pixel_values: Tensor,
-        *,
-        get_logits: Callable[[Any], Tensor] = read_logits,
-    ) -> FeatureCapture:
+    def before_classifier(cls, model: nn.Module, pixel_values: Tensor) -> FeatureCapture:
         """Capture the input of the classifier, before any dropout directly in front of it.
 
         Dropout would add noise to the affinities: one common segmentation head uses a rate of 0.8, which sets
@@ -72,13 +66,11 @@ class FeatureCapture(HookedCapture):
         Args:
             model: The model, with or without wrappers.
             pixel_values: Images that the model accepts, (B, 3, H, W); the probe uses only the first.
-            get_logits: Reads the logits from the model's output, as in `find_classifier`.
 
         Raises:
             ValueError: If no classifier is found.
         """
-        name = find_classifier(model, pixel_values, get_logits=get_logits)
-        return cls._before(unwrap(model), name, pixel_values)
+        return cls._before(unwrap(model), find_classifier(model, pixel_values), pixel_values)
 
     @classmethod
     def before_regressor(
@@ -137,32 +129,25 @@ class FeatureCapture(HookedCapture):
     def _forget(self) -> None:
         self._tensor = None
 
-    @property
-    def feature(self) -> Tensor:
-        """Return the captured map (B, C, h, w) and keep it with its graph; `pop` releases both.
+    def pop(self) -> Tensor:
+        """Return the captured map (B, C, h, w) and release it, so that its graph can be freed.
 
         Raises:
             RuntimeError: If no map was captured, or if it was overwritten in place afterwards.
             ValueError: If the captured tensor is not a map.
         """
-        if self._tensor is None:
+        tensor, self._tensor = self._tensor, None
+        if tensor is None:
             raise RuntimeError(
                 f"nothing was captured as {self.description}: run the model inside `recording()`, "
                 "and read the feature once."
             )
-        if self._version is not None and self._tensor._version != self._version:
+        if self._version is not None and tensor._version != self._version:
             raise RuntimeError(
                 f"the {self.description} was overwritten in place after it was captured, so it is not what "
                 "was computed there any more; capture the output of the module that overwrites it."
             )
-        return self._to_map(self._tensor)
-
-    def pop(self) -> Tensor:
-        """Return `feature` and release it, so that its graph can be freed; raise the same errors."""
-        try:
-            return self.feature
-        finally:
-            self._tensor = None
+        return self._to_map(tensor)
 
     def pop_maps(self) -> tuple[Tensor, ...]:
         """Return the map of `pop` as a tuple of one, because other captures return several maps."""
