@@ -208,8 +208,8 @@ def test_streaming_equals_all_at_once() -> None:
         predictions=[p.numpy() for p, _ in maps[3:4]], references=[t.numpy() for _, t in maps[3:4]]
     )
     matrices = torch.tensor([slow_confusion(p, t) for p, t in maps[4:]])
-    stream.add_confusion(matrices[0])
-    stream.add_confusion(matrices[1:])
+    stream.add_statistics(matrices[:1])
+    stream.add_statistics(matrices[1:])
     assert len(stream) == 6
     expected = whole.compute(
         predictions=[p.tolist() for p, _ in maps], references=[t.tolist() for _, t in maps]
@@ -262,8 +262,12 @@ def test_constructing_a_metric_leaves_the_global_random_state_alone() -> None:
         (lambda: MeanIoU(0), ValueError, "`num_labels` must be at least 1, got 0"),
         (lambda: MeanIoU(2, id2label={0: "sky"}), ValueError, "must name each class 0 to 1 once"),
         (lambda: MeanIoU(2, id2label={0: "a", 1: "a"}), ValueError, "must name each class 0 to 1 once"),
-        (lambda: MeanIoU(2).add_confusion(torch.zeros(3, 3)), ValueError, r"shape \(2, 2\).*got \(3, 3\)"),
-        (lambda: MeanIoU(2).add_confusion(torch.zeros(4)), ValueError, r"shape \(2, 2\).*got \(4,\)"),
+        (
+            lambda: MeanIoU(2).add_statistics(torch.zeros(1, 3, 3)),
+            ValueError,
+            r"\(B, 2, 2\), got \(1, 3, 3\)",
+        ),
+        (lambda: MeanIoU(2).add_statistics(torch.zeros(2, 2)), ValueError, r"\(B, 2, 2\), got \(2, 2\)"),
         (
             lambda: MeanIoU(2).add_batch(predictions=[[[0]]]),
             TypeError,

@@ -1,4 +1,4 @@
-"""Find and capture the feature maps of a model's forward, without a table of architectures."""
+"""Finding and capturing feature maps in the forward pass of a model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the captures of features share: hooks that keep something while a `with` block is open."""
+"""The base of the captures: hooks that keep features while a `with` block is open."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from .probe import remove_hooks
 class HookedCapture(ABC):
     """Hooks on a model that do nothing outside `recording()`.
 
-    Gradient checkpointing runs forwards again during backward: these must not overwrite what was captured.
+    Gradient checkpointing runs forwards again during backward; these must not overwrite the captured maps.
 
     Attributes:
-        description: What is captured, for people: "input of decode_head.classifier".
+        description: Name of the captured feature for people, such as "input of decode_head.classifier".
     """
 
     def __init__(self, description: str) -> None:
-        """Start with no hook; a subclass adds its own to `_handles`."""
+        """Start without a hook; a subclass adds its own hooks to `_handles`."""
         self.description = description
         self._recording = False
         self._handles: list[RemovableHandle] = []
 
     @abstractmethod
     def _forget(self) -> None:
-        """Let go of what was captured."""
+        """Release what was captured."""
 
     @contextmanager
     def recording(self) -> Iterator[Self]:
-        """Capture what the forwards inside the `with` block compute, and forget what was captured before."""
+        """Capture what the forwards inside the `with` block compute; release what was captured before."""
         self._forget()
         self._recording = True
         try:
@@ -45,6 +45,6 @@ class HookedCapture(ABC):
             self._recording = False
 
     def remove(self) -> None:
-        """Take the hooks off the model."""
+        """Remove the hooks from the model."""
         remove_hooks(self._handles)
         self._forget()

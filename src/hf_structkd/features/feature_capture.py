@@ -10,21 +10,20 @@ import torch
 from torch import Tensor, nn
 
 from .capture import HookedCapture
-from .classifier import find_classifier, read_logits
+from .classifier import find_classifier
 from .probe import first_argument, first_dropout_before, unwrap
 from .regressor import find_regressor
 from .tokens import tokens_to_map
 
 
 class FeatureCapture(HookedCapture):
-    """Keeps one feature map of a model's forward, with its autograd graph.
+    """One feature map of a model's forward, with its autograd graph.
 
-    Built by `before_classifier`, `before_regressor` or `of_module`. The hooks go on the unwrapped model and
-    do nothing outside `recording()`: gradient checkpointing runs forwards again during backward, and these
-    must not overwrite what was captured. Of several calls of the module the last counts.
+    `before_classifier`, `before_regressor` and `of_module` build a capture. The hooks are on the unwrapped
+    model and do nothing outside `recording()`. If the module is called several times, the last call counts.
 
     Attributes:
-        description: What is captured, for people: "input of decode_head.classifier".
+        description: Name of the captured feature for people, such as "input of decode_head.classifier".
 
     Example:
         >>> capture = FeatureCapture.before_classifier(model, pixel_values)
@@ -42,7 +41,7 @@ class FeatureCapture(HookedCapture):
         channels_last: bool,
         description: str,
     ) -> None:
-        """Register the hooks; prefer the class methods, which choose the arguments."""
+        """Register the hooks; the class methods choose the arguments."""
         super().__init__(description)
         self._channels_last = channels_last
         self._overwritten_by_module = side == "input" and bool(getattr(module, "inplace", False))
@@ -58,38 +57,30 @@ class FeatureCapture(HookedCapture):
         self._handles += [keep, size]
 
     @classmethod
-    def before_classifier(
-        cls,
-        model: nn.Module,
-        pixel_values: Tensor,
-        *,
-        get_logits: Callable[[Any], Tensor] = read_logits,
-    ) -> FeatureCapture:
-        """Capture what the classifier reads, before any dropout that stands directly in front of it.
+    def before_classifier(cls, model: nn.Module, pixel_values: Tensor) -> FeatureCapture:
+        """Capture the input of the classifier, before any dropout directly in front of it.
 
-        Dropped features would make the affinities noise: with the 0.8 that one common segmentation head uses,
-        four of five channels are zero in every step.
+        Dropout would add noise to the affinities: one common segmentation head uses a rate of 0.8, which sets
+        four of five channels to zero in every step.
 
         Args:
-            model: The model, wrapped or not.
-            pixel_values: Images that it accepts; the first is used for probing.
-            get_logits: Reads the logits from the model's output, as in `find_classifier`.
+            model: The model, with or without wrappers.
+            pixel_values: Images that the model accepts, (B, 3, H, W); the probe uses only the first.
 
         Raises:
             ValueError: If no classifier is found.
         """
-        name = find_classifier(model, pixel_values, get_logits=get_logits)
-        return cls._before(unwrap(model), name, pixel_values)
+        return cls._before(unwrap(model), find_classifier(model, pixel_values), pixel_values)
 
     @classmethod
     def before_regressor(
         cls, model: nn.Module, pixel_values: Tensor, *, get_map: Callable[[Any], Tensor]
     ) -> FeatureCapture:
-        """Capture what the last layer before the depth map reads, before any dropout directly in front of it.
+        """Capture the input of the last layer before the depth map, before any dropout in front of it.
 
         Args:
-            model: The model, wrapped or not.
-            pixel_values: Images that it accepts; the first is used for probing.
+            model: The model, with or without wrappers.
+            pixel_values: Images that the model accepts, (B, 3, H, W); the probe uses only the first.
             get_map: Reads the depth map from the model's output, as in `find_regressor`.
 
         Raises:
@@ -114,8 +105,9 @@ class FeatureCapture(HookedCapture):
         """Capture the output of the module called `name`.
 
         Args:
-            model: The model, wrapped or not.
-            name: As in `model.named_modules()`; the wrappers' `module.` and `_orig_mod.` may be in it or not.
+            model: The model, with or without wrappers.
+            name: The name as in `model.named_modules()`, with or without the wrappers' `module.` and
+                `_orig_mod.`.
 
         Raises:
             ValueError: If the model has no such module.
@@ -130,47 +122,40 @@ class FeatureCapture(HookedCapture):
                 + (f"; did you mean {' or '.join(map(repr, close))}?" if close else ".")
             )
         name, module = found
-        # A subclass of LayerNorm may permute: only the plain one is known to keep channels last.
+        # A subclass of LayerNorm may permute axes; only LayerNorm itself surely keeps channels last.
         channels_last = isinstance(module, nn.Linear) or type(module) is nn.LayerNorm
         return cls(model, module, side="output", channels_last=channels_last, description=f"output of {name}")
 
     def _forget(self) -> None:
         self._tensor = None
 
-    @property
-    def feature(self) -> Tensor:
-        """The captured map (B, C, h, w). It stays here, and its graph with it: prefer `pop`.
+    def pop(self) -> Tensor:
+        """Return the captured map (B, C, h, w) and release it, so that its graph can be freed.
 
         Raises:
-            RuntimeError: If nothing was captured, or if it was overwritten in place afterwards.
-            ValueError: If what was captured is no map.
+            RuntimeError: If no map was captured, or if it was overwritten in place afterwards.
+            ValueError: If the captured tensor is not a map.
         """
-        if self._tensor is None:
+        tensor, self._tensor = self._tensor, None
+        if tensor is None:
             raise RuntimeError(
                 f"nothing was captured as {self.description}: run the model inside `recording()`, "
                 "and read the feature once."
             )
-        if self._version is not None and self._tensor._version != self._version:
+        if self._version is not None and tensor._version != self._version:
             raise RuntimeError(
                 f"the {self.description} was overwritten in place after it was captured, so it is not what "
                 "was computed there any more; capture the output of the module that overwrites it."
             )
-        return self._to_map(self._tensor)
-
-    def pop(self) -> Tensor:
-        """Return `feature` and let go of it, so that its graph can be freed; raises like it."""
-        try:
-            return self.feature
-        finally:
-            self._tensor = None
+        return self._to_map(tensor)
 
     def pop_maps(self) -> tuple[Tensor, ...]:
-        """The one map of `pop`, as captures of several maps give theirs."""
+        """Return the map of `pop` as a tuple of one, because other captures return several maps."""
         return (self.pop(),)
 
     def _keep(self, tensor: Tensor) -> None:
         self._tensor = tensor.clone() if self._overwritten_by_module else tensor
-        # Neither a traced graph nor an inference tensor has versions.
+        # Tensors in a traced graph and inference tensors have no versions.
         versioned = not torch.compiler.is_compiling() and not tensor.is_inference()
         self._version = self._tensor._version if versioned else None
 
@@ -200,7 +185,7 @@ class FeatureCapture(HookedCapture):
 
 
 def _without_wrappers(name: str, *, leading: str | None = None) -> str:
-    """Drop the wrappers' parts of a module's name; `leading` only on request, it may be a real name."""
+    """Drop the wrappers' parts of a module's name, and all parts at its start that equal `leading`."""
     parts = [part for part in name.split(".") if part != "_orig_mod"]
     while parts and parts[0] == leading:
         parts = parts[1:]
@@ -208,13 +193,12 @@ def _without_wrappers(name: str, *, leading: str | None = None) -> str:
 
 
 def _last_tensor(output: Any, description: str) -> Tensor:
-    """Return a module's output: the tensor, or of a sequence of maps the last."""
+    """Return the tensor that a module returned, or the last tensor of a sequence of maps."""
     if isinstance(output, Tensor):
         return output
-    tensors = (
-        [item for item in output if isinstance(item, Tensor)] if isinstance(output, tuple | list) else []
-    )
-    # Hidden states (B, N, C) beside attentions (B, heads, N, N) are no sequence of maps.
+    items = output if isinstance(output, tuple | list) else ()
+    tensors = [item for item in items if isinstance(item, Tensor)]
+    # A tuple of hidden states (B, N, C) and attentions (B, heads, N, N) is not a sequence of maps.
     if len({tensor.dim() for tensor in tensors}) != 1:
         raise ValueError(
             f"the {description} must be a tensor or a sequence of maps, got {type(output).__name__}; "

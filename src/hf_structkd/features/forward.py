@@ -1,4 +1,4 @@
-"""One forward pass of a model, with the feature maps that were captured in it."""
+"""One forward pass of a model and the feature maps captured in it."""
 
 from __future__ import annotations
 
@@ -19,24 +19,22 @@ class Forward(NamedTuple):
 
 
 class Capture(Protocol):
-    """Keeps what the pair-wise term compares of a model's forward: `FeatureCapture`, for example."""
+    """A capture of the feature maps that the pair-wise term compares, such as `FeatureCapture`."""
 
-    @property
-    def description(self) -> str:
-        """What is captured, for people."""
+    description: str  # a name of the captured features for people
 
     def recording(self) -> AbstractContextManager[Any]:
         """Capture what the forwards inside the `with` block compute."""
 
     def pop_maps(self) -> tuple[Tensor, ...]:
-        """Return the captured maps (B, C, h, w), finest first, and let go of them."""
+        """Return the captured maps (B, C, h, w), finest first, and release them."""
 
     def remove(self) -> None:
-        """Take the hooks off the model."""
+        """Remove the hooks from the model."""
 
 
 def run_model(model: nn.Module, inputs: Mapping[str, Any], capture: Capture | None) -> Forward:
-    """Run a model and keep its feature maps where they are wanted."""
+    """Run a model, and return its output with the maps of `capture`, if there is one."""
     if capture is None:
         return Forward(model(**inputs))
     with capture.recording():

@@ -12,20 +12,19 @@ from .feature_capture import FeatureCapture
 
 
 class LevelsCapture:
-    """Keeps the maps of several captures, as one capture of several levels.
+    """Several captures as one capture of several levels.
 
     Args:
-        captures: One for each level.
+        captures: One capture for each level.
+
+    Attributes:
+        description: Name of the captured features for people.
     """
 
     def __init__(self, captures: Sequence[FeatureCapture]) -> None:
         """Take ownership of the captures."""
         self._captures = list(captures)
-
-    @property
-    def description(self) -> str:
-        """Say what is captured, for people."""
-        return " and ".join(capture.description for capture in self._captures)
+        self.description = " and ".join(capture.description for capture in self._captures)
 
     @contextmanager
     def recording(self) -> Iterator[Self]:
@@ -36,10 +35,10 @@ class LevelsCapture:
             yield self
 
     def pop_maps(self) -> tuple[Tensor, ...]:
-        """Return the maps (B, C, h, w) in the order of the captures, and let go of them."""
+        """Return the maps (B, C, h, w) in the order of the captures, and release them."""
         return tuple(capture.pop() for capture in self._captures)
 
     def remove(self) -> None:
-        """Take the hooks off the model."""
+        """Remove the hooks from the model."""
         for capture in self._captures:
             capture.remove()

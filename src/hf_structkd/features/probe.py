@@ -1,6 +1,6 @@
-"""Looking into a model by running it: which layers it calls, and what its output does when one is changed.
+"""Probing a model: recording which layers it calls, and changing the output of one of them.
 
-Used to find the layer that writes the logits or the depth map without a table of architectures.
+The probes find the layer that writes the logits or the depth map without a table of architectures.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ _PROJECTIONS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
 
 class LastCall(NamedTuple):
-    """The last of a layer's calls in one forward; not its output, all of which would fill the memory.
+    """The last call of a layer in one forward; the outputs of all layers would need too much memory.
 
     Attributes:
         module: The layer.
-        number: Which of its calls this was, from 1.
-        channels: How many channels it put out.
-        dtype: The precision of what it put out.
+        number: How many times the layer had been called, this call included.
+        channels: The number of channels of the output.
+        dtype: The precision of the output.
     """
 
     module: nn.Module
@@ -46,17 +46,17 @@ def unwrap(model: nn.Module) -> nn.Module:
 
 
 def channel_axis(module: nn.Module) -> int:
-    """Return the axis of a layer's output along which its channels lie."""
+    """Return the axis of the channels in a layer's output."""
     return -1 if isinstance(module, nn.Linear) else 1
 
 
 @contextmanager
 def probing(model: nn.Module) -> Iterator[None]:
-    """Run in `eval()` without gradients, and give every submodule its own mode back."""
+    """Set `eval()` and turn gradients off inside the block; then restore the mode of every submodule."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
-        # Not inference_mode: what a model caches in it could never be used for training afterwards.
+        # Tensors that a model caches under inference_mode could not be used for training afterwards.
         with torch.no_grad():
             yield
     finally:
@@ -65,9 +65,9 @@ def probing(model: nn.Module) -> Iterator[None]:
 
 
 def run_recording(model: nn.Module, image: Tensor) -> tuple[Any, dict[str, LastCall]]:
-    """Run the model; return its output, and of each convolution and linear layer the last call.
+    """Run the model, and return its output and the last call of each convolution and linear layer.
 
-    The layers come in the order of these calls, the last one first. Call it inside `probing`.
+    The dict starts with the layer that was called last. Call this function inside `probing`.
     """
     calls: dict[str, LastCall] = {}
 
@@ -89,7 +89,7 @@ def run_recording(model: nn.Module, image: Tensor) -> tuple[Any, dict[str, LastC
 
 @contextmanager
 def changed(call: LastCall, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
-    """Put `change(output)` in place of what this call puts out; other calls of the layer stay."""
+    """Replace the output of this call by `change(output)`; other calls of the layer stay as they are."""
     done = 0
 
     def replace(module: nn.Module, _: Any, output: Tensor) -> Tensor:
@@ -105,10 +105,11 @@ def changed(call: LastCall, change: Callable[[Tensor], Tensor]) -> Iterator[None
 
 
 def first_dropout_before(model: nn.Module, classifier: nn.Module, image: Tensor) -> str | None:
-    """Name the first dropout whose output, in `eval()`, is the very tensor that the classifier reads.
+    """Name the first dropout whose output, in `eval()`, is the same tensor as the classifier's input.
 
-    In `eval()` a dropout hands its input on, so a chain of them shares one memory address. The tensors are
-    held until the end: a freed address would be used again. The version tells an in-place layer in between.
+    In `eval()` a dropout returns its input, so that a chain of dropouts shares one memory address. The
+    tensors are kept until the end, because a freed address would be used again. A different version of the
+    tensor shows that a layer in between worked in place.
     """
     passed: dict[str, tuple[int, torch.Size, int]] = {}
     held: list[Tensor] = []
@@ -136,12 +137,12 @@ def first_dropout_before(model: nn.Module, classifier: nn.Module, image: Tensor)
 
 
 def first_argument(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-    """Return what a module was called with, by position or by name."""
+    """Return the first argument of a module's call, given by position or by name."""
     tensor: Tensor = args[0] if args else next(iter(kwargs.values()))
     return tensor
 
 
 def remove_hooks(handles: list[RemovableHandle]) -> None:
-    """Take the hooks off their modules."""
+    """Remove the hooks from their modules."""
     for handle in handles:
         handle.remove()

@@ -1,4 +1,4 @@
-"""Capturing a detector's feature pyramid, all levels of which the pair-wise term compares."""
+"""Capturing all levels of a detector's feature pyramid for the pair-wise term."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ Size = tuple[int, int]
 
 
 class _Source(NamedTuple):
-    """Where detectors of one build compute their pyramid.
+    """The modules in which a group of detectors computes its pyramid.
 
     Attributes:
-        features: Name of the module, inside the base model, that puts it out.
-        grid: Name of the one that puts out the map of which the tokens are made.
-        prefix: How many tokens stand in front of the image's.
-        suffix: Option of the configuration that says how many tokens stand behind them.
+        features: Name of the module inside the base model whose output is the pyramid.
+        grid: Name of the module whose output is the map from which the tokens are made.
+        prefix: The number of tokens before the image's tokens.
+        suffix: Name of the configuration's option that gives the number of tokens after them.
     """
 
     features: str
@@ -34,27 +34,27 @@ class _Source(NamedTuple):
     suffix: str | None = None
 
 
-# The first whose modules a detector has is taken.
+# The first entry whose modules exist in a detector is used.
 _SOURCES = (
-    # LW-DETR and RF-DETR, a ViT with no encoder behind it: one map or several.
+    # LW-DETR and RF-DETR have a ViT without an encoder, and return one or several maps.
     _Source("backbone.projector"),
-    # YOLOS, a ViT and nothing else: the class token, the patches, the queries.
+    # YOLOS is a plain ViT; its tokens are the class token, the patches and the queries.
     _Source("layernorm", "embeddings.patch_embeddings.projection", prefix=1, suffix="num_detection_tokens"),
-    # DETR, Conditional DETR, DAB-DETR, Table Transformer: tokens of one map.
+    # DETR, Conditional DETR, DAB-DETR and Table Transformer return the tokens of one map.
     _Source("encoder", "input_projection"),
-    # The RT-DETR family: maps. Deformable DETR: the tokens of all levels, and their sizes among the inputs.
+    # The RT-DETR family returns maps; Deformable DETR returns the tokens of all levels and is given sizes.
     _Source("encoder"),
 )
 
 
 class PyramidCapture(HookedCapture):
-    """Keeps every level of a detector's feature pyramid of one forward, with their autograd graph.
+    """All levels of a detector's feature pyramid in one forward, with their autograd graph.
 
-    The levels are those that the decoder reads. The hooks go on the unwrapped model and do nothing outside
-    `recording()`, as with `FeatureCapture`; of several forwards the last counts.
+    The levels are those that the decoder reads. The hooks are on the unwrapped model and do nothing outside
+    `recording()`. If there are several forwards, the last one counts.
 
     Attributes:
-        description: What is captured, for people: "output of model.encoder, 3 levels".
+        description: Name of the captured features for people, such as "output of model.encoder, 3 levels".
 
     Example:
         >>> capture = PyramidCapture.of_detector(model, pixel_values)
@@ -73,7 +73,7 @@ class PyramidCapture(HookedCapture):
         suffix: int = 0,
         description: str,
     ) -> None:
-        """Register the hooks; prefer `of_detector`, which chooses the arguments."""
+        """Register the hooks; `of_detector` chooses the arguments."""
         super().__init__(description)
         self._prefix = prefix
         self._suffix = suffix
@@ -85,14 +85,14 @@ class PyramidCapture(HookedCapture):
 
     @classmethod
     def of_detector(cls, model: nn.Module, pixel_values: Tensor) -> PyramidCapture:
-        """Capture the pyramid that the detector's decoder reads, found by the names of its parts.
+        """Capture the pyramid that the detector's decoder reads; module names tell where it is.
 
         Args:
-            model: The detector, wrapped or not.
-            pixel_values: Images that it accepts; one is run to see that the pyramid is where it should be.
+            model: The detector, with or without wrappers.
+            pixel_values: Images that the model accepts, (B, 3, H, W); a run on the first checks the pyramid.
 
         Raises:
-            ValueError: If it has no part that is known to put out a pyramid, or this puts out something else.
+            ValueError: If no module is known to return a pyramid, or the module returns something else.
         """
         model = unwrap(model)
         source, base = _find_source(model)
@@ -117,10 +117,10 @@ class PyramidCapture(HookedCapture):
         self._maps = ()
 
     def pop_maps(self) -> tuple[Tensor, ...]:
-        """Return the levels (B, C, h, w), the finest first, and let go of them and their graph.
+        """Return the levels (B, C, h, w), finest first, and release them and their graph.
 
         Raises:
-            RuntimeError: If nothing was captured.
+            RuntimeError: If no pyramid was captured.
         """
         maps, self._maps = self._maps, ()
         if not maps:
@@ -149,10 +149,10 @@ class PyramidCapture(HookedCapture):
 
 
 def tokens_to_maps(tokens: Tensor, sizes: Sequence[Size]) -> list[Tensor]:
-    """Lay the tokens of several maps, one map after the other and each row by row, back on their grids.
+    """Arrange the tokens of several maps on the grids of these maps.
 
     Args:
-        tokens: The tokens.
+        tokens: The tokens of one map after the other, row by row.
         sizes: Height and width of each map.
 
     Shape:
@@ -160,7 +160,7 @@ def tokens_to_maps(tokens: Tensor, sizes: Sequence[Size]) -> list[Tensor]:
         - output: one (B, C, h, w) for each size
 
     Raises:
-        ValueError: If there are more or fewer tokens than places.
+        ValueError: If the number of tokens is not the number of places on all grids.
     """
     places = [height * width for height, width in sizes]
     if sum(places) != tokens.shape[1]:
@@ -178,16 +178,16 @@ def pair_levels(
 ) -> list[tuple[Tensor, Tensor]]:
     """Pair the levels of two pyramids by their size, and bring each pair to one grid.
 
-    Every level of the pyramid with fewer levels gets one of the other's, none of which is used twice: of all
-    such choices the one with the smallest product of the ratios between the areas, which is the smallest sum
-    of their distances on a logarithmic scale. Of equally good ones the finer level is taken.
+    Each level of the pyramid with fewer levels is paired with a different level of the other pyramid. The
+    choice minimises the product of the ratios between the areas, which is the sum of the distances on a
+    logarithmic scale. Where choices are equally good, the one with finer levels is taken.
 
     Args:
         student_maps: Levels (B, C_s, h, w), in any order.
-        teacher_maps: Levels (B, C_t, h, w), in any order; other sizes and another number.
+        teacher_maps: Levels (B, C_t, h, w), in any order; their sizes and their number may differ.
 
     Returns:
-        Pairs of student and teacher, the finest first, each at the smaller height and width of its two.
+        Pairs of student and teacher, finest first, each at the smaller height and width of the two maps.
 
     Example:
         >>> student = [torch.rand(1, 8, 20, 20)]
@@ -201,7 +201,7 @@ def pair_levels(
     def mismatch(chosen: tuple[Tensor, ...]) -> float:
         return math.prod(_area_ratio(one, other) for one, other in zip(fewer, chosen, strict=True))
 
-    # Both are in order of size, so that the best choice keeps the order.
+    # Both pyramids are sorted by size, so that the best choice keeps the order.
     chosen = min(itertools.combinations(more, len(fewer)), key=mismatch)
     pairs = zip(fewer, chosen, strict=True) if fewer is student_maps else zip(chosen, fewer, strict=True)
     return [align_to_coarser(student, teacher) for student, teacher in pairs]
@@ -217,7 +217,7 @@ def _area_ratio(one: Tensor, other: Tensor) -> float:
 
 
 def _find_source(model: nn.Module) -> tuple[_Source, str]:
-    """The first of `_SOURCES` that the detector has, and what stands in front of its names."""
+    """Return the first of `_SOURCES` that the detector has, and the prefix of its module names."""
     names = {name for name, _ in model.named_modules()}
     base = f"{model.base_model_prefix}." if isinstance(model, PreTrainedModel) else ""
     for source in _SOURCES:

@@ -1,8 +1,8 @@
-"""Finding where a depth model's decoder begins, and the module that writes its depth map.
+"""Finding the first stage of a depth model's decoder, and the module that writes the depth map.
 
-The regressor, found by a probe instead of a table of architectures, is the last called module whose output,
-made constant over space, makes the map constant over space. What comes after it works on every place alone:
-an activation, a rescaling, the sum over depth bins.
+A probe finds that module, the regressor. When the output of the regressor is made constant over space, the
+depth map is constant over space too. The steps after it, such as an activation, a rescaling or a sum over
+depth bins, work on each pixel alone.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from .probe import LastCall, changed, channel_axis, probing, run_recording, unwrap
 
-# The first stage of a decoder from coarse maps to fine ones, which every depth model of Transformers has.
+# Depth models of Transformers decode from coarse maps to fine ones; these are their first stages.
 _FIRST_STAGES = (
     "neck.fusion_stage.layers.0",  # DPT, (Prompt) Depth Anything, TIPSv2, ZoeDepth
     "head.fusion_layers.0",  # CHMv2
@@ -28,11 +28,11 @@ def find_decoder(model: nn.Module) -> str | None:
     """Name the first stage of a depth model's decoder, whose output is its coarsest map.
 
     Args:
-        model: The model, wrapped or not.
+        model: The model, with or without wrappers.
 
     Returns:
-        The name as in `unwrap(model).named_modules()`, or None for a model that is not built like the depth
-        models of Transformers.
+        The name as in `unwrap(model).named_modules()`, or None for a model whose modules are named otherwise
+        than those of the depth models of Transformers.
 
     Example:
         >>> find_decoder(DPTForDepthEstimation(config))
@@ -45,21 +45,21 @@ def find_decoder(model: nn.Module) -> str | None:
 def find_regressor(model: nn.Module, pixel_values: Tensor, *, get_map: Callable[[Any], Tensor]) -> str:
     """Name the module that writes the model's depth map.
 
-    Every convolution and linear layer is tried, from the last called to the first: what its last call in a
-    forward puts out is made constant over space, in three ways. It is the regressor if the map is then
-    constant over space too, and not the same in all three. The model is left as it was: the probe runs in
-    `eval()` and without gradients on one image, then restores the mode of every submodule.
+    The probe tries every convolution and linear layer, from the last called to the first. It makes the output
+    of the layer's last call constant over space, in three ways. The layer is the regressor if the depth map
+    is then constant over space too, and not the same in all three. The probe runs in `eval()` and without
+    gradients on one image, and then restores the mode of every submodule.
 
     Args:
-        model: The model, wrapped or not.
-        pixel_values: Images that it accepts; the first is used.
+        model: The model, with or without wrappers.
+        pixel_values: Images that the model accepts, (B, 3, H, W); only the first is used.
         get_map: Reads the depth map, (B, h, w), from the model's output.
 
     Returns:
         The name as in `unwrap(model).named_modules()`.
 
     Raises:
-        ValueError: If no module passes, as with ZoeDepth, which sums bins that it moves for every pixel.
+        ValueError: If no module passes. ZoeDepth has none, because it moves its depth bins at each pixel.
 
     Example:
         >>> find_regressor(DPTForDepthEstimation(config), images, get_map=lambda o: o.predicted_depth)
@@ -79,14 +79,14 @@ def find_regressor(model: nn.Module, pixel_values: Tensor, *, get_map: Callable[
 
 
 def _writes_the_map(call: LastCall, run: Callable[[], Tensor]) -> bool:
-    """Tell whether the map is constant over space whenever this call's output is, and follows it."""
+    """Tell whether the map is constant over space whenever the call's output is, and changes with it."""
     heights = []
     tolerance = max(1e-4, 8 * torch.finfo(call.dtype).eps)
     for constant in _constants(channel_axis(call.module)):
         with changed(call, constant):
             depth = run().float()
         size = float(depth.abs().max())
-        # Written so that NaN does not pass.
+        # The comparison is negated so that NaN does not pass.
         if not float(depth.max() - depth.min()) <= tolerance * size:
             return False
         heights.append(float(depth.mean()))
@@ -94,10 +94,10 @@ def _writes_the_map(call: LastCall, run: Callable[[], Tensor]) -> bool:
 
 
 def _constants(channel_axis: int) -> Iterator[Callable[[Tensor], Tensor]]:
-    """Yield what makes an output constant over space: its mean, its maximum, and surely positive numbers.
+    """Yield functions that make an output constant over space: mean, maximum, and positive numbers.
 
-    The first two are what the following layers are used to; where these cut off all that is negative, only
-    the last leaves anything.
+    The following layers are trained on values like the first two. If these layers cut negative values off,
+    only the positive numbers remain.
     """
 
     def over_space(output: Tensor) -> tuple[int, ...]:

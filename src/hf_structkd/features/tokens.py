@@ -1,4 +1,4 @@
-"""Laying a Vision Transformer's tokens back on the image."""
+"""Arranging the tokens of a Vision Transformer as a map."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ _MAX_PREFIX_TOKENS = 9
 
 
 def tokens_to_map(tokens: Tensor, height: int, width: int) -> Tensor:
-    """Lay a sequence of tokens back on the image, dropping the prefix (class and register tokens).
+    """Arrange a sequence of tokens as a map, without the prefix (class and register tokens).
 
-    The grid is the one that square patches make on the image: both sides divided by the same patch size.
-    Patches that divide the image without remainder, behind the shortest prefix of at most 9 tokens, come
-    before patches with a remainder, which is cut off or, without a prefix, padded.
+    The grid is that of square patches: both sides of the image are divided by the same patch size. A patch
+    size that divides both sides without remainder is preferred, with the shortest prefix of at most 9 tokens.
+    Otherwise a remainder is cut off or, if there is no prefix, padded.
 
     Args:
-        tokens: The prefix, then the image's tokens row by row.
-        height: Height of the image.
-        width: Width of the image.
+        tokens: The prefix, and then the image's tokens row by row.
+        height: Height of the image in pixels.
+        width: Width of the image in pixels.
 
     Shape:
         - tokens: (B, prefix + h * w, C)
         - output: (B, C, h, w)
 
     Raises:
-        ValueError: If no grid of square patches has that many tokens, or more than one has.
+        ValueError: If no grid or more than one grid of square patches has this number of tokens.
     """
     count = tokens.shape[1]
     cut: set[tuple[int, tuple[int, int]]] = set()

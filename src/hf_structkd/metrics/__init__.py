@@ -1,4 +1,4 @@
-"""Streaming metrics: constant memory, no files, no downloads."""
+"""Streaming metrics, which need little memory, no files and no downloads."""
 
 from ._decoding import Detections, decode_detections
 from ._depth_image import DEPTH_SCORES, counted_pixels

@@ -1,4 +1,4 @@
-"""What a detector's queries say, decoded as its family's post-processing does."""
+"""Decoding of a detector's raw outputs into scored boxes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..losses.detection_heads import DetectionHead
 
 
 class Detections(NamedTuple):
-    """A batch's detections, the best first: scores (B, M), labels (B, M), boxes (B, M, 4)."""
+    """The detections of a batch, best first: scores (B, M), labels (B, M), boxes (B, M, 4)."""
 
     scores: Tensor
     labels: Tensor
@@ -21,29 +21,30 @@ class Detections(NamedTuple):
 def decode_detections(
     logits: Tensor, boxes: Tensor, *, head: DetectionHead, max_detections: int = 100
 ) -> Detections:
-    """What the queries of a detector say, decoded as the `post_process_object_detection` of its family does.
+    """Decode a detector's outputs as the `post_process_object_detection` of its family does.
 
-    A "softmax" head (DETR, Table Transformer, YOLOS) spends its last channel on "no object": a query is one
-    detection, of its most likely other class. A "sigmoid" head (Conditional, Deformable and RT-DETR, D-FINE
-    and relatives) scores each class for itself: every pair of query and class is a detection, so that one
-    query may give several. Nothing is dropped by its score, and nothing is suppressed by overlap.
+    The last channel of a "softmax" head (DETR, Table Transformer, YOLOS) means "no object"; each query is one
+    detection of the most likely other class. A "sigmoid" head (Conditional, Deformable and RT-DETR, D-FINE
+    and relatives) scores each class alone; each pair of query and class is a detection, so that one query may
+    give several. No detection is dropped for a low score or for an overlap with another.
 
     Args:
         logits: Raw class scores.
-        boxes: Centre x, centre y, width, height, normalised to [0, 1].
-        head: How the model's class scores are meant.
-        max_detections: How many of the best are kept of an image; equal scores stay in the order of queries
-            under "softmax", in `torch.topk`'s, as transformers', under "sigmoid".
+        boxes: Centre x, centre y, width and height, normalised to [0, 1].
+        head: The kind of class scores, "softmax" or "sigmoid".
+        max_detections: How many detections are kept of each image; they are the best ones. Detections with
+            equal scores stay in the order of queries for "softmax" and in that of `torch.topk` for "sigmoid".
 
     Shape:
         logits (B, Q, K + 1) for "softmax", (B, Q, K) for "sigmoid"; boxes (B, Q, 4). M is the smaller of
-        `max_detections` and the Q (softmax) or Q * K (sigmoid) there are.
+        `max_detections` and Q (softmax) or Q * K (sigmoid).
 
     Returns:
-        Scores in [0, 1], class ids and normalised corners x1, y1, x2, y2, in float32, without gradient.
+        Scores in [0, 1], class ids and normalised corners x1, y1, x2, y2. Scores and corners are float32
+        without gradient.
 
     Raises:
-        ValueError: On a wrong shape, an unknown head, and `max_detections` below 1.
+        ValueError: If a shape is wrong, the head is unknown, or `max_detections` is below 1.
 
     Example:
         >>> logits, boxes = torch.tensor([[[4.0, 0.0, 0.0]]]), torch.tensor([[[0.5, 0.5, 1.0, 1.0]]])

@@ -1,4 +1,4 @@
-"""One image's depth: which pixels count, what is fitted to the truth, and the scores."""
+"""The depth scores of one image: the pixels that count, the alignment and the scores themselves."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ DEPTH_SCORES: tuple[str, ...] = (
 )
 """Names of the scores, in the order of the columns of `depth_statistics` from column 1 on."""
 
-# Rows and columns that remain of a 480 x 640 frame of NYU Depth v2.
+# The crop keeps these rows and columns of a 480 x 640 frame of NYU Depth v2.
 _EIGEN_SIZE, _EIGEN_ROWS, _EIGEN_COLUMNS = (480, 640), (45, 471), (41, 601)
 
 
 def counted_pixels(truth: Tensor, min_depth: float, max_depth: float | None, crop: str | None) -> Tensor:
-    """Bool (H, W): which pixels of one target (H, W) count."""
+    """Return which pixels of one target (H, W) count, bool (H, W)."""
     counted = truth.isfinite() & (truth > min_depth)
     if max_depth is not None:
         counted &= truth < max_depth
@@ -42,7 +42,7 @@ def counted_pixels(truth: Tensor, min_depth: float, max_depth: float | None, cro
 
 
 def aligned(p: Tensor, t: Tensor, alignment: str) -> Tensor:
-    """The counted predictions (n,) fitted to the counted truth (n,)."""
+    """Return the counted predictions (n,), fitted to the counted truth (n,)."""
     if alignment == "median":
         median = _median(p)
         return p * torch.where(median > 0, _median(t) / median, 1)
@@ -53,14 +53,14 @@ def aligned(p: Tensor, t: Tensor, alignment: str) -> Tensor:
 
 
 def _median(values: Tensor) -> Tensor:
-    """The middle of values (n,), for even n the mean of the two middle ones."""
-    # `torch.median` takes the lower of the two, `torch.quantile` at most 2 ** 24 values.
+    """Return the median of values (n,); for even n it is the mean of the two middle values."""
+    # `torch.median` returns the lower of the two, and `torch.quantile` takes at most 2 ** 24 values.
     ordered = values.sort().values
     return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
 
 
 def image_scores(p: Tensor, t: Tensor) -> Tensor:
-    """Scores (S,) of positive depths p and t, both (n,), in the order of `DEPTH_SCORES`."""
+    """Return the scores (S,) of positive depths p and t, both (n,), in the order of `DEPTH_SCORES`."""
     error, log_error = p - t, p.log() - t.log()
     ratio = torch.maximum(p / t, t / p)
     scores = {
@@ -69,7 +69,7 @@ def image_scores(p: Tensor, t: Tensor) -> Tensor:
         "rmse": error.square().mean().sqrt(),
         "rmse_log": log_error.square().mean().sqrt(),
         "log10": log_error.abs().mean() / math.log(10),
-        # The same as mean(g^2) - mean(g)^2, which rounding can push below 0.
+        # This equals mean(g^2) - mean(g)^2, but rounding cannot make it negative.
         "silog": (log_error - log_error.mean()).square().mean().sqrt() * 100,
         **{f"delta{k}": (ratio < 1.25**k).to(p.dtype).mean() for k in (1, 2, 3)},
     }

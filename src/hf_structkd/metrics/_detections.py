@@ -1,4 +1,4 @@
-"""Boxes as rows of seven numbers, and COCO's scores of one class's rows."""
+"""Boxes as rows of seven numbers, and the COCO scores of the rows of one class."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ DETECTION_SCORES: tuple[str, ...] = (
 """Names of COCO's twelve scores, in the order in which its evaluator gives them."""
 
 ROW_LENGTH = 7
-"""A row is kind, class, score, x1, y1, x2, y2: the corners of a box in pixels of the original image."""
+"""A row holds kind, class, score, x1, y1, x2, y2; the corners are in pixels of the original image."""
 
 TRUTH, DETECTION, CROWD = 0, 1, 2
-"""The kinds of rows. A crowd is a box around many objects that nobody drew one by one."""
+"""The kinds of rows. A crowd is one box around many objects that have no boxes of their own."""
 
 PADDING = -100
-"""What a row that is none holds. Trainer pads with it what differs in length along axis 1."""
+"""The value in rows of padding. Trainer pads tensors that differ in length along axis 1 with it."""
 
 _logger = logging.getLogger(__name__)
 
 
 def as_rows(kinds: Tensor, classes: Tensor, scores: Tensor, boxes: Tensor) -> Tensor:
-    """Rows (N, 7) float32 of kinds, classes and scores, all (N,), and corners (N, 4)."""
+    """Return rows (N, 7) float32 of kinds, classes and scores, all (N,), and corners (N, 4)."""
     return torch.cat([torch.stack([kinds, classes, scores], dim=1), boxes], dim=1).float()
 
 
 def prediction_rows(prediction: Mapping[str, Any]) -> Tensor:
-    """Rows (N, 7) of one image's `boxes` (N, 4), `scores` (N,) and `labels` (N,)."""
+    """Return rows (N, 7) of one image's `boxes` (N, 4), `scores` (N,) and `labels` (N,)."""
     boxes, labels = _boxes_and_labels("predictions", prediction, ("boxes", "scores", "labels"))
     scores = torch.as_tensor(prediction["scores"], dtype=torch.float32, device="cpu")
     _check_length("predictions", "scores", scores, len(boxes))
@@ -54,7 +54,7 @@ def prediction_rows(prediction: Mapping[str, Any]) -> Tensor:
 
 
 def reference_rows(reference: Mapping[str, Any]) -> Tensor:
-    """Rows (N, 7) of one image's true `boxes` (N, 4), `labels` (N,) and, if given, `crowd` (N,)."""
+    """Return rows (N, 7) of one image's true `boxes` (N, 4), `labels` (N,) and optional `crowd` (N,)."""
     boxes, labels = _boxes_and_labels("references", reference, ("boxes", "labels"))
     crowd = torch.as_tensor(reference.get("crowd", [False] * len(boxes)), dtype=torch.bool, device="cpu")
     _check_length("references", "crowd", crowd, len(boxes))
@@ -68,7 +68,7 @@ def _boxes_and_labels(what: str, image: Mapping[str, Any], needed: tuple[str, ..
         )
     boxes = torch.as_tensor(image["boxes"], dtype=torch.float32, device="cpu")
     if boxes.numel() == 0:
-        boxes = boxes.reshape(0, 4)  # an empty list has lost its second axis
+        boxes = boxes.reshape(0, 4)  # an empty list has no second axis
     if boxes.dim() != 2 or boxes.shape[1] != 4:
         raise ValueError(
             f"`boxes` of `{what}` must have shape (N, 4), got {tuple(boxes.shape)}; "
@@ -90,7 +90,7 @@ def _check_length(what: str, name: str, values: Tensor, length: int) -> None:
 
 
 def check_rows(rows: Tensor, num_labels: int) -> None:
-    """Reject rows (N, 7) that no score can be made of; there must be no padding among them.
+    """Reject rows (N, 7) that cannot be scored; padding must have been removed.
 
     Raises:
         ValueError: If a kind or a class is unknown, a value is not finite or a box has a negative side.
@@ -123,35 +123,35 @@ def check_rows(rows: Tensor, num_labels: int) -> None:
 
 
 def class_scores(rows: npt.NDArray[np.float32], images: npt.NDArray[np.int32]) -> npt.NDArray[np.float64]:
-    """COCO's scores of one class, in the order of `DETECTION_SCORES`.
+    """Return the COCO scores of one class, in the order of `DETECTION_SCORES`.
 
     Args:
         rows: All rows of the class, (N, 7).
-        images: The image of each row, (N,).
+        images: The number of the image of each row, (N,).
 
     Returns:
-        Twelve scores in [0, 1], NaN where there is no truth (of that size) to be found.
+        Twelve scores in [0, 1]. A score is NaN where there is no true object (of that size).
     """
     detected = rows[:, 0] == DETECTION
     if detected.all():
         return np.full(len(DETECTION_SCORES), np.nan)
-    # An image without a row of the class has no part in the class's scores.
+    # An image without a row of the class does not influence the scores of the class.
     ids = [{"id": image} for image in np.unique(images).tolist()]
     truth, detections = (
         COCO({"images": ids, "categories": [{"id": 1}], "annotations": _annotations(rows[of], images[of])})
         for of in (~detected, detected)
     )
-    # `logger.info` is its default: twelve lines a class in the log of whoever looks at that level.
+    # The default, `logger.info`, writes twelve lines for each class.
     evaluator = COCOeval_faster(truth, detections, "bbox", print_function=_logger.debug)
     evaluator.run()
-    # COCO writes -1 where there is nothing to be found.
+    # COCO writes -1 where there is no true object.
     return np.where(evaluator.stats < 0, np.nan, evaluator.stats)
 
 
 def _annotations(
     rows: npt.NDArray[np.float32], images: npt.NDArray[np.int32]
 ) -> list[dict[str, int | float | list[float]]]:
-    """COCO's annotations; their ids start at 1, because the evaluator takes 0 for "not matched"."""
+    """Return annotations for COCO; ids start at 1, because the evaluator takes 0 for "not matched"."""
     corners = rows[:, 3:].astype(np.float64)
     boxes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
     return [

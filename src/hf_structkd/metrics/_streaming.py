@@ -1,4 +1,4 @@
-"""What the streaming metrics share: an `evaluate.Metric` that keeps sums instead of outputs."""
+"""The base of the streaming metrics: an `evaluate.Metric` that keeps sums instead of outputs."""
 
 from __future__ import annotations
 
@@ -11,48 +11,52 @@ from torch import Tensor
 
 
 class StreamingImageMetric(evaluate.Metric):
-    """An `evaluate.Metric` over pairs of tensors, one pair an image, that keeps little and writes no file.
+    """An `evaluate.Metric` that keeps little memory and writes no file.
 
-    A subclass says how images enter its sums, what the scores of the sums are and what empty sums look like;
-    it sets its own attributes and calls `_reset` before ``super().__init__()``.
+    Trainer calls `add_statistics` and `scores`; users of `evaluate` call `add_batch` and `compute`. Both ways
+    lead to the same sums. A subclass sets its own attributes and calls `_reset` before `super().__init__()`.
     """
 
     _added: int
 
     @abstractmethod
     def _reset(self) -> None:
-        """Empty the sums and set ``_added`` to 0."""
+        """Empty the sums and set `_added` to 0."""
+
+    @abstractmethod
+    def add_statistics(self, statistics: Tensor) -> None:
+        """Add the statistics (B, ...) of a batch, gathered from all processes."""
 
     @abstractmethod
     def _add_images(self, maps: list[tuple[Tensor, Tensor]]) -> None:
-        """Add pairs (prediction, reference) of tensors on the CPU; at least one."""
+        """Add one or more pairs (prediction, reference) of tensors on the CPU."""
 
     @abstractmethod
     def _scores(self) -> dict[str, Any]:
-        """Scores of the sums."""
+        """Return the scores of the sums by name."""
 
     def _build_data_dir(self) -> str:
-        """Keeps the base class from creating its cache folder: nothing is ever written there."""
+        """Return the cache folder without creating it, because the metric writes no file."""
         return str(self._data_dir_root)
 
     def __len__(self) -> int:
-        """Number of images added since the last `compute`."""
+        """Return the number of images added since the last `compute`."""
         return self._added
 
     def add(self, *, prediction: Any = None, reference: Any = None, **_: Any) -> None:
-        """Adds one image: maps ``prediction`` and ``reference``, both (H, W); see `add_batch`."""
+        """Add one image: maps `prediction` and `reference`, both (H, W); see `add_batch`."""
         self.add_batch(predictions=[prediction], references=[reference])
 
     def add_batch(self, *, predictions: Any = None, references: Any = None, **_: Any) -> None:
-        """Adds a batch of maps, as tensors, arrays or nested lists.
+        """Add a batch of maps, given as tensors, arrays or nested lists.
 
         Args:
-            predictions: (B, H, W), or B maps (H_i, W_i).
-            references: the truth, one map per prediction.
+            predictions: The predicted maps, (B, H, W) or B maps (H_i, W_i).
+            references: The true maps, one per prediction.
 
         Raises:
-            ValueError: if the number of maps differs, or a map is not one that the metric can score.
-            TypeError: if an argument is missing or a map has the wrong type.
+            ValueError: If the number of maps differs, or the metric cannot score a map.
+            TypeError: If an argument is missing or a map has the wrong type.
         """
         if predictions is None or references is None:
             raise TypeError(
@@ -72,17 +76,17 @@ class StreamingImageMetric(evaluate.Metric):
             self._add_images(maps)
 
     def compute(self, *, predictions: Any = None, references: Any = None, **_: Any) -> dict[str, Any]:
-        """Scores everything added since the last call, then starts afresh.
+        """Return the scores of all images added since the last call, and empty the sums.
 
         Args:
-            predictions: maps to add first, as in `add_batch`.
-            references: their truth.
+            predictions: Maps to add first, as in `add_batch`.
+            references: The true maps of these predictions.
 
         Returns:
             The scores that the class lists, by name.
 
         Raises:
-            ValueError: if nothing was added.
+            ValueError: If no image was added.
         """
         if predictions is not None or references is not None:
             self.add_batch(predictions=predictions, references=references)
@@ -91,3 +95,7 @@ class StreamingImageMetric(evaluate.Metric):
         scores = self._scores()
         self._reset()
         return scores
+
+    def scores(self) -> dict[str, float]:
+        """Call `compute` and return the scores that are single numbers, because a log takes no lists."""
+        return {name: value for name, value in self.compute().items() if isinstance(value, float)}

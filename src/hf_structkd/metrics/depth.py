@@ -1,4 +1,4 @@
-"""Depth scores as per-image rows that are summed: nothing larger than one row of scores is ever kept."""
+"""Depth scores as one row per image; the metric keeps only the sum of the rows."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ _CITATION = (
 def check_depth_settings(
     *, min_depth: float, max_depth: float | None, crop: str | None, alignment: str
 ) -> None:
-    """Reject settings that `depth_statistics`, which explains them, cannot work with.
+    """Reject settings with which `depth_statistics`, which explains them, cannot work.
 
     Args:
-        min_depth: Lower end of the range.
-        max_depth: Upper end of the range, or None.
-        crop: Name of the crop, or None.
-        alignment: Name of the alignment.
+        min_depth: The lower end of the range.
+        max_depth: The upper end of the range, or None.
+        crop: The name of the crop, or None.
+        alignment: The name of the alignment.
 
     Raises:
         ValueError: If the range is empty or reaches 0, or a name is unknown.
@@ -77,10 +77,10 @@ def depth_statistics(
     crop: DepthCrop | None = None,
     alignment: DepthAlignment = "none",
 ) -> Tensor:
-    r"""Scores of each image at its target's own size, as rows that are summed over the dataset.
+    r"""Score each image at its target's own size, as rows that are summed over the dataset.
 
-    With prediction p, truth t and :math:`g = \ln p - \ln t` at the n counted pixels of one image, all means
-    over those pixels:
+    Let p be the prediction, t the truth and :math:`g = \ln p - \ln t` at the n counted pixels of one image.
+    All means are over these pixels:
 
     .. math::
         \mathrm{abs\_rel} &= \mathrm{mean}(|p - t| / t) \\
@@ -91,39 +91,42 @@ def depth_statistics(
         \mathrm{silog} &= 100 \sqrt{\mathrm{mean}(g^2) - \mathrm{mean}(g)^2} \\
         \mathrm{delta}_k &= |\{\max(p / t, t / p) < 1.25^k\}| / n
 
-    A dataset's score is the sum of a column divided by the sum of column 0: the mean over images of each
-    image's score. That is the convention of the evaluations of BTS, AdaBins and Depth Anything; pooling the
-    pixels of all images first gives other numbers, because images then weigh by their measured pixels. The
-    factor 100 of silog is that of the KITTI benchmark and of BTS.
+    The score of a dataset is the sum of a column divided by the sum of column 0, which is the mean of the
+    images' scores. BTS, AdaBins and Depth Anything evaluate in this way. If the pixels of all images were
+    pooled first, images with more measured pixels would weigh more, and the numbers would differ. The factor
+    100 of silog is that of the KITTI benchmark and of BTS.
 
-    A pixel counts where the target is finite, above `min_depth`, below `max_depth` (both ends excluded, as
-    in BTS and AdaBins) and inside the crop. What stands at other pixels influences nothing, save through
-    the interpolation where the prediction is of another size. The prediction is resized (bilinear, corners
-    not aligned), aligned, and then clamped to the range, which makes its logarithm defined. A NaN predicted
-    at a counted pixel makes the image's errors NaN and is wrong for the deltas. Images are taken one at a
-    time, in float64 where the device has it.
+    A pixel counts where the target is finite, above `min_depth`, below `max_depth` (both ends are excluded,
+    as in BTS and AdaBins) and inside the crop. Other pixels have an influence only through interpolation,
+    where the prediction has another size. The prediction is resized (bilinear, corners not aligned), then
+    aligned, and then clamped to the range, so that its logarithm is defined. A NaN predicted at a counted
+    pixel makes the image's errors NaN and counts as wrong in the deltas. Images are taken one at a time, in
+    float64 where the device has it.
 
     Args:
-        prediction: Depth in the target's unit, or up to what `alignment` recovers. Not inverse depth.
-        target: True depth, usually in metres; 0, negative, NaN and inf are holes. Or one map per image
-            where the sizes differ.
-        min_depth: Lower end of the range, above 0.
-        max_depth: Upper end of the range; None for none. Commonly 10 for NYU Depth v2, 80 for KITTI.
-        crop: "eigen" counts rows 45 to 470 and columns 41 to 600 of a 480 x 640 image, the border of NYU
-            Depth v2 left out; on other sizes the four numbers are scaled and rounded down. None counts all.
-        alignment: What is fitted to the target first, per image, over its counted pixels only. "median":
-            times median(target) / median(prediction), the mean of the two middle values where n is even; a
-            prediction whose median is not above 0 is left as it is. "affine": least-squares scale and shift.
+        prediction: Depth in the target's unit, or up to what `alignment` recovers. It is not inverse depth.
+        target: True depth, usually in metres, as one tensor or, where the sizes differ, as one map per
+            image. Zero, negative, NaN and infinite values are holes.
+        min_depth: The lower end of the range, above 0.
+        max_depth: The upper end of the range, or None; 10 is common for NYU Depth v2 and 80 for KITTI.
+        crop: "eigen" counts rows 45 to 470 and columns 41 to 600 of a 480 x 640 image, which leaves out the
+            border of NYU Depth v2. For other sizes the four numbers are scaled and rounded down. None counts
+            the whole image.
+        alignment: How each prediction is fitted to the counted pixels of its target first. "none" leaves it
+            as it is. "median" multiplies it by median(target) / median(prediction), unless its median is 0 or
+            negative; for even n a median is the mean of the two middle values. "affine" applies the
+            least-squares scale and shift.
 
     Shape:
         prediction (B, h, w); target (B, H, W) or B maps (H_i, W_i); result (B, 1 + S) on the prediction's
-        device, S = `len(DEPTH_SCORES)`.
+        device, with S = `len(DEPTH_SCORES)`.
 
     Returns:
-        Column 0 is 1 for an image with a counted pixel, else 0; the others are its `DEPTH_SCORES`, else 0.
+        One row per image. Column 0 is 1, and the other columns are the `DEPTH_SCORES`. The row of an image
+        without a counted pixel is 0.
 
     Raises:
-        ValueError: On a wrong shape, a number of targets other than B, and settings out of range.
+        ValueError: If a shape is wrong, the number of targets is not B, or a setting is out of range.
         TypeError: If a map is not floating point.
 
     Example:
@@ -179,14 +182,15 @@ def _check_maps(prediction: Tensor, target: Tensor | Sequence[Tensor]) -> None:
 class DepthErrors(StreamingImageMetric):
     """The scores of `depth_statistics` as a streaming `evaluate.Metric`, averaged over images.
 
-    It keeps one row of sums whatever the number of images, writes no file, downloads nothing, and forgets
-    what it was given once `compute` returned. That is the `DEPTH_SCORES` as floats; images without a counted
-    pixel do not enter, and if there are only such images every score is NaN. `add_batch` takes maps of
-    floating-point depth, the predictions of any size.
+    The metric keeps one row of sums for any number of images, writes no file and downloads nothing.
+    `compute` returns the `DEPTH_SCORES` as floats and empties the sums. Images without a counted pixel are
+    left out; if there are only such images, every score is NaN. `add_batch` takes maps of floating-point
+    depth, where predictions may have any size. It applies the arguments, which `depth_statistics` explains;
+    `add_statistics` does not.
 
     Args:
-        min_depth: See `depth_statistics`, as for the others. They apply to maps, not to `add_statistics`.
-        max_depth: Upper end of the range of counted depth; None for none.
+        min_depth: The lower end of the range of counted depth.
+        max_depth: The upper end of the range of counted depth, or None.
         crop: "eigen", or None for the whole image.
         alignment: "none", "median" or "affine".
 
@@ -208,7 +212,7 @@ class DepthErrors(StreamingImageMetric):
         crop: DepthCrop | None = None,
         alignment: DepthAlignment = "none",
     ) -> None:
-        """Sets up empty sums; see the class for the arguments."""
+        """Start with empty sums; the class explains the arguments."""
         check_depth_settings(min_depth=min_depth, max_depth=max_depth, crop=crop, alignment=alignment)
         self._statistics = partial(
             depth_statistics, min_depth=min_depth, max_depth=max_depth, crop=crop, alignment=alignment
@@ -230,10 +234,10 @@ class DepthErrors(StreamingImageMetric):
         self._added = 0
 
     def add_statistics(self, statistics: Tensor) -> None:
-        """Adds rows of `depth_statistics`, gathered from all processes.
+        """Add rows of `depth_statistics`, gathered from all processes.
 
         Args:
-            statistics: (B, 1 + S).
+            statistics: The rows, (B, 1 + S).
 
         Raises:
             ValueError: If a row has another length.
@@ -252,7 +256,3 @@ class DepthErrors(StreamingImageMetric):
 
     def _scores(self) -> dict[str, float]:
         return dict(zip(DEPTH_SCORES, (self._sums[1:] / self._sums[0]).tolist(), strict=True))
-
-    def scores(self) -> dict[str, float]:
-        """Scores everything added since the last call, then starts afresh: `compute` by another name."""
-        return self.compute()

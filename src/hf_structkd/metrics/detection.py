@@ -1,4 +1,4 @@
-"""COCO's average precision from the boxes alone: neither logits nor masks are ever kept."""
+"""COCO's average precision of boxes, computed without keeping logits or masks."""
 
 from __future__ import annotations
 
@@ -51,35 +51,34 @@ def detection_statistics(
     head: DetectionHead,
     max_detections: int = 100,
 ) -> Tensor:
-    """Each image's detections and true boxes as rows of numbers, which can be gathered over processes.
+    """Write each image's detections and true boxes as rows of numbers, which processes can gather.
 
-    A row is (kind, class, score, x1, y1, x2, y2): kind 1 is a detection, 0 the truth, 2 true but a crowd;
-    the score of truth is 0, and corners are in pixels of the original image, because it is there that COCO
-    calls an object small or large. Rows of -100 fill up what an image has fewer than others.
+    A row is (kind, class, score, x1, y1, x2, y2). Kind 0 is a true box, 1 a detection and 2 a true box of a
+    crowd. True boxes have score 0. Corners are in pixels of the original image, because COCO measures there
+    whether an object is small or large. An image with fewer rows than others is filled up with rows of -100.
 
-    The rows are float32, what the model's boxes and scores are in: class ids are exact in it up to 2 ** 24,
-    a pixel coordinate up to 10 000 to within 0.001, and float64, which MPS lacks, would only double what is
-    gathered.
+    The rows are float32, like the model's boxes and scores. This type holds class ids up to 2 ** 24 exactly
+    and pixel coordinates up to 10 000 to within 0.001. MPS has no float64.
 
     Args:
-        logits: Raw class scores, see `decode_detections`.
-        boxes: Predicted boxes, relative to the canvas, that is the image with its padding.
-        targets: For each image a dict of "class_labels" int64, "boxes" as centre x, centre y, width, height
-            relative to the canvas, "canvas_size" as height and width of the canvas in pixels of the original
-            image, and optionally "crowd" of bool. There may be no object.
-        head: How the model's class scores are meant, see `decode_detections`.
-        max_detections: How many of the best are kept of an image.
+        logits: Raw class scores, as in `decode_detections`.
+        boxes: Predicted boxes relative to the canvas, which is the image with its padding.
+        targets: One dict per image: "class_labels" are int64; "boxes" hold centre x, centre y, width and
+            height relative to the canvas; "canvas_size" is the canvas's height and width in pixels of the
+            original image; "crowd" is optional and bool. An image may have no object.
+        head: The kind of class scores, as in `decode_detections`.
+        max_detections: How many detections are kept of each image; they are the best ones.
 
     Shape:
         logits (B, Q, C); boxes (B, Q, 4); in targets (N,), (N, 4), (2,) and (N,). Result (B, R, 7) on the
-        logits' device; R is the number of detections plus the most true boxes of one image.
+        logits' device; R is the number of detections plus the largest number of true boxes in an image.
 
     Returns:
-        The rows, detections first, the best of them foremost.
+        The rows of each image: first the detections from best to worst, then the true boxes.
 
     Raises:
-        ValueError: On a wrong shape, a number of targets other than B, a target without its keys, an unknown
-            head, and `max_detections` below 1.
+        ValueError: If a shape is wrong, the number of targets is not B, a target lacks a key, the head is
+            unknown, or `max_detections` is below 1.
 
     Example:
         >>> target = {"class_labels": torch.tensor([0]), "boxes": torch.tensor([[0.5, 0.5, 1.0, 1.0]])}
@@ -131,22 +130,22 @@ def _check_targets(targets: Sequence[Mapping[str, Tensor]], images: int) -> None
 class MeanAveragePrecision(StreamingImageMetric):
     """COCO's mean average precision as a streaming `evaluate.Metric`, scored by faster-coco-eval.
 
-    The scores are the twelve of the COCO evaluation, equal to those of pycocotools: average precision over
-    the IoU thresholds 0.50, 0.55, ... 0.95 (`map`), at one of them (`map_50`, `map_75`), and of objects whose
-    boxes have up to 32 ** 2, up to 96 ** 2 or more square pixels (`map_small`, `map_medium`, `map_large`; on
-    the data set COCO itself, the official evaluation takes the area of the masks); average recall with 1, 10
-    or 100 detections of a class in an image (`mar_1`, ...), and of objects by size. Each is a mean over the
-    classes that have such objects. More than 100 detections of a class in an image never count. In addition,
-    `ap_<name>` is the `map` of one class. A score is NaN where there is nothing to be found. Detections
-    inside a crowd count neither for nor against; those in an image without an object of their class are
-    wrong.
+    The twelve scores of the COCO evaluation equal those of pycocotools. `map` is the average precision over
+    the IoU thresholds 0.50, 0.55, ... 0.95; `map_50` and `map_75` take one threshold. `map_small`,
+    `map_medium` and `map_large` take objects whose boxes have up to 32 ** 2, up to 96 ** 2 or more square
+    pixels. (On the COCO data set, the official evaluation takes the area of the masks.) `mar_1`, `mar_10` and
+    `mar_100` are the average recall with so many detections of a class in an image; `mar_small`, `mar_medium`
+    and `mar_large` take objects by size. Each score is a mean over the classes that have such objects. At
+    most 100 detections of a class count in an image. `ap_<name>` is the `map` of one class. A score is NaN
+    where no object can be found. A detection inside a crowd counts neither as right nor as wrong; a detection
+    in an image without an object of its class is wrong.
 
-    It keeps 32 bytes of each box, its numbers in float32, writes no file, downloads nothing, and forgets what
-    it was given once `compute` returned. Where detections in different images have equal scores, the image
-    that was added first comes first, as in pycocotools.
+    The metric keeps 32 bytes for each box, writes no file and downloads nothing; `compute` returns the scores
+    and empties it. Where detections in different images have equal scores, the image that was added first
+    comes first, as in pycocotools.
 
     Args:
-        id2label: Class names, one for each id from 0.
+        id2label: The class names, one for each id from 0.
 
     Raises:
         ValueError: If `id2label` does not name each class once.
@@ -159,7 +158,7 @@ class MeanAveragePrecision(StreamingImageMetric):
     """
 
     def __init__(self, id2label: Mapping[int, str]) -> None:
-        """Sets up an empty metric; see the class for the arguments."""
+        """Start with an empty metric; the class explains the arguments."""
         names = [id2label.get(index) for index in range(len(id2label))]
         if not names or None in names or len({*names}) != len(names):
             raise ValueError(
@@ -189,17 +188,17 @@ class MeanAveragePrecision(StreamingImageMetric):
         self._added = 0
 
     def add_batch(self, *, predictions: Any = None, references: Any = None, **_: Any) -> None:
-        """Adds a batch of images.
+        """Add a batch of images.
 
         Args:
-            predictions: For each image a dict of "boxes" (N, 4) as x1, y1, x2, y2 in pixels of the original
-                image, "scores" (N,) and "labels" (N,): tensors, arrays or lists, what
-                `post_process_object_detection` returns.
-            references: For each image a dict of "boxes" (N, 4), "labels" (N,) and optionally "crowd" (N,).
+            predictions: One dict per image, as `post_process_object_detection` returns it: "boxes" (N, 4) as
+                x1, y1, x2, y2 in pixels of the original image, "scores" (N,) and "labels" (N,). The values
+                are tensors, arrays or lists.
+            references: One dict per image: "boxes" (N, 4), "labels" (N,) and optionally "crowd" (N,).
 
         Raises:
-            ValueError: If the number of images differs, or boxes, scores or labels are not such as can be
-                scored. The batch is then not added.
+            ValueError: If the number of images differs, or boxes, scores or labels cannot be scored. The
+                batch is then not added.
             TypeError: If an argument is missing or labels are not integers.
         """
         super().add_batch(
@@ -212,14 +211,14 @@ class MeanAveragePrecision(StreamingImageMetric):
         self.add_statistics(pad_sequence(images, batch_first=True, padding_value=PADDING))
 
     def add_statistics(self, statistics: Tensor) -> None:
-        """Adds rows of `detection_statistics`, gathered from all processes.
+        """Add rows of `detection_statistics`, gathered from all processes.
 
         Args:
-            statistics: (B, R, 7); rows of -100 are padding, an image may have nothing else.
+            statistics: The rows, (B, R, 7). Rows of -100 are padding; an image may have no other rows.
 
         Raises:
-            ValueError: If the shape, a kind, a class or a box is wrong, or a value is not finite. Nothing is
-                added then.
+            ValueError: If the shape, a kind, a class or a box is wrong, or a value is not finite. The rows
+                are then not added.
         """
         batch = torch.as_tensor(statistics).detach().cpu().float()
         if batch.dim() != 3 or batch.shape[2] != ROW_LENGTH:
@@ -237,13 +236,9 @@ class MeanAveragePrecision(StreamingImageMetric):
     def _scores(self) -> dict[str, float]:
         rows, images = np.concatenate(self._rows), np.concatenate(self._images)
         of_class = [rows[:, 1] == index for index in range(len(self._names))]
-        # (K, 12). COCO's own mean over classes, thresholds and recalls weighs the classes equally as well.
+        # (K, 12); the mean of COCO over classes, thresholds and recalls also weighs the classes equally.
         table = torch.tensor(np.stack([class_scores(rows[of], images[of]) for of in of_class]))
         return {
             **dict(zip(DETECTION_SCORES, table.nanmean(dim=0).tolist(), strict=True)),
             **{f"ap_{name}": ap for name, ap in zip(self._names, table[:, 0].tolist(), strict=True)},
         }
-
-    def scores(self) -> dict[str, float]:
-        """Scores everything added since the last call, then starts afresh: `compute` by another name."""
-        return self.compute()

@@ -1,4 +1,4 @@
-"""Segmentation scores from one confusion matrix: nothing larger than classes by classes is ever kept."""
+"""Segmentation scores from one confusion matrix of K x K counts, which is all that the metric keeps."""
 
 from __future__ import annotations
 
@@ -28,29 +28,29 @@ _CITATION = "M. Everingham et al., The PASCAL Visual Object Classes Challenge, I
 def confusion_matrices(
     logits: Tensor, labels: Tensor | Sequence[Tensor], *, num_labels: int, ignore_index: int
 ) -> Tensor:
-    """Counts, per image, how often each true class was predicted as each class, at the labels' own size.
+    """Count for each image how often each true class was predicted as each class, at the labels' own size.
 
-    Each image's logits are resized to its label (bilinear, ``align_corners=False``) before the class is
-    picked, one image at a time, so memory peaks at one image of K x H x W values. Half precision is resized
-    in float32.
+    The logits of each image are resized to its label (bilinear, `align_corners=False`) before the class is
+    picked. Images are taken one at a time, so that memory peaks at one image of K x H x W values. Logits in
+    half precision are resized in float32.
 
     Args:
-        logits: raw class scores.
-        labels: true class ids, or one map per image when the sizes differ.
-        num_labels: K, the number of classes.
-        ignore_index: label whose pixels are not counted.
+        logits: Raw class scores.
+        labels: True class ids, as one tensor or, where the sizes differ, as one map per image.
+        num_labels: The number of classes, K.
+        ignore_index: The label whose pixels are not counted.
 
     Shape:
         logits (B, K, h, w); labels (B, H, W) or B maps (H_i, W_i); result (B, K, K) int64 on the logits'
-        device, row = truth, column = prediction.
+        device. A row is a true class and a column is a predicted class.
 
     Returns:
-        One confusion matrix per image. It is the sum over images that makes the usual scores.
+        One confusion matrix per image. The usual scores are those of their sum over all images.
 
     Raises:
-        ValueError: on a wrong shape, on a count of labels other than B, and on a label outside [0, K) that
-            is not ``ignore_index``.
-        TypeError: if labels are not integers.
+        ValueError: If a shape is wrong, if the number of labels is not B, or if a label lies outside [0, K)
+            and is not `ignore_index`.
+        TypeError: If labels are not integers.
     """
     if logits.dim() != 4 or logits.shape[1] != num_labels:
         raise ValueError(
@@ -74,7 +74,7 @@ def confusion_matrices(
 
 
 def _classes_at(scores: Tensor, size: Sequence[int]) -> Tensor:
-    """The most likely class (H, W) of scores (K, h, w) resized to ``size``."""
+    """Return the most likely class (H, W) of scores (K, h, w) resized to `size`."""
     if scores.dtype in (torch.float16, torch.bfloat16):
         scores = scores.float()
     if tuple(scores.shape[-2:]) != tuple(size):
@@ -83,7 +83,7 @@ def _classes_at(scores: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def _count(predicted: Tensor, truth: Tensor, num_labels: int, ignore_index: int) -> Tensor:
-    """The confusion matrix (K, K) of two maps of class ids (H, W) on one device."""
+    """Return the confusion matrix (K, K) of two maps of class ids (H, W) on one device."""
     if truth.is_floating_point() or predicted.is_floating_point():
         raise TypeError(
             f"Class ids must be integers, got {predicted.dtype} predictions and {truth.dtype} labels; "
@@ -98,9 +98,8 @@ def _count(predicted: Tensor, truth: Tensor, num_labels: int, ignore_index: int)
     truth, predicted = truth[valid].long(), predicted[valid].long()
     _check_ids("label", truth, num_labels, ignore_index)
     _check_ids("prediction", predicted, num_labels, ignore_index)
-    return torch.bincount(truth * num_labels + predicted, minlength=num_labels**2).view(
-        num_labels, num_labels
-    )
+    counts = torch.bincount(truth * num_labels + predicted, minlength=num_labels**2)
+    return counts.view(num_labels, num_labels)
 
 
 def _check_ids(what: str, ids: Tensor, num_labels: int, ignore_index: int) -> None:
@@ -112,30 +111,27 @@ def _check_ids(what: str, ids: Tensor, num_labels: int, ignore_index: int) -> No
         )
 
 
-def scores_from_confusion(
-    matrix: Tensor | np.ndarray[Any, Any],
-) -> dict[str, float | list[float]]:
-    """The usual segmentation scores of a confusion matrix summed over a dataset, in float64.
+def scores_from_confusion(matrix: Tensor | np.ndarray[Any, Any]) -> dict[str, float | list[float]]:
+    """Return the usual segmentation scores of a confusion matrix summed over a dataset, in float64.
 
-    For class k, with tp on the diagonal: IoU = tp / (row + column - tp) and accuracy = tp / row. A class
-    with no true and no predicted pixel has IoU NaN, one with no true pixel has accuracy NaN, and both are
-    left out of the mean; a class that is predicted but never true has IoU 0 and counts. This is the
-    convention of the `mean_iou` metric on the Hub and of most published tables: pixels are pooled over all
-    images before dividing.
+    For class k, with tp on the diagonal, IoU = tp / (row + column - tp) and accuracy = tp / row. The IoU of
+    a class without a true or predicted pixel is NaN, and so is the accuracy of a class without a true pixel;
+    means leave NaN out. A class that is predicted but never true has IoU 0, which counts. Pixels are pooled
+    over all images before the division, as in the `mean_iou` metric on the Hub and in most published tables.
 
     Args:
-        matrix: counts, row = truth, column = prediction; ignored pixels already left out.
+        matrix: Counts without the ignored pixels. A row is a true class, a column a predicted class.
 
     Shape:
         matrix (K, K).
 
     Returns:
-        ``mean_iou``, ``mean_accuracy``, ``overall_accuracy`` (share of pixels that are right) as floats and
-        ``per_category_iou``, ``per_category_accuracy`` as lists of K floats; all in [0, 1] or NaN. Without
-        any counted pixel every value is NaN.
+        `mean_iou`, `mean_accuracy` and `overall_accuracy` (the share of right pixels) as floats, and
+        `per_category_iou` and `per_category_accuracy` as lists of K floats. All lie in [0, 1] or are NaN.
+        Without a counted pixel every value is NaN.
 
     Raises:
-        ValueError: if the matrix is not square.
+        ValueError: If the matrix is not square.
     """
     counts = torch.as_tensor(matrix).detach().cpu().to(torch.float64)
     if counts.dim() != 2 or counts.shape[0] != counts.shape[1]:
@@ -157,17 +153,17 @@ def scores_from_confusion(
 class MeanIoU(StreamingImageMetric):
     """Mean intersection over union as a streaming `evaluate.Metric`.
 
-    It keeps one K x K matrix whatever the number of images, writes no file, downloads nothing, and forgets
-    what it was given once `compute` returned. That is the scores of `scores_from_confusion`. `add_batch`
-    takes maps of integer class ids, each prediction as large as its reference.
+    The metric keeps one K x K matrix for any number of images, writes no file and downloads nothing.
+    `compute` returns the scores of `scores_from_confusion` and empties the matrix. `add_batch` takes maps of
+    integer class ids, where each prediction is as large as its reference.
 
     Args:
-        num_labels: K, the number of classes.
-        ignore_index: label whose pixels are not counted.
-        id2label: class names; if given, `compute` adds one ``iou_<name>`` per class.
+        num_labels: The number of classes, K.
+        ignore_index: The label whose pixels are not counted.
+        id2label: The class names; if they are given, `compute` adds one `iou_<name>` per class.
 
     Raises:
-        ValueError: if ``num_labels`` is below 1, or ``id2label`` does not name each class once.
+        ValueError: If `num_labels` is below 1, or `id2label` does not name each class once.
 
     Example:
         >>> metric = MeanIoU(num_labels=2)
@@ -179,7 +175,7 @@ class MeanIoU(StreamingImageMetric):
     def __init__(
         self, num_labels: int, *, ignore_index: int = 255, id2label: Mapping[int, str] | None = None
     ) -> None:
-        """Sets up an empty matrix; see the class for the arguments."""
+        """Start with an empty matrix; the class explains the arguments."""
         if num_labels < 1:
             raise ValueError(
                 f"`num_labels` must be at least 1, got {num_labels}; pass the number of classes."
@@ -209,27 +205,26 @@ class MeanIoU(StreamingImageMetric):
         self._matrix = torch.zeros((self.num_labels, self.num_labels), dtype=torch.int64)
         self._added = 0
 
-    def add_confusion(self, matrix: Tensor | np.ndarray[Any, Any]) -> None:
-        """Adds confusion matrices, for instance those of `confusion_matrices`, gathered from all processes.
+    def add_statistics(self, statistics: Tensor) -> None:
+        """Add matrices of `confusion_matrices`, gathered from all processes.
 
         Args:
-            matrix: int64 counts (K, K), or (B, K, K) for B images; row = truth, column = prediction.
+            statistics: Counts (B, K, K). A row is a true class, a column a predicted class.
 
         Raises:
-            ValueError: if the matrices are not K x K.
+            ValueError: If the shape is another.
         """
-        counts = torch.as_tensor(matrix).detach().cpu().long()
-        if counts.dim() not in (2, 3) or counts.shape[-2:] != self._matrix.shape:
+        counts = torch.as_tensor(statistics).detach().cpu().long()
+        if counts.dim() != 3 or counts.shape[1:] != self._matrix.shape:
             raise ValueError(
-                f"`matrix` must have shape ({self.num_labels}, {self.num_labels}), with any images in front, "
-                f"got {tuple(counts.shape)}; build it with the metric's own `num_labels`."
+                f"`statistics` must have shape (B, {self.num_labels}, {self.num_labels}), got "
+                f"{tuple(counts.shape)}; pass what `confusion_matrices` returned for as many classes."
             )
-        counts = counts.reshape(-1, self.num_labels, self.num_labels)
         self._matrix += counts.sum(dim=0)
         self._added += len(counts)
 
     def _add_images(self, maps: list[tuple[Tensor, Tensor]]) -> None:
-        self.add_confusion(torch.stack([_count(p, r, self.num_labels, self.ignore_index) for p, r in maps]))
+        self.add_statistics(torch.stack([_count(p, r, self.num_labels, self.ignore_index) for p, r in maps]))
 
     def _scores(self) -> dict[str, float | list[float]]:
         scores = scores_from_confusion(self._matrix)

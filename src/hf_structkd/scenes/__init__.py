@@ -1,1 +1,1 @@
-"""The embedded scenes: ray-cast rooms with classes, depth and boxes, for demonstrations and tests."""
+"""Ray-cast rooms with classes, depth and boxes, for demonstrations and tests."""

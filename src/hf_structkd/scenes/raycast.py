@@ -1,8 +1,8 @@
-"""Closed-form ray casting of a `Room`: which surface each pixel sees and how far it is.
+"""Closed-form ray casting of a `Room`: which surface each pixel sees and how far away the surface is.
 
-Everything is float32 numpy on one image at a time: at usual sizes one image's arrays stay in the processor's
-cache, and each thing is tried only in the window of the image that can show it, which beats casting many
-images in one large array.
+The code works in float32 numpy on one image at a time, and tries each thing only in the window of the image
+that can show it. This is faster than many images in one large array, because the arrays of one image of usual
+size stay in the processor's cache.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from .windows import FREE_AXES, Window, Windows, focal_in_pixels, not_empty, win
 
 @dataclass(frozen=True)
 class Hits:
-    """What the ray of each of the (H, W) pixels meets first; `piece` is numbered as in `Room`."""
+    """The first hit of each pixel's ray: (H, W) depth in metres and `piece`, numbered as in `Room`."""
 
     depth: Array
     piece: Names
 
 
 def look_at(camera: Vector, target: Vector, roll: float) -> tuple[Vector, Vector, Vector]:
-    """Unit right, down and forward vectors of a camera at `camera` that looks at `target`."""
+    """Return the unit right, down and forward vectors of a camera at `camera` that looks at `target`."""
     x, y, z = (end - start for end, start in zip(target, camera, strict=True))
     length, flat = math.sqrt(x * x + y * y + z * z), math.hypot(x, y)
     forward = (x / length, y / length, z / length)
@@ -39,7 +39,7 @@ def look_at(camera: Vector, target: Vector, roll: float) -> tuple[Vector, Vector
 
 
 def camera_rays(room: Room, height: int, width: int) -> Array:
-    """(3, height, width) rays through the pixel centres; their forward part is 1, so that t is z-depth."""
+    """Return (3, height, width) rays through the pixel centres; their forward part is 1, so t is z-depth."""
     focal = focal_in_pixels(room, height, width)
     x = ((np.arange(width, dtype=np.float32) + 0.5 - width / 2) / focal).astype(np.float32)
     y = ((np.arange(height, dtype=np.float32) + 0.5 - height / 2) / focal).astype(np.float32)
@@ -49,7 +49,7 @@ def camera_rays(room: Room, height: int, width: int) -> Array:
 
 
 def cast_camera_rays(room: Room, rays: Array, windows: Windows) -> Hits:
-    """First hit of every camera ray."""
+    """Return the first hit of every camera ray."""
     depth, piece = _room_exit(room, rays)
     _paint_decals(room, windows.decals, hit_points(room, rays, depth), piece)
     origin, flat_rays = column(room.camera), rays.reshape(3, -1)
@@ -71,20 +71,20 @@ def _paint_nearer(batch: Batch, near: Array, depth: Array, piece: Names) -> None
 
 
 def column(vector: Vector) -> Array:
-    """(3, 1) float32, to go with (3, N) points and rays."""
+    """Return a vector as (3, 1) float32, which broadcasts with (3, N) points and rays."""
     return np.array(vector, np.float32)[:, None]
 
 
 def hit_points(room: Room, rays: Array, depth: Array) -> Array:
-    """(3, H, W) positions at `depth` along the camera's rays."""
+    """Return the (3, H, W) positions at `depth` along the camera's rays."""
     points: Array = rays * depth
     points += column(room.camera)[:, :, None]
     return points
 
 
 def _room_exit(room: Room, rays: Array) -> tuple[Array, Names]:
-    """Depth at which rays from the camera leave the room, and through which face."""
-    # The inverse depth of each of an axis' two faces is linear in the ray; that of the face ahead is above 0.
+    """Return the depth at which rays from the camera leave the room, and the face that they meet."""
+    # The inverse depths of an axis' two faces are linear in the ray, and positive for the face ahead.
     best = np.zeros(rays.shape[1:], np.float32)
     face = np.zeros(rays.shape[1:], np.uint8)
     for axis, (along, size, start) in enumerate(zip(rays, room.size, room.camera, strict=True)):
@@ -96,7 +96,7 @@ def _room_exit(room: Room, rays: Array) -> tuple[Array, Names]:
 
 
 def _paint_decals(room: Room, windows: list[Window], points: Array, piece: Names) -> None:
-    """Name the pixels whose ray leaves the room through a decal."""
+    """Write the decals' pieces where a ray leaves the room through a decal."""
     seen = [number for number, window in enumerate(windows) if not_empty(window)]
     if not seen:
         return
@@ -104,7 +104,7 @@ def _paint_decals(room: Room, windows: list[Window], points: Array, piece: Names
     pixels, counts = window_pixels([windows[number] for number in seen], *piece.shape)
     names = np.array([[decal.face, 6 + 2 * n, 7 + 2 * n] for decal, n in zip(decals, seen, strict=True)])
     face, frame, pane = np.repeat(names.astype(np.uint8).T, counts, axis=1)
-    # An axis' share of the flattened (3, H, W) points begins at `axis` times the pixels of the image.
+    # In the flattened (3, H, W) points, the values of an axis start at `axis` times the number of pixels.
     shifts = np.array([FREE_AXES[decal.face // 2] for decal in decals]).T * piece.size
     u_pixel, v_pixel = np.repeat(shifts, counts, axis=1) + pixels
     flat_points = points.ravel()
@@ -117,16 +117,16 @@ def _paint_decals(room: Room, windows: list[Window], points: Array, piece: Names
 
 
 def _stretch(decal: Decal, axis: int) -> tuple[float, ...]:
-    """Of one direction: both ends, both ends within the frame, panes a metre, and how much of one is pane."""
+    """Return, in one direction, the outer and inner ends, panes per metre, and a pane's part of a period."""
     low, high, count = decal.rect[axis], decal.rect[axis + 2], decal.panes[axis]
     pane_low, pane_high = low + decal.frame, high - decal.frame
-    # Panes and bars repeat: the pane comes first in each period, the bar after it.
+    # Panes and bars repeat; each period is a pane and then a bar.
     period = (pane_high - pane_low + decal.bar) / count
     return low, high, pane_low, pane_high, 1 / period, 1 - decal.bar / period
 
 
 def _decal_parts(along: Array, stretches: list[tuple[float, ...]], counts: Indices) -> tuple[Bools, Bools]:
-    """Which points lie within their decal's ends, and which between its frame and bars, in one direction."""
+    """Return which points lie on their decal, and which on its panes, along one direction."""
     rows = np.repeat(np.array(stretches, np.float32).T, counts, axis=1)
     low, high, pane_low, pane_high, per_metre, share = rows
     turns = (along - pane_low) * per_metre

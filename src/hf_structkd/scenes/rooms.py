@@ -1,9 +1,10 @@
-"""A room as data: size, solids, decals, materials, camera and lights, before any pixel exists.
+"""A room as data: size, solids, decals, materials, camera and lights.
 
-World axes are metres: x to the right, y away from the camera's wall, z up; the room is the box from the
-origin to `Room.size`. Its six faces are numbered ``2 * axis + side``, so 4 is the floor and 5 the ceiling.
+World axes are in metres: x points right, y away from the camera's wall, and z up. The room is the box from
+the origin to `Room.size`. Its six faces are numbered ``2 * axis + side``; 4 is the floor and 5 the ceiling.
 
-A scene makes some fifty parts: they are named tuples, as a frozen dataclass takes four times as long to make.
+A scene has about fifty parts. They are named tuples, because a frozen dataclass takes four times as long to
+create.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ SolidKind = Literal["box", "ball", "cylinder"]
 
 
 class Material(NamedTuple):
-    """A texture of two linear RGB colours; `scale` is its period in metres, `angle` turns it in its plane."""
+    """A texture of two linear RGB colours, with period `scale` in metres, turned by `angle` in its plane."""
 
     kind: TextureKind
     scale: float
@@ -55,7 +56,7 @@ class Material(NamedTuple):
 
 
 class Solid(NamedTuple):
-    """A convex solid: a box turned by `yaw`, a ball of radius ``half[0]``, or an upright capped cylinder."""
+    """A convex solid: a box turned by `yaw`, a ball of radius ``half[0]``, or an upright cylinder."""
 
     kind: SolidKind
     centre: Vector
@@ -67,9 +68,10 @@ class Solid(NamedTuple):
 
 
 class Decal(NamedTuple):
-    """A framed rectangle flush with a face: `rect` is (u0, v0, u1, v1) metres in the face's two free axes.
+    """A framed rectangle on a face; `rect` is (u0, v0, u1, v1) in metres along the face's two free axes.
 
-    Inside a border `frame` wide lie `panes` (columns, rows) of `pane_material`, parted by bars `bar` wide.
+    The border is `frame` wide. Inside it are `panes` (columns, rows) of `pane_material`, between bars that
+    are `bar` wide.
     """
 
     face: int
@@ -85,10 +87,10 @@ class Decal(NamedTuple):
 
 @dataclass
 class Room:
-    """One scene. `camera_axes` are right, down, forward; `focal` is in halves of the longer image side.
+    """One scene. `camera_axes` are right, down, forward; the unit of `focal` is half the longer image side.
 
-    What a pixel can see is numbered as pieces: the six faces, then each decal's frame and panes, then the
-    solids. Nothing may be added to a room once a derived property has been read.
+    The things that a pixel can see are numbered as pieces: first the six faces, then the frame and the panes
+    of each decal, then the solids. Do not add to a room after a cached property has been read.
     """
 
     size: Vector
@@ -108,32 +110,24 @@ class Room:
 
     @property
     def first_solid_piece(self) -> int:
-        """Number of the first solid's piece; before it are the faces and the decals."""
+        """Return the number of the first solid's piece; the faces and the decals have lower numbers."""
         return 6 + 2 * len(self.decals)
 
     @cached_property
     def shapes(self) -> Array:
-        """(8, solids) float32: centre, half sizes, and cosine and sine of the yaw of each solid."""
+        """Return each solid's centre, half sizes, and cosine and sine of the yaw, (8, solids) float32."""
         rows = [(*s.centre, *s.half, math.cos(s.yaw), math.sin(s.yaw)) for s in self.solids]
         return np.array(rows, np.float32).reshape(-1, 8).T.copy()
 
     def piece_materials(self) -> list[int]:
-        """Index into `materials` of each piece."""
+        """Return the index into `materials` of each piece."""
         hung = [material for decal in self.decals for material in (decal.frame_material, decal.pane_material)]
         return [*self.face_materials, *hung, *(solid.material for solid in self.solids)]
 
     @cached_property
     def piece_names(self) -> Names:
-        """(2, pieces): class and instance of each piece."""
-        wall = LABEL["wall"]
+        """Return the class and the instance of each piece, (2, pieces)."""
         things: list[Decal | Solid] = [*(decal for decal in self.decals for _ in range(2)), *self.solids]
-        labels = [
-            wall,
-            wall,
-            wall,
-            wall,
-            LABEL["floor"],
-            LABEL["ceiling"],
-            *(thing.label for thing in things),
-        ]
+        faces = [LABEL["wall"]] * 4 + [LABEL["floor"], LABEL["ceiling"]]
+        labels = faces + [thing.label for thing in things]
         return np.array([labels, [0] * 6 + [thing.instance for thing in things]], np.uint8)

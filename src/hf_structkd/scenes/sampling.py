@@ -1,4 +1,4 @@
-"""Draws random rooms: what stands and hangs where, of which material, seen and lit from where."""
+"""Drawing random rooms: objects, materials, camera and lights."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import random
 from .raycast import look_at
 from .rooms import FLOOR_FACE, LABEL, Decal, Material, Room, Solid, SolidKind, TextureKind, Vector
 
-# One palette (sRGB) and one list of textures serve every class: a colour alone says nothing about a class.
+# Every class uses the same palette (sRGB) and textures, so that a colour alone does not reveal a class.
 _PALETTE = (
     (236, 231, 220), (214, 205, 190), (189, 194, 198), (120, 124, 130), (62, 64, 70), (244, 242, 238),
     (181, 136, 92), (140, 94, 58), (98, 64, 42), (206, 172, 128), (158, 66, 52), (196, 98, 66),
@@ -21,18 +21,18 @@ _GROUNDS = ((84, 116, 60), (120, 112, 96), (70, 90, 100), (150, 130, 90))
 
 
 def sample_room(rng: random.Random) -> Room:
-    """Draw one room. Only ``rng.random()`` is used: its stream is the one Python promises to keep."""
+    """Draw one room with `rng.random()` alone, whose numbers Python promises to keep the same."""
     return _Builder(rng).build()
 
 
 class _Builder:
-    """Draws the parts of a room in a fixed order, so that one seed is one room."""
+    """Drawing of a room's parts in a fixed order, so that a seed always gives the same room."""
 
     def __init__(self, rng: random.Random) -> None:
         self._random = rng.random
         size = (self._between(3.4, 6.0), self._between(3.8, 6.5), self._between(2.4, 3.0))
         self.room = self._empty_room(size)
-        # Discs (x, y, radius) of floor that are taken; the first keeps furniture out of the camera's face.
+        # Discs (x, y, radius) of floor that are occupied; the first keeps furniture away from the camera.
         self._taken = [(self.room.camera[0], self.room.camera[1], 0.9)]
 
     def build(self) -> Room:
@@ -76,12 +76,12 @@ class _Builder:
         red = min(1.0, colour[0] * gain * (0.93 + 0.14 * self._random()) + lift)
         green = min(1.0, colour[1] * gain * (0.93 + 0.14 * self._random()) + lift)
         blue = min(1.0, colour[2] * gain * (0.93 + 0.14 * self._random()) + lift)
-        return (red * red, green * green, blue * blue)  # linear light: the renderer's gamma is 2
+        return (red * red, green * green, blue * blue)  # linear light, because the renderer's gamma is 2
 
     def _material(self, pale: float = 0.0, fine: float = 1.0, emission: float = 0.0) -> int:
         kind = _TEXTURES[int(self._random() * len(_TEXTURES))]
         colour_a, colour_b = self._colour(pale=pale), self._colour(pale=pale)
-        # Two colours side by side in a room are seldom far apart: pull the second towards the first.
+        # Neighbouring colours in a room seldom differ much, so the second is moved towards the first.
         pull = self._between(0.0, 0.75)
         b = (
             colour_b[0] + pull * (colour_a[0] - colour_b[0]),
@@ -93,7 +93,7 @@ class _Builder:
         return self._keep(Material(kind, scale, colour_a, b, angle, self._between(0, 50), emission))
 
     def _view(self, height: float, emission: float) -> int:
-        """What a window shows, and some pictures too: sky above ground."""
+        """Draw a view of sky above ground, for windows and some pictures."""
         sky, ground = self._colour(_SKIES), self._colour(_GROUNDS)
         return self._keep(Material("view", height, sky, ground, 0.0, self._between(0, 50), emission))
 
@@ -138,7 +138,7 @@ class _Builder:
         )
 
     def _furnish_wall(self, face: int) -> None:
-        """Walk along the wall and hang things with gaps between, so that nothing overlaps."""
+        """Place things along the wall with gaps between them, so that they do not overlap."""
         length = self.room.size[1] if face < 2 else self.room.size[0]
         along = self._between(0.15, 0.9)
         while along < length - 0.5:
@@ -204,7 +204,7 @@ class _Builder:
     # -- furniture --------------------------------------------------------------------------------------
 
     def _spot(self, radius: float) -> tuple[float, float] | None:
-        """A free disc of floor in front of the camera, or None when a few tries found none."""
+        """Occupy a free disc of floor in front of the camera; return None if a few tries find none."""
         camera, forward = self.room.camera, self.room.camera_axes[2]
         heading = math.atan2(forward[0], forward[1])
         width, depth, _ = self.room.size
@@ -259,7 +259,7 @@ class _Builder:
             self._add_item(*spot, 0.0, size)
 
     def _add_item(self, x: float, y: float, floor: float, size: float) -> None:
-        """A box, ball or cylinder standing at height `floor`, within about `size` of its axis."""
+        """Add a box, ball or cylinder at height `floor` that extends about `size` from its axis."""
         choice, tall = self._random(), self._between(0.5, 1.9)
         name: SolidKind = "box" if choice < 0.4 else "ball" if choice < 0.7 else "cylinder"
         half = (size, size, size)
@@ -277,7 +277,7 @@ class _Builder:
         self.room.solids.append(Solid(kind, centre, half, yaw, *tag))
 
     def _add_sun(self, face: int) -> None:
-        """Point at a sun that shines in through the windows of `face`."""
+        """Add a sun that shines in through the windows of `face`."""
         outward = (math.pi if face == 0 else 0.0) if face < 2 else (-1 if face == 2 else 1) * math.pi / 2
         azimuth, elevation = outward + self._between(-0.9, 0.9), self._between(0.35, 0.9)
         flat = math.cos(elevation)

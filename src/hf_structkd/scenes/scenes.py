@@ -1,10 +1,10 @@
-"""Small 3-D rooms, ray-cast from a seed: one scene gives an image, class labels, metric depth and boxes.
+"""Small 3-D rooms, ray-cast from a seed: a scene has an image, class labels, metric depth and boxes.
 
-The rooms have textured floors, walls and ceilings with windows, doors, pictures and rugs on them, and tables,
-lamps, boxes, balls and cylinders in them, under a lamp and sometimes the sun, both with cast shadows. Colours
-and textures are drawn alike for every class, so a class is told by shape and place, not by colour.
+Floors, walls and ceilings are textured and carry windows, doors, pictures and rugs. The rooms contain tables,
+lamps, boxes, balls and cylinders. A lamp and sometimes the sun give light and cast shadows. Every class uses
+the same colours and textures, so that shape and place reveal a class, and colour does not.
 
-Nothing is downloaded and nothing is written to disk.
+The scenes need no download and no file on disk.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ __all__ = [
 ]
 
 OBJECT_CLASS_NAMES = CLASS_NAMES[3:]
-"""Classes that are counted as objects and get boxes: all but floor, wall and ceiling."""
+"""The classes whose objects get boxes: all except floor, wall and ceiling."""
 
 DEPTH_SCALE = 1000
-"""Units of the `depth` column in one metre: the column holds millimetres."""
+"""Units of the `depth` column per metre; the column holds millimetres."""
 
 VALIDATION_OFFSET = 1_000_000_000
-"""Index of the first validation scene; training scenes are counted from 0."""
+"""Index of the first validation scene; the first training scene has index 0."""
 
 MIN_SIDE = 8
 MIN_BOX_AREA = 8
@@ -59,17 +59,17 @@ class Scene:
 
     Attributes:
         image: (H, W, 3) uint8, RGB.
-        label: (H, W) uint8, indices into `CLASS_NAMES`. Every pixel has a class; there is no ignore label.
-        depth: (H, W) float32, metres along the optical axis (z-depth, not distance from the camera's centre).
-            Always above 0. A pixel in column x and row y back-projects to
+        label: (H, W) uint8, indices into `CLASS_NAMES`. Every pixel has a class; no label is ignored.
+        depth: (H, W) float32, above 0, in metres along the optical axis (z-depth, not the distance from the
+            camera's centre). A pixel in column x and row y back-projects to
             ``((x + 0.5 - W / 2) / f, (y + 0.5 - H / 2) / f, 1) * depth`` with f = `focal_length`, in camera
             axes right, down, forward.
-        instance: (H, W) uint8, 0 for floor, wall and ceiling, else the number of the object seen.
-        objects: dict of arrays with one row per object that shows at least 8 pixels: ``bbox`` (n, 4) float32,
-            COCO x, y, width, height in pixels around its visible pixels; ``category`` (n,) int64, indices
-            into `OBJECT_CLASS_NAMES`; ``area`` (n,) int64, visible pixels; ``id`` (n,) int64, the object's
-            number in `instance`.
-        focal_length: pixels; the principal point is the image centre.
+        instance: (H, W) uint8, 0 for floor, wall and ceiling, else the number of the visible object.
+        objects: A dict of arrays with one row for each object of which at least 8 pixels are visible.
+            ``bbox`` (n, 4) float32 is the box of the visible pixels as COCO x, y, width, height in pixels;
+            ``category`` (n,) int64 holds indices into `OBJECT_CLASS_NAMES`; ``area`` (n,) int64 is the number
+            of visible pixels; ``id`` (n,) int64 is the object's number in `instance`.
+        focal_length: The focal length in pixels; the principal point is the image centre.
     """
 
     image: NDArray[np.uint8]
@@ -83,12 +83,12 @@ class Scene:
 def render_scene(index: int, *, seed: int = 0, height: int = 96, width: int = 128) -> Scene:
     """Render scene `index` of `seed`.
 
-    The result depends on the arguments alone: not on what was rendered before, nor on any global generator.
-    Another size shows the same room from the same place; only the sensor noise differs.
+    The result depends only on the arguments, and not on earlier scenes or a global generator. Another size
+    shows the same room from the same place with different sensor noise.
 
     Args:
-        index: Which scene, 0 or above.
-        seed: Which family of scenes, 0 or above.
+        index: The number of the scene, 0 or above.
+        seed: The number of the family of scenes, 0 or above.
         height: Rows of the image, 8 or above.
         width: Columns of the image, 8 or above.
 
@@ -113,13 +113,13 @@ def render_scenes(
     """Render many scenes, one after the other; each equals ``render_scene(index, ...)`` bit for bit.
 
     Args:
-        indices: Which scenes, each 0 or above, in the order wanted.
-        seed: Which family of scenes, 0 or above.
+        indices: The numbers of the scenes, 0 or above, in the order of the results.
+        seed: The number of the family of scenes, 0 or above.
         height: Rows of each image, 8 or above.
         width: Columns of each image, 8 or above.
 
     Returns:
-        An iterator over the scenes, which renders each when it is asked for.
+        An iterator that renders each scene when it is needed.
 
     Raises:
         TypeError: If an argument is not an integer.
@@ -135,24 +135,24 @@ def load_scenes(
 ) -> DatasetDict:
     """Render scenes into a `datasets.DatasetDict` with the splits ``train`` and ``validation``.
 
-    Training example i is scene i of `seed`, validation example i is scene ``VALIDATION_OFFSET + i``: the
-    splits never share a scene, and neither changes when the other grows.
+    Training example i is scene i of `seed`, and validation example i is scene ``VALIDATION_OFFSET + i``. The
+    splits share no scene, and a split does not change when the other grows.
 
     The columns follow the conventions of real datasets:
 
     - ``image``: `datasets.Image`, RGB.
     - ``label``: `datasets.Image` of mode L whose grey values are indices into `CLASS_NAMES`.
-    - ``depth``: `datasets.Image` of mode I;16 in millimetres, rounded to the nearest (error at most 0.5 mm);
-      divide by `DEPTH_SCALE` for metres.
+    - ``depth``: `datasets.Image` of mode I;16 in millimetres (rounding error at most 0.5 mm); divide by
+      `DEPTH_SCALE` for metres.
     - ``objects``: ``bbox`` (COCO x, y, width, height, pixels), ``category`` (`ClassLabel` over
       `OBJECT_CLASS_NAMES`), ``area`` (visible pixels) and ``id`` (number of the object in its scene).
 
-    The tables live in memory as PNG bytes, about 30 kB a scene at 96 x 128, and no cache file is written.
+    The tables are in memory as PNG bytes, about 30 kB per scene at 96 x 128; no cache file is written.
 
     Args:
-        num_train: Scenes in the split ``train``, 0 or above.
-        num_validation: Scenes in the split ``validation``, 0 or above.
-        seed: Which family of scenes, 0 or above.
+        num_train: The number of scenes in the split ``train``, 0 or above.
+        num_validation: The number of scenes in the split ``validation``, 0 or above.
+        seed: The number of the family of scenes, 0 or above.
         height: Rows of each image, 8 or above.
         width: Columns of each image, 8 or above.
 
@@ -173,7 +173,7 @@ def load_scenes(
         if count > VALIDATION_OFFSET:
             raise ValueError(f"`num_{split}` must be at most {VALIDATION_OFFSET}, got {count}.")
         scenes = render_scenes(range(start, start + count), seed=seed, height=height, width=width)
-        # Only what takes a while is worth a bar.
+        # Only a long rendering needs a progress bar.
         scenes = tqdm(scenes, f"rendering {split} scenes", total=count, disable=count < _BAR_FROM)
         splits[split] = _to_dataset(scenes, split)
     return DatasetDict(splits)
@@ -192,7 +192,7 @@ def _checked_int(name: str, value: object, lowest: int) -> int:
 
 
 def _generator(index: int, seed: int) -> random.Random:
-    # Seeding by text hashes it, so that neighbouring scenes have unrelated streams.
+    # Python hashes a text seed, so that neighbouring scenes have unrelated random numbers.
     return random.Random(f"{seed}/{index}")
 
 
@@ -219,11 +219,11 @@ def _render(index: int, seed: int, height: int, width: int) -> Scene:
 
 
 def _objects(room: Room, surface: Surface, height: int, width: int) -> dict[str, NDArray[Any]]:
-    """Boxes around the visible pixels of each object."""
+    """Return the boxes around the visible pixels of each object, as `Scene.objects` describes."""
     order, counts = surface.order, np.array(surface.counts)
     starts = np.cumsum(counts) - counts
     columns = pixel_numbers(height, width)[1][order]
-    # The pixels of a piece ascend: its first is in its top row, and its last in its bottom row.
+    # The pixels of a piece are ascending, so that its first is in its top row and its last in its bottom row.
     low = np.stack([np.minimum.reduceat(columns, starts), order[starts] // width], axis=1)
     high = np.stack([np.maximum.reduceat(columns, starts), order[starts + counts - 1] // width], axis=1) + 1
     numbers = room.piece_names[1, surface.pieces]
@@ -264,7 +264,7 @@ def _to_dataset(scenes: Iterable[Scene], split: str) -> Dataset:
 
 
 def _png(pixels: NDArray[Any]) -> dict[str, Any]:
-    """Lossless bytes; the lightest compression, as anything above it costs more time than the rendering."""
+    """Encode without loss, at the lightest level; higher ones take longer than the rendering."""
     buffer = io.BytesIO()
     PILImage.fromarray(pixels).save(buffer, format="PNG", compress_level=1)
     return {"bytes": buffer.getvalue(), "path": None}

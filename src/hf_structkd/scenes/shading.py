@@ -1,4 +1,4 @@
-"""Colour of a cast image: where each hit lies on its surface, the light on it, and the camera."""
+"""The colours of a cast image: texture coordinates, light and exposure."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from .windows import FREE_AXES, Windows
 
 _FACE_NORMALS = np.array(
     [[1, -1, 0, 0, 0, 0], [0, 0, 1, -1, 0, 0], [0, 0, 0, 0, 1, -1]], np.float32
-)  # (3, 6), into the room
+)  # (3, 6); the normals point into the room
 _SUN_COLOUR = np.array([[2.6], [2.3], [1.8]], np.float32)
 
 
 @dataclass(frozen=True)
 class Surface:
-    """What is known of the N visible points, sorted by piece: those of one piece are one slice.
+    """The N visible points, sorted by piece, so that the points of one piece are one slice.
 
-    Sorted, a piece is worked on without gathering its pixels, and a constant of it is spread by repeating.
-    Pieces with one kind of texture are neighbours.
+    Sorting saves the gathering of a piece's pixels, and makes it cheap to repeat a constant for each of them.
+    Pieces whose textures are of one kind are neighbours.
 
     Attributes:
-        order: (N,) the pixel of each point, ascending within a piece.
+        order: The pixel of each point, (N,), ascending within a piece.
         pieces: The visible pieces in the order of their points.
-        counts: Points on each of `pieces`.
-        parts: Where the points of each of `pieces` lie.
-        points: (3, N) positions.
-        normals: (3, N), unit.
-        u: (N,) first texture coordinate, metres.
-        v: (N,) second texture coordinate, metres.
+        counts: The number of points on each of `pieces`.
+        parts: The slice of the points of each of `pieces`.
+        points: Positions, (3, N).
+        normals: Unit normals, (3, N).
+        u: The first texture coordinate in metres, (N,).
+        v: The second texture coordinate in metres, (N,).
     """
 
     order: Indices
@@ -78,7 +78,7 @@ def locate(room: Room, hits: Hits, points: Array) -> Surface:
 
 
 def _place_flat(surface: Surface, room: Room) -> None:
-    """Normals and texture coordinates of the faces and the decals on them."""
+    """Write the normals and texture coordinates of the faces and of the decals on them."""
     faces = [*range(6), *(decal.face for decal in room.decals for _ in range(2)), *(0 for _ in room.solids)]
     normals = _FACE_NORMALS[:, [faces[piece] for piece in surface.pieces]]
     surface.normals[:] = np.repeat(normals, surface.counts, axis=1)
@@ -92,7 +92,7 @@ def _place_flat(surface: Surface, room: Room) -> None:
 
 
 def _place_solids(surface: Surface, room: Room) -> None:
-    """Normals and texture coordinates of the solids, all of one kind at once."""
+    """Write the normals and texture coordinates of the solids, one kind of solids after the other."""
     first = room.first_solid_piece
     numbers = np.arange(surface.order.size)
     for kind, place in _PLACERS.items():
@@ -124,7 +124,7 @@ def _on_ball(x: Array, y: Array, z: Array, half: Array) -> _Placed:
 
 
 def _on_box(x: Array, y: Array, z: Array, half: Array) -> _Placed:
-    # A point lies on the side it is nearest to, for its size.
+    # A point lies on the side to which it is nearest, relative to the half sizes.
     across, along, up = np.abs(x) / half[0], np.abs(y) / half[1], np.abs(z) / half[2]
     on_x = (across >= along) & (across >= up)
     on_y = (along >= up) & ~on_x
@@ -144,7 +144,7 @@ _PLACERS = {"ball": _on_ball, "box": _on_box, "cylinder": _on_cylinder}
 
 
 def shade(room: Room, windows: Windows, hits: Hits, points: Array, surface: Surface, pixel: float) -> Array:
-    """(3, N) linear light in the order of the pixels; `pixel` is a pixel's side at unit depth, in metres."""
+    """Return the linear light of each pixel, (3, N); `pixel` is a pixel's side in metres at unit depth."""
     order, normals = surface.order, surface.normals
     depth = hits.depth.ravel()[order]
     sight = surface.points - np.array(room.camera, np.float32)[:, None]
@@ -173,7 +173,7 @@ def _dot(one: Array, other: Array) -> Array:
 
 
 def _ambient(room: Room, surface: Surface) -> Array:
-    """Sky-like light, darker in corners."""
+    """Return the ambient light, which is darker in corners."""
     points, normals = surface.points, surface.normals
     size = np.array(room.size, np.float32)[:, None]
     wall_near = np.minimum(points, size - points)
@@ -197,7 +197,7 @@ def _lamp(room: Room, surface: Surface, lit: Bools) -> Array:
 
 
 def expose(room: Room, light: Array, height: int, width: int, rng: random.Random) -> NDArray[np.uint8]:
-    """(height, width, 3) picture: exposure, highlight roll-off, gamma 2, a slight lens blur, sensor noise."""
+    """Apply exposure, highlight roll-off, gamma 2, lens blur and noise; return (height, width, 3) uint8."""
     exposure = room.brightness / max(float(light.mean()), 1e-3)
     light = light * np.float32(exposure)
     picture = 1 + light * np.float32(1 / 6)

@@ -1,4 +1,4 @@
-"""What of an image the lamp and the sun reach: shadows, each cast only in the window that can show it."""
+"""Shadows of the lamp and the sun, each cast only in the window of the image that can show it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from .windows import FREE_AXES, Window, Windows, not_empty
 
 
 def sees_lamp(room: Room, windows: list[Window], points: Array, piece: Names) -> Bools:
-    """Which of the (3, H, W) points the lamp reaches, for points on pieces that face it.
+    """Return which of the (3, H, W) points the lamp reaches, for points on pieces that face it.
 
-    `windows` are those of each solid's shadow. Solids are convex, so a point that faces the light is never
-    shaded by its own solid: no bias is needed.
+    `windows` are the windows of the solids' shadows. A solid is convex and never shades its own points that
+    face the light, so that no bias is needed.
     """
     lit = np.ones(piece.shape, np.bool_)
     origin = column(room.lamp)
@@ -26,16 +26,16 @@ def sees_lamp(room: Room, windows: list[Window], points: Array, piece: Names) ->
 
 
 def _darken(lit: Bools, piece: Names, batch: Batch, met: Bools) -> None:
-    """Put out the points whose ray met the solid it was tried on, unless the points are that solid's own."""
+    """Set points to unlit if their ray met the solid of the batch, except the points of this solid."""
     codes = np.repeat(np.array(batch.codes, np.uint8), batch.counts)
     shaded = batch.pixels[met & (piece.ravel()[batch.pixels] != codes)]
     lit.reshape(-1)[shaded] = False
 
 
 def sees_sun(room: Room, sun: Vector, windows: Windows, points: Array, piece: Names) -> Bools:
-    """Which of the (3, H, W) points look out at the sun through a window, with nothing in between.
+    """Return which of the (3, H, W) points see the sun through a window, with no solid in between.
 
-    As for the lamp, the points' pieces must face the sun.
+    The result holds for points on pieces that face the sun.
     """
     lit = _behind_windows(room, sun, windows.sunlit, points)
     rows, columns = np.flatnonzero(lit.any(axis=1)), np.flatnonzero(lit.any(axis=0))
@@ -51,7 +51,7 @@ def sees_sun(room: Room, sun: Vector, windows: Windows, points: Array, piece: Na
 
 
 def _behind_windows(room: Room, sun: Vector, windows: list[Window], points: Array) -> Bools:
-    """Which points see the sun if there is nothing but the room's own walls."""
+    """Return which points see the sun in the room without its solids."""
     lit = np.zeros(points.shape[1:], np.bool_)
     for decal, window in zip(room.decals, windows, strict=True):
         if decal.label == LABEL["window"] and _faces_out(decal, sun) and not_empty(window):

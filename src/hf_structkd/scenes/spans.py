@@ -1,7 +1,7 @@
-"""Where rays pass through solids, in closed form, for all solids of a kind at once.
+"""Closed-form intersections of rays with all solids of one kind at once.
 
-Windows of single solids are small, and a call of numpy on a small array costs more than its arithmetic: so
-the windows of all boxes, say, are laid one after the other, and worked on together.
+The window of one solid is small, and a call of numpy on a small array costs more than its arithmetic.
+For this reason the windows of all solids of one kind are concatenated.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ import numpy as np
 from .rooms import Array, Indices, Room, SolidKind
 from .windows import Window, not_empty, window_pixels
 
-# Keeps 1 / 0 out of the slab tests; it vanishes against any component a ray is likely to have.
+# This avoids 1 / 0 in the slab tests, and is too small to change a usual component of a ray.
 _TINY = np.float32(1e-12)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Solids of one kind and the pixels to try them on: those of their windows, one after the other.
+    """Solids of one kind and the pixels of their windows, one window after the other.
 
-    `shapes` are their columns of `Room.shapes`, `codes` are the solids' pieces, `pixels` numbers of pixels,
-    and `counts` how many each solid has.
+    `shapes` are the solids' columns of `Room.shapes`, `codes` their pieces, `pixels` the numbers of the
+    pixels, and `counts` the number of pixels of each solid.
     """
 
     kind: SolidKind
@@ -34,7 +34,7 @@ class Batch:
     counts: Indices
 
     def spans(self, origin: Array, rays: Array) -> tuple[Array, Array]:
-        """Where rays enter and leave the solid of their pixel; for a miss, entry is not before exit.
+        """Return where rays enter and leave the solid of their pixel; for a miss, entry < exit is false.
 
         `origin` and `rays` are (3, pixels) or (3, 1) float32.
         """
@@ -50,7 +50,7 @@ class Batch:
 
 
 def solid_batches(room: Room, windows: list[Window], height: int, width: int) -> Iterator[Batch]:
-    """The solids that have any pixel in their window, a batch for each kind."""
+    """Yield the solids whose window has a pixel, in one batch for each kind."""
     kinds: tuple[SolidKind, ...] = ("box", "cylinder", "ball")
     for kind in kinds:
         chosen = [
@@ -79,17 +79,17 @@ def _turned(vectors: Array, cos: Array, sin: Array) -> Array:
 
 
 def _slab_span(start: Array, along: Array, half: Array) -> tuple[Array, Array]:
-    """Where rays are between all of the pairs of planes at -half and half."""
+    """Return where rays enter and leave the space between the planes at -half and half on all axes."""
     inverse = 1 / (along + _TINY)
     middle, reach = start * inverse, half * np.abs(inverse)
     return -np.minimum.reduce(middle + reach), np.minimum.reduce(reach - middle)
 
 
 def _round_span(start: Array, along: Array, radius: Array) -> tuple[Array, Array]:
-    """Sphere (three parts) or endless cylinder (two): measured from the point of closest approach.
+    """Return where rays enter and leave a ball (three axes) or an endless cylinder (two axes).
 
-    Textbook b^2 - 4ac loses its digits in float32 when a small ball is far away; this form does not. A miss
-    gives not-a-numbers, which no comparison holds for.
+    The lengths are measured from the point of closest approach, because b^2 - 4ac is inaccurate in float32
+    for a small ball far away. A miss gives NaN, for which every comparison is false.
     """
     inverse = 1 / (np.add.reduce(along * along) + _TINY)
     middle = np.add.reduce(start * along) * -inverse

@@ -1,6 +1,6 @@
 """Procedural textures, as functions of (u, v) in metres.
 
-Edges are softened over one pixel's footprint, so that fine patterns fade to their mean in the distance and do
+Edges are softened over the footprint of one pixel, so that distant fine patterns fade to their mean and do
 not alias.
 """
 
@@ -21,10 +21,11 @@ _NOISE_CELLS = 128
 def albedo(
     materials: list[Material], counts: list[int], coordinates: tuple[Array, Array], footprint: Array
 ) -> Array:
-    """(3, N) share of light given back by N points.
+    """Return the share of light that each of N points reflects, (3, N).
 
-    The first ``counts[0]`` points are of ``materials[0]``, and so on; materials of one kind are neighbours.
-    `coordinates` are (u, v) on the surface, and `footprint` is the side of what a pixel covers, in metres.
+    The first ``counts[0]`` points have ``materials[0]``, and so on; materials of one kind are neighbours.
+    `coordinates` are (u, v) on the surface, and `footprint` is the side in metres of the area that a pixel
+    covers.
     """
     rows = [(1 / m.scale, m.offset, *m.colour_a, *m.colour_b) for m in materials]
     table = np.array(rows, np.float32).T
@@ -53,7 +54,7 @@ def albedo(
 
 
 def _edge(distance: Array, soft: Array) -> Array:
-    """1 where `distance` is above 0, 0 below, with a ramp as wide as a pixel."""
+    """Return 1 where `distance` is above 0 and 0 below, with a ramp as wide as a pixel in between."""
     ramp: Array = distance / soft
     ramp += np.float32(0.5)
     np.maximum(ramp, 0, out=ramp)
@@ -62,7 +63,7 @@ def _edge(distance: Array, soft: Array) -> Array:
 
 
 def _wave(x: Array) -> Array:
-    """Triangle wave of period 1 between -1/4 and 1/4: the distance to the nearest edge of a 50 % stripe."""
+    """Return a triangle wave of period 1: the signed distance to the nearest edge of stripes 1/2 wide."""
     wave: Array = np.abs(x - np.floor(x) - 0.5) - 0.25
     return wave
 
@@ -82,13 +83,13 @@ def _marble(u: Array, v: Array, soft: Array, grain: Array) -> Array:
 
 
 def _tile_tone(column: Array, row: Array) -> Array:
-    """A fixed random number in 0..1 per tile."""
+    """Return a fixed random number in 0..1 for each tile."""
     value = np.sin(column * np.float32(12.9898) + row * np.float32(78.233)) * np.float32(437.5)
     return value - np.floor(value)
 
 
 def _gap(x: Array, half_width: float, soft: Array) -> Array:
-    """1 on the joint at each whole number."""
+    """Return 1 on the joint at each whole number, and 0 beside it."""
     joint: Array = _edge(half_width - np.abs(x - np.rint(x)), soft) * np.minimum(1, 2 * half_width / soft)
     return joint
 
@@ -142,9 +143,10 @@ _PATTERNS = {
 
 @lru_cache(maxsize=1)
 def _noise_table() -> NDArray[np.complex64]:
-    """Flattened (cells + 1, cells + 1) tiling table of two octaves of random values in 0..1.
+    """Return a flattened (cells + 1, cells + 1) table, which tiles, of two octaves of noise in 0..1.
 
-    A value is the real part, and its right neighbour less it the imaginary part: both come with one look-up.
+    The real part is a value, and the imaginary part is the difference to its right neighbour, so that one
+    look-up returns both.
     """
     rng = random.Random("hf_structkd noise")
     size = _NOISE_CELLS
@@ -163,7 +165,7 @@ def _noise_table() -> NDArray[np.complex64]:
 
 
 def _noise(x: Array, y: Array) -> Array:
-    """Smooth noise in 0..1 with cells of side 1."""
+    """Return smooth noise in 0..1 with cells of side 1."""
     table = _noise_table()
     column, row = np.floor(x), np.floor(y)
     right, down = x - column, y - row

@@ -1,6 +1,6 @@
-"""Which part of the image can show something: the bounds of a convex hull on the screen.
+"""Windows, the parts of the image that can show a thing: the bounds of a convex hull on the screen.
 
-Work on a pixel window costs a fraction of work on the image, and needs no gathering of scattered pixels.
+Work on a window is much cheaper than work on the image, and needs no gathering of scattered pixels.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ FREE_AXES = ((1, 2), (0, 2), (0, 1))
 _CORNERS = np.array(list(product((-1, 1), repeat=3))).T  # (3, 8)
 _NEAR = 0.02
 
-# A shadow of something as high as the lamp, less this, has no end on the floor.
+# The shadow of a thing that reaches the lamp's height, minus this margin, has no end on the floor.
 _LAMP_MARGIN = 0.1
 
 
 @dataclass(frozen=True)
 class Windows:
-    """Windows that can show each decal, each solid, and the shadows of each solid.
+    """The windows that can show each decal, each solid, and the shadows of each solid.
 
-    `sunlit` is for decals: what the sun's rays that pass through each light up. Both lists of the sun's are
-    empty in a room without it.
+    `sunlit` are the windows of the areas that the sun lights up through each decal. `sun_shadows` and
+    `sunlit` are empty in a room without sun.
     """
 
     decals: list[Window]
@@ -41,12 +41,12 @@ class Windows:
 
 
 def focal_in_pixels(room: Room, height: int, width: int) -> float:
-    """Focal length in pixels; the principal point is the image centre."""
+    """Return the focal length in pixels; the principal point is the image centre."""
     return room.focal * max(height, width) / 2
 
 
 def find_windows(room: Room, height: int, width: int) -> Windows:
-    """All windows of a room; in one go, as the arrays are so small that only the number of calls counts."""
+    """Return all windows of a room, computed at once because calls on small arrays are slow."""
     solids, decals = _solid_corners(room), _decal_corners(room)
     lamp = np.array(room.lamp)[:, None, None]
     drop = lamp[2] - solids[2]
@@ -57,7 +57,7 @@ def find_windows(room: Room, height: int, width: int) -> Windows:
         slope = np.array(room.sun)[:, None, None] / room.sun[2]
         starts += [solids, decals]
         ends += [solids - slope * solids[2], decals - slope * decals[2]]
-    # What a light casts lies between the thing and its outline on the floor.
+    # A shadow or a beam lies between the thing and its projection onto the floor.
     hulls = np.concatenate([np.concatenate(starts, axis=1), np.concatenate(ends, axis=1)], axis=2)
     found = iter(screen_windows(room, hulls, height, width))
     parts = [list(islice(found, part.shape[1])) for part in ends] + [[]] * (5 - len(ends))
@@ -67,15 +67,15 @@ def find_windows(room: Room, height: int, width: int) -> Windows:
 
 
 def _solid_corners(room: Room) -> Array:
-    """(3, n, 8) corners of a box around each solid."""
+    """Return the corners of a box around each solid, (3, n, 8)."""
     *centre, half_x, half_y, half_z, cos, sin = room.shapes.astype(np.float64)[:, :, None]
     x, y, z = half_x * _CORNERS[0], half_y * _CORNERS[1], half_z * _CORNERS[2]
-    # A ball or cylinder may be turned with its bounding box: the box holds it at any yaw.
+    # The bounding box of a ball or cylinder may be turned, because it holds the solid at any yaw.
     return np.stack([cos * x - sin * y + centre[0], sin * x + cos * y + centre[1], z + centre[2]])
 
 
 def _decal_corners(room: Room) -> Array:
-    """(3, n, 8) corners of each decal, each twice, to go with the eight of a solid."""
+    """Return the corners of each decal, (3, n, 8); each comes twice, because a solid has eight corners."""
     corners = []
     for decal in room.decals:
         axis, side = divmod(decal.face, 2)
@@ -88,7 +88,7 @@ def _decal_corners(room: Room) -> Array:
 
 
 def screen_windows(room: Room, hulls: Array, height: int, width: int) -> list[Window]:
-    """Rows and columns that can show any part of each of the (3, n, k) hulls; empty for one out of sight."""
+    """Return the rows and columns that can show a part of each (3, n, k) hull; empty if out of sight."""
     offset = hulls - np.array(room.camera)[:, None, None]
     axes = np.array(room.camera_axes)[:, :, None, None]
     view = axes[:, 0] * offset[0] + axes[:, 1] * offset[1] + axes[:, 2] * offset[2]
@@ -99,7 +99,7 @@ def screen_windows(room: Room, hulls: Array, height: int, width: int) -> list[Wi
     if cut.size:
         low[:, cut], high[:, cut] = _cut_spans(view[:, cut], ahead[cut])
     centre, focal = np.array([[width / 2], [height / 2]]), focal_in_pixels(room, height, width)
-    limit = 2 * centre * ahead.any(axis=1)  # nothing ahead: an empty window
+    limit = 2 * centre * ahead.any(axis=1)  # a hull behind the camera has an empty window
     low = np.minimum(np.maximum(low * focal + centre, 0), limit).astype(int)
     high = np.minimum(np.maximum(high * focal + centre + 1, 0), limit).astype(int)
     spans = zip(*low.tolist(), *high.tolist(), strict=True)
@@ -107,9 +107,10 @@ def screen_windows(room: Room, hulls: Array, height: int, width: int) -> list[Wi
 
 
 def _cut_spans(view: Array, ahead: Bools) -> tuple[Array, Array]:
-    """Bounds on the screen of hulls that reach behind the camera: of corners ahead and where they are cut.
+    """Return the bounds on the screen of hulls that reach behind the camera.
 
-    `view` is (3, n, k) corners to the right, down and ahead, of which `ahead` are in front of the camera.
+    The bounds are those of the corners ahead and of the points where edges cross the near plane. `view` are
+    the (3, n, k) corners in camera axes, and `ahead` tells which of them are in front of the camera.
     """
     front, back = view[:, :, :, None], view[:, :, None, :]
     crosses = ahead[:, :, None] & ~ahead[:, None, :]
@@ -122,14 +123,14 @@ def _cut_spans(view: Array, ahead: Bools) -> tuple[Array, Array]:
 
 
 def not_empty(window: Window) -> bool:
-    """Whether a window has any pixel."""
+    """Tell whether a window has any pixel."""
     rows, columns = window
     return bool(rows.stop > rows.start and columns.stop > columns.start)
 
 
 @lru_cache(maxsize=8)
 def pixel_numbers(height: int, width: int) -> tuple[Indices, NDArray[np.int32]]:
-    """(height, width) numbers of the pixels, and (height * width,) column of each."""
+    """Return the numbers of the pixels, (height, width), and the column of each, (height * width,)."""
     numbers = np.arange(height * width).reshape(height, width)
     columns = np.tile(np.arange(width, dtype=np.int32), height)
     numbers.flags.writeable = columns.flags.writeable = False  # the arrays are shared
@@ -137,7 +138,7 @@ def pixel_numbers(height: int, width: int) -> tuple[Indices, NDArray[np.int32]]:
 
 
 def window_pixels(windows: list[Window], height: int, width: int) -> tuple[Indices, Indices]:
-    """Numbers of the pixels of all windows, one window after the other, and how many each has."""
+    """Return the pixel numbers of all windows, one window after the other, and the count of each."""
     numbers, _ = pixel_numbers(height, width)
     parts = [numbers[window].ravel() for window in windows]
     return np.concatenate(parts), np.array([part.size for part in parts])

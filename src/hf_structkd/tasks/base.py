@@ -26,13 +26,13 @@ class MapPair(NamedTuple):
 
 
 class StreamingMetric(Protocol):
-    """A metric that is fed one batch's statistics at a time and holds constant memory."""
+    """A metric that takes the statistics of one batch at a time, such as those of `metrics`."""
 
     def add_statistics(self, statistics: Any) -> None:
         """Add what `Task.evaluation_statistics` returned, gathered over the processes."""
 
     def scores(self) -> dict[str, float]:
-        """Scalar scores of all that was added; starts anew."""
+        """Return the single-number scores of all added statistics, and forget these statistics."""
 
 
 class Task(ABC):

@@ -200,11 +200,9 @@ class SegmentationTask(ClassTask):
         logits[:, list(self.labels.student_ids)] = shared
         return SemanticSegmenterOutput(logits=logits)
 
-    def metric(self) -> SegmentationScores:
+    def metric(self) -> MeanIoU:
         """Make the metric of mean IoU, mean accuracy, overall accuracy and each class's IoU."""
-        return SegmentationScores(
-            MeanIoU(len(self.id2label), ignore_index=self.ignore_index, id2label=self.id2label)
-        )
+        return MeanIoU(len(self.id2label), ignore_index=self.ignore_index, id2label=self.id2label)
 
     # ---- what a report shows ----
 
@@ -219,19 +217,3 @@ class SegmentationTask(ClassTask):
             class_names=list(self.id2label.values()),
             ignore_index=self.ignore_index,
         )
-
-
-class SegmentationScores:
-    """`MeanIoU` over confusion matrices, its scores without the lists that no log can take."""
-
-    def __init__(self, metric: MeanIoU) -> None:
-        """Wrap an empty metric."""
-        self._metric = metric
-
-    def add_statistics(self, statistics: Tensor) -> None:
-        """Add confusion matrices (B, K, K)."""
-        self._metric.add_confusion(statistics)
-
-    def scores(self) -> dict[str, float]:
-        """Return scalars by name, and start anew."""
-        return {name: value for name, value in self._metric.compute().items() if isinstance(value, float)}
