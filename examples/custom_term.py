@@ -14,11 +14,17 @@ import torch
 from torch import Tensor
 from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
-from hf_structkd import StructKDTrainer, StructKDTrainingArguments, load_segmentation_data
+from hf_structkd import (
+    PairwiseTerm,
+    PixelTerm,
+    StructKDTrainer,
+    StructKDTrainingArguments,
+    Term,
+    load_segmentation_data,
+)
 from hf_structkd.features.forward import Batch, Forward
 from hf_structkd.matching import ImageNormalization
 from hf_structkd.tasks import Task
-from hf_structkd.terms import PairwiseTerm, PixelTerm, Term
 
 
 @dataclass(eq=False)

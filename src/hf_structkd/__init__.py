@@ -20,24 +20,32 @@ from .losses import (
 )
 from .metrics import DepthErrors, MeanAveragePrecision, MeanIoU
 from .tasks import DepthTask, DetectionTask, SegmentationTask
+from .terms import ChannelTerm, HolisticTerm, MimicTerm, PairwiseTerm, PixelTerm, TaskTerm, Term
 from .training.arguments import StructKDTrainingArguments
 from .training.trainer import StructKDTrainer
 
 __version__ = version("hf_structkd")
 
 __all__ = [
+    "ChannelTerm",
     "Critic",
     "DepthErrors",
     "DepthTask",
     "DetectionTask",
+    "HolisticTerm",
     "MeanAveragePrecision",
     "MeanIoU",
+    "MimicTerm",
     "PairwiseDistillationLoss",
+    "PairwiseTerm",
     "PixelDistillationLoss",
+    "PixelTerm",
     "PushError",
     "SegmentationTask",
     "StructKDTrainer",
     "StructKDTrainingArguments",
+    "TaskTerm",
+    "Term",
     "__version__",
     "adversarial_loss",
     "critic_loss",
