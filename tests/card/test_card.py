@@ -270,6 +270,24 @@ def test_the_text_holds_what_a_reader_needs() -> None:
         assert part in found, part
 
 
+def test_one_of_a_thing_is_written_in_the_singular() -> None:
+    """A reader takes "1 steps" for a mistake, and trusts the other numbers less."""
+    data = DataFacts(source=Origin("camvid"), train_split="train", train_images=1)
+    found = text(steps=1, epochs=1.0, global_batch_size=1, data=data)
+    assert "after 1 step:" in found
+    assert "1 step of 1 image, 1 epoch, 1,234 s" in found
+    assert "trained on `train` (1 image);" in found
+    assert "1,000 steps of 4 images, 0.5 epochs," in text(steps=1000, epochs=0.5)
+
+
+def test_a_teacher_that_was_built_in_the_process_is_named_once() -> None:
+    """Its class is its only name, and the description begins with that class."""
+    built = text(teacher=Origin("DPTForX"), teacher_description="DPTForX of 33,000 parameters")
+    assert "- **Teacher:** DPTForX of 33,000 parameters, frozen\n" in built
+    loaded = text(teacher=Origin("big"), teacher_description="DPTForX of 33,000 parameters")
+    assert "- **Teacher:** `big`, DPTForX of 33,000 parameters, frozen\n" in loaded
+
+
 def test_scores_are_printed_alike_and_small_ones_do_not_vanish() -> None:
     found = text(metrics={"a": 0.7, "b": 0.0, "c": 36.94512, "d": 0.000412})
     for row in ("| a | 0.700 |", "| b | 0.000 |", "| c | 36.945 |", "| d | 0.000412 |"):

@@ -284,6 +284,8 @@ def test_timing_uses_the_threads_that_the_table_states(image: Tensor) -> None:
         milliseconds_per_image(model, image, repeats=1)
         assert "2 CPU threads" in how_timed(torch.device("cpu"))
         assert torch.get_num_threads() == 2
+        torch.set_num_threads(1)
+        assert "on 1 CPU thread." in how_timed(torch.device("cpu"))
     finally:
         torch.set_num_threads(before)
     assert set(threads) == {2}

@@ -40,6 +40,12 @@ def number(value: float) -> str:
     return f"{value:.3f}" if value == 0 or abs(value) >= 0.01 else f"{value:.3g}"
 
 
+def counted(count: float, noun: str) -> str:
+    """Write a number of things; an int in full, a float with at most four digits."""
+    text = f"{count:,}" if isinstance(count, int) else f"{count:.4g}"
+    return f"{text} {noun}{'' if text == '1' else 's'}"
+
+
 def millions(count: int) -> str:
     """Write a number of parameters in millions; a small one in full."""
     return f"{count / 1e6:.2f} M" if count >= 10_000 else f"{count:,}"

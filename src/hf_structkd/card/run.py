@@ -20,7 +20,7 @@ from ..models.parameters import count_parameters
 from .command import printable_command
 from .facts import CardFacts, DataFacts, Origin, TermFacts, license_notice
 from .origin import find_origin, name_of
-from .protocols import Run, RunArguments
+from .protocols import Run
 from .scores import finite_scores
 
 logger = logging.get_logger(__name__)
@@ -176,7 +176,7 @@ def _length(dataset: Any) -> int | None:
     return len(dataset) if hasattr(dataset, "__len__") else None
 
 
-def _command(argv: Sequence[str] | None, args: RunArguments) -> str | None:
+def _command(argv: Sequence[str] | None, args: Any) -> str | None:
     if argv is None:
         return None
     secrets = [args.hub_token or "", huggingface_hub.get_token() or ""]

@@ -163,7 +163,9 @@ def milliseconds_per_image(model: nn.Module, pixel_values: Tensor, *, repeats: i
 
 def how_timed(device: torch.device) -> str:
     """Return the sentence that says under a table what its milliseconds are."""
-    place = f"{torch.get_num_threads()} CPU threads" if device.type == "cpu" else device.type.upper()
+    threads = torch.get_num_threads()
+    on_cpu = f"{threads} CPU thread{'' if threads == 1 else 's'}"
+    place = on_cpu if device.type == "cpu" else device.type.upper()
     return f"ms an image: median of single passes of one image on {place}."
 
 

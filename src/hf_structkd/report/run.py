@@ -60,15 +60,15 @@ class Exhibit(NamedTuple):
 
 
 class ReportedTask(Protocol):
-    """What a report must know of a task."""
+    """The parts of a task that a report uses.
 
-    @property
-    def headline(self) -> Headline:
-        """The metrics of the table."""
+    Attributes:
+        headline: The metrics of the table.
+        collate: Turns dataset rows into a batch.
+    """
 
-    @property
-    def collate(self) -> Callable[[Sequence[dict[str, Any]]], dict[str, Any]]:
-        """Turns dataset rows into a batch."""
+    headline: Headline
+    collate: Callable[[Sequence[dict[str, Any]]], dict[str, Any]]
 
     def model_inputs(self, batch: Mapping[str, Any], /) -> dict[str, Any]:
         """Return what of a batch a model is shown."""
@@ -84,7 +84,18 @@ class ReportedTask(Protocol):
 
 
 class FinishedRun(Protocol):
-    """What a report must know of a trainer; `teacher`, where there is one, is a `FrozenTeacher`."""
+    """The parts of a trainer that a report uses.
+
+    Attributes:
+        args: The `StructKDTrainingArguments`.
+        model: The student, a `PreTrainedModel`.
+        state: The `TrainerState` after training.
+        teacher: The `FrozenTeacher`, or None for a student that is trained alone.
+        eval_dataset: The validation images.
+        processing_class: The student's image processor, or None.
+        task: The task that both models solve.
+        log_titles: Key of a logged value -> title of its panel, in the order of the panels.
+    """
 
     args: Any
     model: Any
@@ -92,14 +103,8 @@ class FinishedRun(Protocol):
     teacher: Any
     eval_dataset: Any
     processing_class: Any
-
-    @property
-    def task(self) -> ReportedTask:
-        """The task."""
-
-    @property
-    def log_titles(self) -> Mapping[str, str]:
-        """Key of a logged value to the title of its panel, in the order of the panels."""
+    task: ReportedTask
+    log_titles: Mapping[str, str]
 
 
 def write_report(
