@@ -128,27 +128,15 @@ def test_without_a_missing_score_nothing_is_explained() -> None:
     assert notes(build()) == ""
 
 
-def test_a_class_that_only_the_ground_truth_holds_is_shown() -> None:
-    figure = build({"a": {"apple": 0.5}}, counts={"apple": 3, "pear": 1})
-    assert classes(figure) == ["apple (3)", "pear (1)"]
-    assert values(figure.axes[0]) == ["0.500", "n/a"]
-
-
-def test_classes_are_ordered_by_count_and_then_by_name() -> None:
-    figure = build({"a": dict.fromkeys("dcba", 0.5)}, counts={"a": 2, "b": 9, "c": 2, "d": 0})
-    assert classes(figure) == ["b (9)", "a (2)", "c (2)", "d (0)"]
-    assert "most frequent first" in notes(figure)
-
-
-def test_without_counts_classes_are_ordered_by_name() -> None:
+def test_classes_are_ordered_by_name() -> None:
     assert classes(build({"a": {"pear": 0.5}, "b": {"apple": 0.1}})) == ["apple", "pear"]
 
 
 def test_a_score_keeps_its_class_when_the_order_changes() -> None:
     """Sorting the names and not the scores would swap the results of two classes."""
-    figure = build({"a": {"apple": 0.1, "pear": 0.9}}, counts={"apple": 1, "pear": 2})
-    assert classes(figure) == ["pear (2)", "apple (1)"]
-    assert values(figure.axes[0]) == ["0.900", "0.100"]
+    figure = build({"a": {"pear": 0.9, "apple": 0.1}})
+    assert classes(figure) == ["apple", "pear"]
+    assert values(figure.axes[0]) == ["0.100", "0.900"]
 
 
 def test_many_classes_stand_in_two_columns_with_equal_bars() -> None:
@@ -166,7 +154,7 @@ def test_nothing_overlaps_or_leaves_the_page(n: int, models: int) -> None:
     """40 long names, and values of full bars, need room beside the bars."""
     names = [f"a class of the very longest kind, whose name is endless, number {i}" for i in range(n)]
     scores = {f"model {m}": dict.fromkeys(names, 1.0) for m in range(models)}
-    figure = build(scores, counts=dict.fromkeys(names, 12345))
+    figure = build(scores)
     figure.draw_without_rendering()
     ticks = [[label.get_window_extent() for label in axes.get_yticklabels()] for axes in figure.axes]
     texts = [[text.get_window_extent() for text in axes.texts] for axes in figure.axes]
@@ -196,23 +184,19 @@ def test_names_are_shown_as_they_are_written() -> None:
 
 
 @pytest.mark.parametrize(
-    ("scores", "counts", "message"),
+    ("scores", "message"),
     [
-        ({}, None, "`scores` must hold 1 to 6 models, got 0"),
-        ({f"m{i}": {"a": 0.5} for i in range(7)}, None, "`scores` must hold 1 to 6 models, got 7"),
-        ({"m": {}}, None, "`scores` must name at least one class"),
-        ({"m": {"a": -1.0}}, None, r"`scores\['m'\]\['a'\]` must lie between 0 and 1, got -1.0.*COCO's -1"),
-        ({"m": {"a": 55.0}}, None, "divide per cent by 100"),
-        ({"m": {"a": float("inf")}}, None, "must lie between 0 and 1, got inf"),
-        ({"m": {"a": 0.5, "b": 0.5}}, {"a": 1}, r"`counts` must hold every class, got none for \['b'\]"),
-        ({"m": {"a": 0.5}}, {"a": -1}, "`counts` must not be negative, got {'a': -1}"),
+        ({}, "`scores` must hold 1 to 6 models, got 0"),
+        ({f"m{i}": {"a": 0.5} for i in range(7)}, "`scores` must hold 1 to 6 models, got 7"),
+        ({"m": {}}, "`scores` must name at least one class"),
+        ({"m": {"a": -1.0}}, r"`scores\['m'\]\['a'\]` must lie between 0 and 1, got -1.0.*COCO's -1"),
+        ({"m": {"a": 55.0}}, "divide per cent by 100"),
+        ({"m": {"a": float("inf")}}, "must lie between 0 and 1, got inf"),
     ],
 )
-def test_what_cannot_be_drawn_is_refused(
-    scores: dict[str, dict[str, float]], counts: dict[str, int] | None, message: str
-) -> None:
+def test_what_cannot_be_drawn_is_refused(scores: dict[str, dict[str, float]], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        build(scores, counts=counts)
+        build(scores)
 
 
 def test_a_path_that_is_not_png_is_refused(tmp_path: Path) -> None:

@@ -157,13 +157,6 @@ def test_every_distilled_row_gets_its_share() -> None:
     assert [parsed[name][GAP] for name in ("distilled", "pixel only")] == ["40 %", "20 %"]
 
 
-def test_the_reference_rows_can_have_other_names() -> None:
-    models = [ComparisonRow(n, {"m": v}) for n, v in [("b1", 0.75), ("student alone", 0.5), ("kd", 0.7)]]
-    text = table(models, teacher="b1", alone="student alone")
-    assert parse(text)["kd"][GAP] == "80 %"
-    assert text.endswith("(row − student alone) / (b1 − student alone).")
-
-
 def test_columns_without_a_number_are_left_out() -> None:
     """Without the student alone there is no gap, and an empty column suggests one was measured."""
     parsed = parse(table([ComparisonRow("teacher", {"m": 0.7}, 10), ComparisonRow("distilled", {"m": 0.6})]))

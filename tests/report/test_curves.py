@@ -234,12 +234,10 @@ def test_the_legend_names_runs_as_they_are_and_references_with_their_value(histo
         {"_first": histories["distilled"], "b $x_1$": histories["alone"]},
         metric="eval_mean_iou",
         reference={"teacher": 0.667},
-        title="a $b$",
     )
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["_first", "b $x_1$", "teacher (0.667)"]
     assert not any(text.get_parse_math() for text in legend.get_texts())
-    assert legend.get_title().get_text() == "a $b$"
     drawn = panels(figure)["mean IoU"].lines
     assert [0.667, 0.667] in [list(np.asarray(one.get_ydata())) for one in drawn]
 

@@ -64,11 +64,6 @@ def test_float_and_byte_images_look_the_same(image: Any) -> None:
     np.testing.assert_equal(shown(figure, 0), np.full((1, 1, 3), 51))
 
 
-def test_a_given_palette_is_used() -> None:
-    palette = [[0, 0, 0], [1, 2, 3], [4, 5, 6], [7, 8, 9]]
-    np.testing.assert_equal(shown(build([row([[3]], distilled=[[1]])], palette=palette), 2), [[[1, 2, 3]]])
-
-
 def test_the_legend_holds_the_classes_that_occur_and_no_others() -> None:
     """A class only a prediction holds is an error the reader must be able to name."""
     assert legend(build([row([[0, 1]], distilled=[[0, 3]])])) == ["background", "disc", "bar"]
@@ -76,16 +71,15 @@ def test_the_legend_holds_the_classes_that_occur_and_no_others() -> None:
 
 @pytest.mark.parametrize("ignore_index", [255, -100, 2])
 def test_ignored_pixels_are_striped_and_in_the_legend(ignore_index: int) -> None:
-    """Many palettes give black to a class: only stripes tell ignored pixels from it."""
+    """In a class's colour they would look like pixels that count."""
     label = np.full((48, 48), ignore_index)
     label[:, :24] = 1
     prediction = np.ones_like(label)
-    palette = np.zeros((4, 3), dtype=int)
-    figure = build([row(label, distilled=prediction)], ignore_index=ignore_index, palette=palette)
+    figure = build([row(label, distilled=prediction)], ignore_index=ignore_index)
     painted = shown(figure, 1)
     assert np.unique(painted[:, 24:]).tolist() == [0, 150]
-    assert np.unique(painted[:, :24]).tolist() == [0]
-    assert np.unique(shown(figure, 2)).tolist() == [0]
+    assert (painted[:, :24] == class_palette(4)[1]).all()
+    assert (shown(figure, 2) == class_palette(4)[1]).all()
     assert legend(figure) == ["disc", "ignored, not scored"]
 
 
@@ -177,62 +171,53 @@ MAP = np.array([[0, 1]])
 
 
 @pytest.mark.parametrize(
-    ("rows", "options", "error", "message"),
+    ("rows", "error", "message"),
     [
-        ([], {}, ValueError, "`rows` must hold at least one picture"),
-        ([PictureRow(IMAGE, MAP, {})], {}, ValueError, r"`rows\[0\]\.predictions` must hold at least one"),
+        ([], ValueError, "`rows` must hold at least one picture"),
+        ([PictureRow(IMAGE, MAP, {})], ValueError, r"`rows\[0\]\.predictions` must hold at least one"),
         (
             [row(MAP, a=MAP, b=MAP), row(MAP, b=MAP, a=MAP)],
-            {},
             ValueError,
             r"`rows\[1\]\.predictions` must have",
         ),
-        ([PictureRow(IMAGE[0], MAP, {"a": MAP})], {}, ValueError, r"`rows\[0\]\.image` must have shape"),
-        ([PictureRow(IMAGE.transpose(2, 0, 1), MAP, {"a": MAP})], {}, ValueError, "move the channels"),
-        ([PictureRow(IMAGE.astype(int), MAP, {"a": MAP})], {}, ValueError, "must be uint8 or floats"),
+        ([PictureRow(IMAGE[0], MAP, {"a": MAP})], ValueError, r"`rows\[0\]\.image` must have shape"),
+        ([PictureRow(IMAGE.transpose(2, 0, 1), MAP, {"a": MAP})], ValueError, "move the channels"),
+        ([PictureRow(IMAGE.astype(int), MAP, {"a": MAP})], ValueError, "must be uint8 or floats"),
         (
             [PictureRow(IMAGE - 2, MAP, {"a": MAP})],
-            {},
             ValueError,
             "must lie in .* undo the image processor",
         ),
-        ([PictureRow(IMAGE * np.nan, MAP, {"a": MAP})], {}, ValueError, "must lie in"),
+        ([PictureRow(IMAGE * np.nan, MAP, {"a": MAP})], ValueError, "must lie in"),
         (
             [PictureRow(IMAGE, MAP[0], {"a": MAP})],
-            {},
             ValueError,
             r"`rows\[0\]\.truth` must have the image's",
         ),
         (
             [PictureRow(IMAGE, MAP, {"a": MAP[:, :1]})],
-            {},
             ValueError,
             r"`rows\[0\]\.predictions\['a'\]` must",
         ),
-        ([row(MAP * 0.0 + 255, a=MAP)], {}, TypeError, r"`rows\[0\]\.truth` must hold integer"),
-        ([row(MAP, a=MAP * 1.0)], {}, TypeError, r"`rows\[0\]\.predictions\['a'\]` must hold integer"),
+        ([row(MAP * 0.0 + 255, a=MAP)], TypeError, r"`rows\[0\]\.truth` must hold integer"),
+        ([row(MAP, a=MAP * 1.0)], TypeError, r"`rows\[0\]\.predictions\['a'\]` must hold integer"),
         (
             [row(MAP + 3, a=MAP)],
-            {},
             ValueError,
             r"`rows\[0\]\.truth` must hold class ids from 0 to 3, got 3 to 4",
         ),
         (
             [row(MAP, a=MAP - 1)],
-            {},
             ValueError,
             r"predictions\['a'\]` must hold class ids from 0 to 3, got -1",
         ),
-        ([row(MAP, a=MAP)], {"palette": [[0, 0, 0]]}, ValueError, "`palette` must have shape"),
-        ([row(MAP, a=MAP)], {"palette": [[0.5, 0, 0]] * 4}, ValueError, "`palette` must hold integers"),
-        ([row(MAP, a=MAP)], {"palette": [[256, 0, 0]] * 4}, ValueError, "`palette` must hold integers"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(
-    rows: list[PictureRow[Any]], options: dict[str, Any], error: type[Exception], message: str
+    rows: list[PictureRow[Any]], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        build(rows, **options)
+        build(rows)
 
 
 def test_a_path_that_is_not_png_is_refused(tmp_path: Path) -> None:

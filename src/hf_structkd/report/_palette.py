@@ -51,9 +51,7 @@ def class_palette(n: int) -> NDArray[np.uint8]:
         ValueError: If `n` is out of range.
     """
     if not 1 <= n <= _MAX_COLOURS:
-        raise ValueError(
-            f"`n` must lie between 1 and {_MAX_COLOURS}, got {n}; pass your own palette for more classes."
-        )
+        raise ValueError(f"`n` must lie between 1 and {_MAX_COLOURS}, got {n}; draw fewer classes.")
     return _all_colours()[:n].copy()
 
 

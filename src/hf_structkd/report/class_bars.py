@@ -44,37 +44,35 @@ def plot_class_bars(
     scores: Mapping[str, Mapping[str, float]],
     path: str | Path,
     *,
-    counts: Mapping[str, int] | None = None,
     metric_label: str = "AP",
 ) -> Path:
     """Draw a group of bars for each class, one for each model, on a scale from 0 to 1.
 
-    The classes come in the order of their true boxes, the most frequent first, or of their names where no
-    counts are given; more than 14 go into two columns, read downwards. Every bar has its value beside it. A
-    class that a model has no value for has no bar but "n/a", which is not 0.
+    The classes come in the order of their names; more than 14 classes go into two columns, which are read
+    downwards. The value of a bar stands beside it. Where a model has no value for a class, there is no bar
+    but "n/a", because 0 would be a result.
 
     Args:
-        scores: Name of the model -> name of the class -> its score from 0 to 1, or NaN for none. All classes
-            that any of the models or `counts` names are drawn.
+        scores: Name of the model -> name of the class -> its score from 0 to 1, or NaN for none. Every class
+            that any of the models names is drawn.
         path: Where to write; must end in `.png`. Missing folders are made, an existing file is replaced.
-        counts: Name of the class -> its objects in the ground truth, shown behind the name.
-        metric_label: The score's name for people.
+        metric_label: Name of the score for people.
 
     Returns:
         `path`.
 
     Raises:
-        ValueError: If there is no model, more than six, no class, a score outside 0 to 1, a class without a
-            count, a negative count, or `path` is no `.png`.
+        ValueError: If there is no model, there are more than six models, there is no class, a score lies
+            outside 0 to 1, or `path` does not end in `.png`.
 
     Example:
         >>> scores = {"teacher": {"apple": 0.71}, "distilled": {"apple": 0.64}}  # doctest: +SKIP
-        >>> plot_class_bars(scores, "classes.png", counts={"apple": 35})  # doctest: +SKIP
+        >>> plot_class_bars(scores, "classes.png")  # doctest: +SKIP
     """
-    frame = _checked_frame(scores, counts)
+    frame = _checked_frame(scores)
     columns = 1 if len(frame) <= _ONE_COLUMN else 2
     per_column = math.ceil(len(frame) / columns)
-    names = [_tick_label(name, counts) for name in frame.index]
+    names = [_tick_label(name) for name in frame.index]
     lines = max(name.count("\n") + 1 for name in names)
     row_height = max(_BAR * frame.shape[1], _NAME_LINE * lines) + _GAP
     figure = new_figure(PAGE_WIDTH, row_height * per_column + _SURROUNDINGS)
@@ -85,33 +83,20 @@ def plot_class_bars(
         # As many places in every column, so that bars are equally thick.
         axes.set_ylim(per_column - 0.5, -0.5)
         axes.set_xlabel(f"{metric_label} (0 to 1, higher is better)", fontsize=8.5, parse_math=False)
-    _explain(figure, frame, has_counts=counts is not None)
+    _explain(figure, frame)
     return save_png(figure, path)
 
 
-def _checked_frame(
-    scores: Mapping[str, Mapping[str, float]], counts: Mapping[str, int] | None
-) -> pd.DataFrame:
+def _checked_frame(scores: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
     """Return the scores with a row for each class, in the order of drawing, and a column for each model."""
     if not 1 <= len(scores) <= len(_STYLES):
         raise ValueError(
             f"`scores` must hold 1 to {len(_STYLES)} models, got {len(scores)}; "
             "pass {name of the model: {name of the class: score}}."
         )
-    classes = sorted({name for of_model in scores.values() for name in of_model} | set(counts or {}))
+    classes = sorted({name for of_model in scores.values() for name in of_model})
     if not classes:
         raise ValueError("`scores` must name at least one class, got none; pass {class: score} for a model.")
-    if counts is not None:
-        missing = [name for name in classes if name not in counts]
-        if missing:
-            raise ValueError(
-                f"`counts` must hold every class, got none for {missing}; add them, with 0 where there is no "
-                "box."
-            )
-        negative = {name: count for name, count in counts.items() if count < 0}
-        if negative:
-            raise ValueError(f"`counts` must not be negative, got {negative}; count the true boxes.")
-        classes.sort(key=lambda name: -counts[name])
     frame = pd.DataFrame(scores, index=classes, columns=list(scores), dtype=float)
     for (model, name), value in frame.unstack().dropna().items():
         if not 0 <= value <= 1:
@@ -122,10 +107,8 @@ def _checked_frame(
     return frame
 
 
-def _tick_label(name: str, counts: Mapping[str, int] | None) -> str:
-    count = "" if counts is None else f" ({counts[name]})"
-    lines = textwrap.wrap(name, _NAME_WIDTH, max_lines=_NAME_LINES, placeholder="…") or [""]
-    return "\n".join(lines) + count
+def _tick_label(name: str) -> str:
+    return "\n".join(textwrap.wrap(name, _NAME_WIDTH, max_lines=_NAME_LINES, placeholder="…"))
 
 
 def _draw_panel(axes: Axes, frame: pd.DataFrame, thickness: float) -> None:
@@ -164,14 +147,9 @@ def _styles(frame: pd.DataFrame) -> tuple[tuple[str, str], ...]:
     return _STYLES[: frame.shape[1]][::-1]
 
 
-def _explain(figure: Figure, frame: pd.DataFrame, *, has_counts: bool) -> None:
-    notes = []
-    if has_counts:
-        notes.append("In brackets: objects of the class in the ground truth, most frequent first.")
+def _explain(figure: Figure, frame: pd.DataFrame) -> None:
     if frame.isna().any(axis=None):
-        notes.append("n/a: no value for this class.")
-    if notes:
-        figure.supxlabel("  ".join(notes), fontsize=8.5)
+        figure.supxlabel("n/a: no value for this class.", fontsize=8.5)
     handles = [
         Patch(facecolor=colour, hatch=hatch, edgecolor="white", linewidth=0, label=model)
         for model, (colour, hatch) in zip(frame, _styles(frame), strict=True)

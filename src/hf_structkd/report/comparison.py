@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.benchmark import Timer
 
 _UNKNOWN = "n/a"
+_TEACHER, _ALONE = "teacher", "alone"
 # Gaps below this share of the metric are rounding, not a better teacher.
 _SMALLEST_GAP = 1e-6
 _SIGNIFICANT_DIGITS = 3
@@ -22,7 +23,8 @@ class ComparisonRow:
     """One model of the table.
 
     Attributes:
-        name: What the table calls it; `comparison_table` finds the teacher and the student alone by it.
+        name: Name in the table. `comparison_table` knows the teacher by the name "teacher" and the student
+            that was trained without a teacher by the name "alone".
         metrics: Name -> value, as the Trainer's `evaluate()` returns them, without a prefix.
         parameters: See `models.parameters.count_parameters`; None if unknown.
         milliseconds: For one image, see `milliseconds_per_image`; None if unknown.
@@ -41,8 +43,6 @@ def comparison_table(
     metric_label: str,
     higher_is_better: bool = True,
     extra: Sequence[tuple[str, str]] = (),
-    teacher: str = "teacher",
-    alone: str = "alone",
 ) -> str:
     """Return a Markdown table, aligned so that it also reads as plain text, one line for each model.
 
@@ -57,8 +57,6 @@ def comparison_table(
         metric_label: The metric's name for people.
         higher_is_better: False for an error.
         extra: Key and name of each further metric, printed without a share.
-        teacher: Name of the teacher's row.
-        alone: Name of the row of the student trained without a teacher.
 
     Returns:
         The table, and under it the formula of the share where the table has one. No newline at the end.
@@ -79,8 +77,8 @@ def comparison_table(
     scores = {row.name: float(row.metrics[metric]) for row in rows}
     direction = "higher" if higher_is_better else "lower"
     columns = [["model", *scores], [f"{metric_label} ({direction} is better)", *_same_precision(scores)]]
-    has_share = teacher in scores and alone in scores and len(rows) > 2
-    shares = _shares(scores, teacher, alone, higher_is_better=higher_is_better) if has_share else []
+    has_share = {_TEACHER, _ALONE} < scores.keys()
+    shares = _shares(scores, higher_is_better=higher_is_better) if has_share else []
     if has_share:
         columns.append(["share of the gap closed", *shares])
     for key, label in extra:
@@ -91,7 +89,7 @@ def comparison_table(
         columns.append(["ms an image", *(_milliseconds(row.milliseconds) for row in rows)])
     table = _markdown(columns)
     if has_share:
-        table += f"\n\nShare of the gap closed: (row − {alone}) / ({teacher} − {alone})."
+        table += f"\n\nShare of the gap closed: (row − {_ALONE}) / ({_TEACHER} − {_ALONE})."
         if _UNKNOWN in shares:
             table += f" {_UNKNOWN}: no gap to close, or no score."
     return table
@@ -184,18 +182,20 @@ def _check_rows(rows: Sequence[ComparisonRow], metrics: Sequence[str]) -> None:
                 )
 
 
-def _shares(scores: Mapping[str, float], teacher: str, alone: str, *, higher_is_better: bool) -> list[str]:
+def _shares(scores: Mapping[str, float], *, higher_is_better: bool) -> list[str]:
     """Print the share of the gap that each row closed, nothing for the two that span it."""
     printed = dict(zip(scores, _same_precision(scores), strict=True))
     shares = []
     for name, score in scores.items():
-        if name in (teacher, alone):
+        if name in (_TEACHER, _ALONE):
             shares.append("")
-        elif printed[teacher] == printed[alone]:
+        elif printed[_TEACHER] == printed[_ALONE]:
             shares.append(_UNKNOWN)
         else:
-            gap = {"teacher": scores[teacher], "alone": scores[alone], "distilled": score}
-            shares.append(_percent(share_of_gap_closed(**gap, higher_is_better=higher_is_better)))
+            share = share_of_gap_closed(
+                scores[_TEACHER], scores[_ALONE], score, higher_is_better=higher_is_better
+            )
+            shares.append(_percent(share))
     return shares
 
 

@@ -37,7 +37,6 @@ def plot_curves(
     path: str | Path,
     *,
     titles: Mapping[str, str] | None = None,
-    title: str | None = None,
     metric: str | None = None,
     metric_label: str | None = None,
     reference: Mapping[str, float] | None = None,
@@ -57,7 +56,6 @@ def plot_curves(
         histories: Name of the run -> its `trainer.state.log_history`. Names are shown in the legend.
         path: Where to write; must end in `.png`. Missing folders are made, an existing file is replaced.
         titles: Key -> title of its panel, in the order of the panels; a key without one is its own title.
-        title: Line above the panels.
         metric: Key of the evaluation metric; None for no such panel.
         metric_label: The metric's name for people; None for the key.
         reference: Name -> value, each a horizontal line in the metric's panel, such as `{"teacher": 0.667}`.
@@ -79,13 +77,13 @@ def plot_curves(
     columns = {1: 1, 2: 2, 4: 2}.get(len(panels), 3)
     rows = math.ceil(len(panels) / columns)
     width = PAGE_WIDTH if columns > 1 else 0.6 * PAGE_WIDTH
-    figure = new_figure(width, _PANEL_HEIGHT * rows + (0.7 if title else 0.4))
+    figure = new_figure(width, _PANEL_HEIGHT * rows + 0.4)
     last_step = max(float(entry["step"]) for history in histories.values() for entry in history)
     # Dashes too: a reader who sees no colour still tells the runs apart.
     styles = dict(zip(histories, zip(cycle(RUN_COLOURS), cycle(_LINE_STYLES), strict=False), strict=False))
     for index, panel in enumerate(panels):
         _draw_panel(figure.add_subplot(rows, columns, index + 1), panel, styles, last_step)
-    _draw_legend(figure, title, styles, reference)
+    _draw_legend(figure, styles, reference)
     return save_png(figure, path)
 
 
@@ -155,7 +153,6 @@ def _scale_y(axes: Axes, panel: Panel) -> str:
 
 def _draw_legend(
     figure: Figure,
-    title: str | None,
     styles: Mapping[str, tuple[str, _LineStyle]],
     reference: Mapping[str, float],
 ) -> None:
@@ -166,5 +163,5 @@ def _draw_legend(
     for (name, value), dashes in zip(reference.items(), cycle(_REFERENCE_STYLES), strict=False):
         label = f"{name} ({value:.3f})"
         handles.append(Line2D([], [], color="black", linestyle=dashes, linewidth=1.2, label=label))
-    style = {"title": title, "title_fontsize": 12, "fontsize": 10, "handlelength": 3}
-    add_legend(figure, handles, loc="outside upper center", ncols=min(len(handles), 4), **style)
+    place = {"loc": "outside upper center", "ncols": min(len(handles), 4)}
+    add_legend(figure, handles, fontsize=10, handlelength=3, **place)

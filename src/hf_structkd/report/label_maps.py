@@ -31,7 +31,6 @@ def plot_label_maps(
     path: str | Path,
     *,
     class_names: Sequence[str],
-    palette: ArrayLike | None = None,
     ignore_index: int = 255,
 ) -> Path:
     """Draw one row a picture: image, label, then every model's prediction with its mean IoU on that picture.
@@ -44,7 +43,6 @@ def plot_label_maps(
             (H, W) class ids, the truth also `ignore_index`.
         path: Where to write; must end in `.png`. Missing folders are made, an existing file is replaced.
         class_names: Name of each class id; the legend shows those that occur.
-        palette: (K, 3) colours of 0 to 255, at least one for each class; default `class_palette`.
         ignore_index: The label of pixels that count for nothing.
 
     Returns:
@@ -52,14 +50,15 @@ def plot_label_maps(
 
     Raises:
         ValueError: If there are no rows or no predictions, rows differ in their predictions, shapes differ,
-            an image leaves its range, a class id has no name, the palette is short, or `path` is no `.png`.
+            an image leaves its range, a class id has no name, there are more than 256 classes, or `path` does
+            not end in `.png`.
         TypeError: If the truth or a prediction does not hold integers.
 
     Example:
         >>> row = PictureRow(image, label, {"distilled": by_student})  # doctest: +SKIP
         >>> plot_label_maps([row], "predictions.png", class_names=names)  # doctest: +SKIP
     """
-    colours = _checked_palette(palette, len(class_names))
+    colours = class_palette(len(class_names))
     images = checked_images(rows)
     maps = [
         _checked_maps(row, f"rows[{i}]", image.shape[:2], len(class_names), ignore_index)
@@ -108,27 +107,10 @@ def _checked_maps(
     return _Maps(label, valid, list(predictions.values()))
 
 
-def _checked_palette(palette: ArrayLike | None, n_classes: int) -> NDArray[np.uint8]:
-    if palette is None:
-        return class_palette(n_classes)
-    array = np.asarray(palette)
-    if array.ndim != 2 or array.shape[1] != 3 or len(array) < n_classes:
-        raise ValueError(
-            f"`palette` must have shape (K, 3) with K at least {n_classes}, got {array.shape}; "
-            "give every class a colour."
-        )
-    if not (np.issubdtype(array.dtype, np.integer) and array.min() >= 0 and array.max() <= 255):
-        raise ValueError(
-            f"`palette` must hold integers from 0 to 255, got {array.dtype} "
-            f"from {array.min()} to {array.max()}; multiply fractions by 255."
-        )
-    return array.astype(np.uint8)
-
-
 def _paint_label(
     label: NDArray[np.int64], valid: NDArray[np.bool_], colours: NDArray[np.uint8]
 ) -> NDArray[np.uint8]:
-    """Colour the classes, and stripe the ignored pixels, whatever black may mean in the palette."""
+    """Colour the classes and stripe the ignored pixels."""
     return np.where(valid[..., None], colours[np.where(valid, label, 0)], stripes(label.shape, _IGNORED))
 
 
