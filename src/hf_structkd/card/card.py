@@ -1,4 +1,4 @@
-"""The model card of a student: `model_card` renders the facts, `write_card` those of a run."""
+"""Renders the model card of a student: `model_card` from facts, `write_card` from a run."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _KEYS = ("license", "library_name", "pipeline_tag", "base_model", "base_model_re
 
 
 def write_card(run: Run, notes: RunNotes | None = None, **overrides: Any) -> None:
-    """Write the card of a run as `README.md` into its `output_dir`; on the main process.
+    """Write the card of a run as `README.md` into its `output_dir`; call this on the main process.
 
     Args:
-        run: Its trainer.
-        notes: What the trainer does not know.
-        **overrides: What to say in place of what the run says, see `with_overrides`.
+        run: Trainer of the run.
+        notes: Facts that the trainer does not know.
+        **overrides: Facts that replace those of the run, see `with_overrides`.
     """
     facts = with_overrides(card_facts(run, notes), **overrides)
     model_card(facts).save(Path(str(run.args.output_dir)) / "README.md")
@@ -37,14 +37,13 @@ def write_card(run: Run, notes: RunNotes | None = None, **overrides: Any) -> Non
 def model_card(facts: CardFacts) -> ModelCard:
     """Render the card.
 
-    `base_model` is where the student's weights started, with the relation `finetune`: the Hub draws its model
-    tree, and people judge licences, from that key, and it knows no relation for a teacher, none of whose
-    weights are in the student. A student from scratch therefore has no base model. The teacher is the first
-    thing that the text names, and one from the Hub is also the tag `teacher:<id>`, by which the Hub can be
-    searched for its students.
+    `base_model` is the model from which the student's weights started, with the relation `finetune`. The Hub
+    draws its model tree from that key, and people judge licences by it. It has no relation for a teacher,
+    whose weights are not in the student. A student from scratch therefore has no base model. The text names
+    the teacher first. A teacher from the Hub is also the tag `teacher:<id>`, which finds its students there.
 
     Args:
-        facts: What to say. Scores must be finite, as `finite_scores` leaves them.
+        facts: Facts of the card. Scores must be finite, as `finite_scores` returns them.
 
     Returns:
         The card, without any token of the Hub.
@@ -54,10 +53,10 @@ def model_card(facts: CardFacts) -> ModelCard:
 
 
 def template_variables(facts: CardFacts) -> dict[str, Any]:
-    """Return what the template may name: the facts, what follows from them, and the module `markdown`."""
+    """Return the variables of the template: the facts, what follows from them, and the module `markdown`."""
     return {
         **vars(facts),
-        # In the order of `_KEYS`, which `from_template`'s own `card_data` does not keep.
+        # `from_template` has its own `card_data`, which does not keep the order of `_KEYS`.
         "metadata": _metadata(facts).to_yaml(original_order=list(_KEYS)),
         "scores": _scores(facts),
         "licenses": licenses_of(facts),
@@ -79,19 +78,19 @@ def with_overrides(
     dataset: str | Sequence[str] | None = None,
     dataset_args: str | Sequence[str] | None = None,
 ) -> CardFacts:
-    """Return the facts with what a caller of `Trainer.create_model_card` asked for in their place.
+    """Return the facts with the changes that a caller of `Trainer.create_model_card` asks for.
 
     Args:
-        facts: Read off the run.
-        language: Of the metadata.
-        license: In place of the teacher's.
-        tags: Added to the card's own.
+        facts: Facts of the run.
+        language: Language in the metadata.
+        license: Licence that replaces the teacher's.
+        tags: Tags in addition to those of the card.
         model_name: Title of the card.
-        finetuned_from: Where the student's weights started.
-        tasks: The first one is the pipeline tag.
-        dataset_tags: Ids of datasets on the Hub; the first one is what the scores are of.
-        dataset: The name of that one.
-        dataset_args: Its configuration.
+        finetuned_from: Id or folder of the model from which the student's weights started.
+        tasks: Tasks, of which the first becomes the pipeline tag.
+        dataset_tags: Ids of datasets on the Hub; the scores belong to the first one.
+        dataset: Name of the first dataset.
+        dataset_args: Configuration of the first dataset.
     """
     changes: dict[str, Any] = {"language": language, "license": license, "name": model_name}
     changes["tags"] = (*facts.tags, *listed(tags))
@@ -101,7 +100,7 @@ def with_overrides(
             "from_scratch": False,
         }
     if tasks and listed(tasks)[0] != facts.pipeline_tag:
-        # What another pipeline answers is not known here.
+        # The usage lines fit the answer of the run's own pipeline only.
         changes |= {"pipeline_tag": listed(tasks)[0], "usage": ""}
     ids, names, configs = listed(dataset_tags), listed(dataset), listed(dataset_args)
     if ids or names or configs:
@@ -115,7 +114,7 @@ def with_overrides(
 
 def _metadata(facts: CardFacts) -> ModelCardData:
     licenses = licenses_of(facts)
-    # A student that goes on from its own repository has no other one for a base.
+    # A student that continues from its own repository has no other model as its base.
     base = None if facts.from_scratch or facts.student.hub_id == facts.repo_id else facts.student.hub_id
     tags = [*TAGS, *facts.tags]
     if facts.teacher is not None and facts.teacher.hub_id is not None:
@@ -141,7 +140,7 @@ def _eval_results(facts: CardFacts) -> list[EvalResult]:
         EvalResult(
             task_type=facts.pipeline_tag,
             task_name=facts.pipeline_tag.replace("-", " ").capitalize(),
-            # The type links to a dataset of the Hub: a folder's name would link to whatever has it there.
+            # The Hub links the type to a dataset; a folder's name could link to somebody else's dataset.
             dataset_type=data.source.hub_id or "local",
             dataset_name=data.source.name,
             dataset_config=data.config,

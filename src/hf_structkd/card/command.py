@@ -1,4 +1,4 @@
-"""A command line as others may read it: without tokens and paths of one machine, and ready to run."""
+"""Prints a command line for other people: without tokens and paths of one machine, and ready to run."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _NEXT_LINE = " \\\n    "
 
 
 def redact_tokens(text: str, secrets: Collection[str] = ()) -> str:
-    """Blank out whatever looks like a token of the Hub, and every known secret.
+    """Blank out all text that looks like a token of the Hub, and every known secret.
 
     Args:
         text: Any text.
-        secrets: Tokens that are known; empty ones are passed over.
+        secrets: Known tokens; empty ones are skipped.
     """
     for secret in sorted(filter(None, secrets), key=len, reverse=True):
         text = text.replace(secret, _REDACTED)
@@ -27,16 +27,16 @@ def redact_tokens(text: str, secrets: Collection[str] = ()) -> str:
 
 
 def printable_command(argv: Sequence[str], *, processes: int = 1, secrets: Collection[str] = ()) -> str:
-    r"""Write the command that started a run, an option a line, ready for a POSIX shell.
+    r"""Return the command that started a run, with one option on each line, ready for a POSIX shell.
 
     The value of every option that ends in "token" becomes the variable HF_TOKEN, and other text that looks
-    like a token is blanked out. Absolute paths lose what is of one machine: inside the working directory they
-    become relative to it, elsewhere only the last name stays.
+    like a token is blanked out. An absolute path inside the working directory becomes relative to it; of any
+    other absolute path only the last name stays.
 
     Args:
         argv: The script and its arguments, as `sys.argv` has them.
-        processes: How many were started.
-        secrets: Tokens that are known.
+        processes: Number of processes that were started.
+        secrets: Known tokens.
 
     Example:
         >>> print(printable_command(["run.py", "--hub_token", "x", "--seed", "1"]))

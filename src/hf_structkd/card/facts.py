@@ -1,4 +1,4 @@
-"""What a model card says, as plain values: no trainer, no file, no network."""
+"""The facts of a model card as plain values, without trainer, files and network."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a model or a dataset came from.
+    """The place that a model or a dataset came from.
 
     Attributes:
-        name: For people: an id on the Hub or the last name of a folder, never a path of one machine.
-        hub_id: Its id on the Hub, or None where it did not come from there.
-        revision: Branch, tag or commit; None is the main branch.
-        licenses: What its own card states; empty where that is not known.
-        generated: Whether this library made it, so that it brings no licence of its own.
+        name: Name for people: an id on the Hub or the last name of a folder, never a path of one machine.
+        hub_id: Id on the Hub; None if it did not come from there.
+        revision: Branch, tag or commit; None means the main branch.
+        licenses: Licences that its own card states; empty if they are not known.
+        generated: Whether this library generated it, so that it has no licence of its own.
     """
 
     name: str
@@ -30,13 +30,13 @@ class DataFacts:
     """The data of a run.
 
     Attributes:
-        source: Where the labelled images came from.
-        config: Its configuration.
-        train_split: Name of the split that was trained on.
+        source: Origin of the labelled images.
+        config: Configuration of the dataset.
+        train_split: Name of the training split.
         validation_split: Name of the split that was scored.
-        train_images: Images trained on, those without labels included; None if unknown, as for a stream.
-        validation_images: Images scored.
-        unlabeled: Where images without labels came from, if any joined.
+        train_images: Number of training images, with or without labels; None if unknown, as for a stream.
+        validation_images: Number of images that were scored; None if unknown.
+        unlabeled: Origin of the images without labels, or None.
     """
 
     source: Origin
@@ -53,9 +53,9 @@ class TermFacts:
     """One term of the loss.
 
     Attributes:
-        title: Its name for people.
-        weight: Its multiplier in the total; 0 means that it is switched off.
-        compares: What it compares, in words.
+        title: Name of the term for people.
+        weight: Multiplier of the term in the total; 0 means that the term is switched off.
+        compares: Description of what the term compares.
     """
 
     title: str
@@ -65,41 +65,41 @@ class TermFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class CardFacts:
-    """Everything that a card says.
+    """All facts of a card.
 
     Attributes:
         name: Title of the card.
-        repo_id: Where the student is pushed; None if nowhere, and the usage snippet names `name`.
+        repo_id: Id of the student's repository on the Hub; None if there is none, and usage shows `name`.
         pipeline_tag: The task, as `Task.name` has it.
         architecture: Class of the student.
-        parameters: How many the student has.
-        needs_library: Whether the student only loads once `hf_structkd` is imported.
-        student: Where the student's weights, or without any its configuration, came from.
+        parameters: Number of the student's parameters.
+        needs_library: Whether the student loads only after an import of `hf_structkd`.
+        student: Origin of the student's weights, or of its configuration if it started without weights.
         from_scratch: Whether the student started without weights.
-        teacher: Where the teacher came from; None for a student that was trained alone.
-        teacher_description: Its class and size.
-        terms: Every term, those that are switched off too.
-        settings: Further settings of distillation and training, by name, as they are to be printed.
-        data: None if nothing is known of it.
-        dataset_ids: The data on the Hub.
-        usage: Lines of Python that use the answer `predictor(image)`; empty prints it.
+        teacher: Origin of the teacher; None for a student that was trained alone.
+        teacher_description: Class and size of the teacher.
+        terms: All terms, including those that are switched off.
+        settings: Further settings of distillation and training, by name, as text.
+        data: Data of the run; None if nothing is known of them.
+        dataset_ids: Ids of the datasets on the Hub.
+        usage: Lines of Python that use the answer `predictor(image)`; if empty, the snippet prints it.
         metrics: Scores of the student, without `eval_`; empty before the first evaluation.
-        metric_labels: Name of a metric to its name for people.
-        class_metric_labels: The same of metrics of one class, by the beginning of their names.
-        table: Markdown table of teacher, student alone and distilled; None where nothing was compared.
-        figures: Paths relative to the card.
-        command: The command that trained it, without tokens and paths of one machine; None if unknown.
-        seed: Of the run.
-        steps: Optimiser steps done.
-        epochs: Epochs done.
-        global_batch_size: Images in one optimiser step.
-        train_seconds: Duration of the training; None while it goes on.
+        metric_labels: Name of a metric -> its name for people.
+        class_metric_labels: Beginning of the name of a metric of one class -> the metric's name for people.
+        table: Markdown table of teacher, student alone and distilled; None if nothing was compared.
+        figures: Paths of the figures, relative to the card.
+        command: Command of the training, without tokens and paths of one machine; None if unknown.
+        seed: Seed of the run.
+        steps: Number of optimiser steps done.
+        epochs: Number of epochs done.
+        global_batch_size: Number of images in one optimiser step.
+        train_seconds: Duration of the training in seconds; None before its end.
         hardware: Name of the device.
-        processes: How many trained together.
-        versions: Of the libraries, by name.
-        language: Asked for by the caller of `create_model_card`.
-        license: Asked for by the same; None is the teacher's.
-        tags: Further ones, asked for by the same.
+        processes: Number of processes that trained together.
+        versions: Name of a library -> its version.
+        language: Language that the caller of `create_model_card` asks for.
+        license: Licence that the caller asks for; None means the teacher's.
+        tags: Further tags that the caller asks for.
     """
 
     name: str
@@ -137,9 +137,9 @@ class CardFacts:
 
 
 def licenses_of(facts: CardFacts) -> tuple[str, ...]:
-    """Return the student's licences: as asked for, else the teacher's, else, without one, its start's.
+    """Return the licence that the caller asks for, else the teacher's; without a teacher, the start's.
 
-    Never guessed: empty where the one that decides is not known.
+    The answer is empty if the licence that decides is not known. No licence is guessed.
     """
     if facts.license is not None:
         return (facts.license,)
@@ -149,9 +149,9 @@ def licenses_of(facts: CardFacts) -> tuple[str, ...]:
 
 
 def license_notice(facts: CardFacts) -> str | None:
-    """Return a sentence where the licences behind a student are unknown or differ; None where all agree.
+    """Return a sentence if the licences behind a student are unknown or differ; None if all agree.
 
-    A licence that the caller asked for is the caller's decision, and nothing is said.
+    A licence that the caller asks for is the caller's decision; the answer is then None.
     """
     parties = _licensed(facts)
     if facts.license is not None or not parties:
@@ -165,7 +165,7 @@ def license_notice(facts: CardFacts) -> str | None:
 
 
 def _licensed(facts: CardFacts) -> dict[str, tuple[str, ...]]:
-    """Return everything that brings a licence, as the notice names it, and what it states."""
+    """Return the licences of everything that has one, by the name in the notice."""
     origins = {
         "teacher": facts.teacher,
         "student's start": None if facts.from_scratch else facts.student,

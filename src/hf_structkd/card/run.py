@@ -1,4 +1,4 @@
-"""What the card of a run says, read off its trainer, the disk and the Hub."""
+"""Reads the facts of a card from the trainer of a run, the disk and the Hub."""
 
 from __future__ import annotations
 
@@ -47,15 +47,15 @@ _PAIR_SETTINGS = ("student_feature", "teacher_feature", "teacher_image_size")
 
 @dataclass(frozen=True, kw_only=True)
 class RunNotes:
-    """What a card says and a trainer does not know.
+    """Facts of a card that a trainer does not know.
 
     Attributes:
-        data: The data's options; without a `dataset_name` they mean the embedded scenes. None is unknown.
-        student_revision: Branch, tag or commit that the student was loaded from.
-        teacher_revision: The same of the teacher.
-        command: `sys.argv` of the run; None for one that no command line describes.
-        metrics: What `evaluate()` returned; None takes the trainer's last logged evaluation.
-        table: What `write_report` returned.
+        data: Options of the data, which are the embedded scenes without a `dataset_name`; None if unknown.
+        student_revision: Branch, tag or commit from which the student was loaded.
+        teacher_revision: Branch, tag or commit from which the teacher was loaded.
+        command: `sys.argv` of the run; None if no command line started it.
+        metrics: Scores that `evaluate()` returned; None means the last evaluation that the trainer logged.
+        table: Table that `write_report` returned.
     """
 
     data: DataOptions | None = None
@@ -67,16 +67,16 @@ class RunNotes:
 
 
 def card_facts(run: Run, notes: RunNotes | None = None) -> CardFacts:
-    """Read off a run what its card says; on the main process, at any time of the run.
+    """Return the facts of a run's card; call this on the main process, at any point of the run.
 
-    Licences are read from the cards of teacher, student and data, on the disk or on the Hub; one that cannot
-    be read is not known. Where they are not all known and the same and the run is to be pushed, a warning is
-    logged; the card says it in any case.
+    Licences are read from the cards of teacher, student and data, on the disk or on the Hub. A licence that
+    cannot be read is not known. The card says whether the licences are unknown or differ; if the run is
+    pushed, a warning says so too.
 
     Args:
-        run: Its trainer. Where the student was built by `from_config` from a configuration of the Hub,
-            it cannot be told from a pretrained one.
-        notes: What the run does not know.
+        run: Trainer of the run. A student that `from_config` built from a configuration of the Hub looks
+            like a pretrained one.
+        notes: Facts that the trainer does not know.
     """
     notes = notes or RunNotes()
     args, log = run.args, run.state.log_history
@@ -114,12 +114,12 @@ def card_facts(run: Run, notes: RunNotes | None = None) -> CardFacts:
 
 
 def term_facts(run: Run) -> tuple[TermFacts, ...]:
-    """Return what the card says of every term."""
+    """Return the facts of all terms."""
     return tuple(TermFacts(term.title, run.weights[term.name], term.compares) for term in run.terms)
 
 
 def _models(run: Run, notes: RunNotes) -> dict[str, Any]:
-    """Return what the card says of student and teacher."""
+    """Return the facts of student and teacher."""
     start, from_scratch = _start(run, notes.student_revision)
     facts: dict[str, Any] = {
         "architecture": type(run.model).__name__,
@@ -131,14 +131,14 @@ def _models(run: Run, notes: RunNotes) -> dict[str, Any]:
     if run.teacher is None:
         return facts
     model, token = run.teacher.model, run.args.hub_token
-    teacher = Origin(type(model).__name__)  # built in this process, and never named
+    teacher = Origin(type(model).__name__)  # a model that was built in this process has no name
     if model.name_or_path:
         teacher = find_origin(model.name_or_path, kind="model", revision=notes.teacher_revision, token=token)
     return facts | {"teacher": teacher, "teacher_description": run.teacher.description}
 
 
 def _start(run: Run, revision: str | None) -> tuple[Origin, bool]:
-    """Return where the student came from, and whether it came without weights."""
+    """Return the origin of the student, and whether it started without weights."""
     name = run.model.name_or_path
     if not name or holds_only_a_configuration(name):
         return Origin(name_of(name) if name else ""), True
@@ -184,7 +184,7 @@ def _command(argv: Sequence[str] | None, args: Any) -> str | None:
 
 
 def _last_evaluation(history: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
-    """Return the scores that were logged last."""
+    """Return the scores of the evaluation that was logged last."""
     for entry in reversed(history):
         scores = {name: value for name, value in entry.items() if name.startswith("eval_")}
         if scores:
@@ -193,7 +193,7 @@ def _last_evaluation(history: Sequence[Mapping[str, float]]) -> Mapping[str, flo
 
 
 def _settings(run: Run) -> dict[str, str]:
-    """Return the settings of the training and of the terms that are on, as text, where they have a value."""
+    """Return the settings of the training and of the active terms that have a value, as text."""
     settings = {name: getattr(run.args, name) for name in _TRAINING_SETTINGS}
     if run.teacher is not None:
         settings |= {name: getattr(run.args, name) for name in _PAIR_SETTINGS}
@@ -215,7 +215,7 @@ def _device_name(device: torch.device) -> str:
 
 
 def _needs_library(config: PretrainedConfig) -> bool:
-    """Tell whether a class of this package is needed to load a model of this configuration."""
+    """Return whether a model of this configuration needs a class of this package."""
     nested = [value for value in vars(config).values() if isinstance(value, PretrainedConfig)]
     package = __name__.partition(".")[0]
     return type(config).__module__.partition(".")[0] == package or any(map(_needs_library, nested))

@@ -1,4 +1,4 @@
-"""The scores of an evaluation by names that people read."""
+"""Gives the scores of an evaluation names for people."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Real
 
-# What an evaluation also reports and what says nothing of the model to somebody else: the loss depends on
-# the settings that weigh it, the rest on the machine.
+# These values of an evaluation do not describe the model: the loss depends on the weights of its terms, the
+# others depend on the machine.
 _BOOKKEEPING = frozenset(
     {"loss", "runtime", "samples_per_second", "steps_per_second", "model_preparation_time", "epoch"}
 )
@@ -20,10 +20,10 @@ class Score:
     """One score of a student.
 
     Attributes:
-        name: Of the metric, without `eval_`.
-        label: The metric's name for people.
-        value: A finite number.
-        of_class: Whether it scores a single class.
+        name: Name of the metric, without `eval_`.
+        label: Name of the metric for people.
+        value: Value, which is finite.
+        of_class: Whether the metric scores a single class.
     """
 
     name: str
@@ -33,10 +33,10 @@ class Score:
 
 
 def finite_scores(metrics: Mapping[str, object]) -> dict[str, float]:
-    """Return the scores among what an evaluation returned, without `eval_`, at six significant digits.
+    """Return the scores of an evaluation, without `eval_` and with six significant digits.
 
-    Left out are values that are no finite number, which YAML cannot say and validators refuse, and what an
-    evaluation reports of itself: its loss, its time, the epoch.
+    Values that are not finite numbers are left out, because validators of the metadata refuse them. The loss,
+    the times and the epoch of the evaluation are left out too.
     """
     scores = {}
     for key, value in metrics.items():
@@ -50,13 +50,13 @@ def finite_scores(metrics: Mapping[str, object]) -> dict[str, float]:
 def labelled_scores(
     metrics: Mapping[str, float], labels: Mapping[str, str], class_labels: Mapping[str, str]
 ) -> list[Score]:
-    """Give every score its name for people; one that neither mapping knows keeps its own, with spaces.
+    """Return every score with its name for people; an unknown metric keeps its name, with spaces.
 
     Args:
-        metrics: Scores by the names of their metrics.
-        labels: Name of a metric to its name for people, as `Task.metric_labels` has them.
-        class_labels: Beginning of the name of a metric of one class, whose rest is the class, to the metric's
-            name for people, as `Task.class_metric_labels` has them.
+        metrics: Name of a metric -> its score.
+        labels: Name of a metric -> its name for people, see `Task.metric_labels`.
+        class_labels: Beginning of the name of a metric of one class -> the metric's name for people, see
+            `Task.class_metric_labels`. The rest of the name is the class.
     """
     scores = []
     for name, value in metrics.items():

@@ -1,4 +1,4 @@
-"""How boxes and their labels are drawn on a picture."""
+"""Draws boxes and their labels on a picture."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from ._palette import class_palette, linear_rgb
 
-# As many colours as lie far apart, and dashes of which the first classes have different ones: a reader who
-# sees no colour tells those apart. The two counts share no factor, so that no pair of them comes back soon.
+# The first 25 colours of the palette lie far apart, and the first six classes differ in their dashes, so that
+# a reader who sees no colour tells them apart. 25 and 6 share no factor: a pair comes back after 150 classes.
 _COLOURS = 25
 _DASHES: tuple[tuple[float, ...], ...] = (
     (),
@@ -28,20 +28,26 @@ _DASHES: tuple[tuple[float, ...], ...] = (
     (9, 2),
     (5, 1.2, 1.4, 1.2, 1.4, 1.2),
 )
-# Points.
+# These lengths are in points.
 _LINE_WIDTH = 1.3
 _HALO_WIDTH = 2.3
 _LABEL_SIZE = 6.5
 _LABEL_PADDING = 0.8
 _POINTS_PER_INCH = 72
-# Letters of a class name in a label; the legend has them all.
+# A label shows so many letters of a class name; the legend shows the whole name.
 _LONGEST_NAME = 16
-# Relative luminance (WCAG 2) above which black contrasts more than white does.
+# Above this relative luminance (WCAG 2), black contrasts more than white.
 _BRIGHT = 0.179
 
 
 class DrawnBox(NamedTuple):
-    """A box inside a picture: (left, top, right, bottom) in its pixels, class id, score if predicted."""
+    """A box that lies inside its picture.
+
+    Attributes:
+        corners: (left, top, right, bottom) in pixels of the picture.
+        label: Class id.
+        score: Score of a prediction, 0 to 1; None for the ground truth.
+    """
 
     corners: tuple[float, float, float, float]
     label: int
@@ -50,7 +56,7 @@ class DrawnBox(NamedTuple):
 
 @dataclass(frozen=True)
 class BoxStyle:
-    """How the boxes and labels of one class look."""
+    """The look of the boxes and labels of one class."""
 
     name: str
     colour: tuple[float, float, float]
@@ -58,24 +64,24 @@ class BoxStyle:
 
     @property
     def linestyle(self) -> Literal["solid"] | tuple[float, tuple[float, ...]]:
-        """Return what matplotlib calls the dashes."""
+        """Return the dashes as matplotlib's `linestyle`."""
         return (0, self.dashes) if self.dashes else "solid"
 
     @property
     def text_colour(self) -> str:
-        """Return black or white, whichever is better read on the colour."""
+        """Return black or white, whichever is easier to read on the colour."""
         luminance = linear_rgb(255 * np.array(self.colour)) @ (0.2126, 0.7152, 0.0722)
         return "black" if luminance > _BRIGHT else "white"
 
     def wordings(self, score: float | None) -> list[str]:
-        """Return what a label may say, the preferred wording first."""
+        """Return the texts that a label may have, the preferred one first."""
         name = self.name
         if len(name) > _LONGEST_NAME:
             name = f"{name[: _LONGEST_NAME - 1].rstrip()}…"
         return [name] if score is None else [f"{name} {score:.2f}", f"{score:.2f}"]
 
     def legend_line(self) -> Line2D:
-        """Return the legend's entry."""
+        """Return the entry of the class in the legend."""
         return Line2D(
             [],
             [],
@@ -88,7 +94,7 @@ class BoxStyle:
 
 
 def box_styles(labels: Collection[int], class_names: Sequence[str]) -> dict[int, BoxStyle]:
-    """Return the looks of the class ids of one figure, in order: the first ones are best told apart."""
+    """Return a look for each class id of one figure; those of the smallest ids are easiest to tell apart."""
     looks = zip(cycle((class_palette(_COLOURS) / 255).tolist()), cycle(_DASHES), strict=False)
     return {
         label: BoxStyle(class_names[label], tuple(colour), dashes)
@@ -97,7 +103,7 @@ def box_styles(labels: Collection[int], class_names: Sequence[str]) -> dict[int,
 
 
 def draw_boxes(axes: Axes, boxes: Sequence[DrawnBox], styles: Mapping[int, BoxStyle]) -> None:
-    """Draw boxes and labels on a laid out picture; the first lies on top and chooses its place first."""
+    """Draw boxes and labels on a picture of final size; the first box lies on top and is labelled first."""
     for box in reversed(boxes):
         left, top, right, bottom = (value - 0.5 for value in box.corners)  # pixel 0 is drawn around 0
         style = styles[box.label]
@@ -122,7 +128,7 @@ def draw_boxes(axes: Axes, boxes: Sequence[DrawnBox], styles: Mapping[int, BoxSt
 
 
 def _halo() -> list[AbstractPathEffect]:
-    """Put a black line under the coloured one, through its gaps too: seen on any picture."""
+    """Put a solid black line under the coloured one, so that a box is visible on every picture."""
     solid = {"dash_offset": 0, "dash_list": None}
     return [Stroke(linewidth=_HALO_WIDTH, foreground="black", dashes=solid), Normal()]
 
@@ -130,9 +136,9 @@ def _halo() -> list[AbstractPathEffect]:
 def _draw_label(
     axes: Axes, box: DrawnBox, style: BoxStyle, taken: NDArray[np.float64]
 ) -> NDArray[np.float64] | None:
-    """Write the label where it hides none of the (M, 4) taken places; return its place, None for no label.
+    """Write the label where it hides none of the (M, 4) taken places; return its place, or None without one.
 
-    A place is left, lower, right, upper end in pixels of the figure.
+    A place is (left, lower, right, upper) in pixels of the figure.
     """
     label = axes.text(
         0,
@@ -165,7 +171,7 @@ def _draw_label(
 def _free_place(
     size: tuple[float, float], box: Bbox, edge: float, frame: Bbox, taken: NDArray[np.float64]
 ) -> NDArray[np.float64] | None:
-    """Return the first place above, in or below the box that lies in the frame and on no taken one."""
+    """Return the first place above, in or below the box that is in the frame and overlaps no taken place."""
     width, height = size
     if width > frame.width:
         return None

@@ -1,4 +1,4 @@
-"""How every figure of the report is opened, explained and written."""
+"""Opens, explains and writes every figure of the report."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 
-# Nine inches at 200 pixels an inch: drawn at half size in a README, and still sharp there.
+# Nine inches at 200 pixels an inch are 1800 pixels: a README shows them at half size, and they stay sharp.
 PAGE_WIDTH = 9.0
 _PIXELS_PER_INCH = 200
 _LEGEND_COLUMNS = 6
-# Inches between the pictures and the legend.
+# This gap between the pictures and the legend is in inches.
 _LEGEND_GAP = 0.2
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Open a figure on its own Agg canvas, sized in inches: neither pyplot nor the backend is touched."""
+    """Open a figure of a size in inches on its own Agg canvas; pyplot and the backend stay as they are."""
     figure = Figure(figsize=(width, height), dpi=_PIXELS_PER_INCH, facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
 def add_legend(figure: Figure, handles: Sequence[Artist], **options: Any) -> Legend:
-    """Explain the handles by their labels, which are shown as they are written."""
+    """Add a legend that shows the labels of the handles as they are written."""
     legend = figure.legend(handles=handles, frameon=False, **options)
     for handle, text in zip(handles, legend.get_texts(), strict=True):
         text.set_text(str(handle.get_label()))
@@ -38,7 +38,7 @@ def add_legend(figure: Figure, handles: Sequence[Artist], **options: Any) -> Leg
 
 
 def add_legend_below(figure: Figure, handles: Sequence[Artist], title: str) -> None:
-    """Put a legend below the figure, which grows by its height; in as many columns as its names allow."""
+    """Add a legend below the figure, in as many columns as fit; the figure grows by its height."""
     style = {"loc": "outside lower center", "title": title, "title_fontsize": 9, "fontsize": 9}
     for columns in range(min(_LEGEND_COLUMNS, len(handles)) or 1, 0, -1):
         legend = add_legend(figure, handles, ncols=columns, handlelength=3, **style)
@@ -51,7 +51,7 @@ def add_legend_below(figure: Figure, handles: Sequence[Artist], title: str) -> N
 
 
 def tidy(axes: Axes, grid: Literal["x", "both"]) -> None:
-    """Draw a faint grid behind the data and no frame above and to the right of it."""
+    """Draw a faint grid behind the data, and remove the frame above and to the right of it."""
     axes.tick_params(labelsize=8.5)
     axes.grid(visible=True, axis=grid, color="0.9", linewidth=0.6)
     axes.set_axisbelow(True)
@@ -59,7 +59,7 @@ def tidy(axes: Axes, grid: Literal["x", "both"]) -> None:
 
 
 def save_png(figure: Figure, path: str | Path) -> Path:
-    """Write a figure as PNG, making missing folders and replacing an existing file.
+    """Write a figure as PNG; create missing folders and replace an existing file.
 
     Raises:
         ValueError: If `path` does not end in `.png`.

@@ -18,15 +18,15 @@ _TASK_LOSS = "loss_task"
 
 @dataclass
 class Panel:
-    """One quantity, for every run that logged it.
+    """One quantity and its values in every run that logged it.
 
     Attributes:
-        key: What the runs logged it under.
-        title: Its name for people.
-        lines: Name of the run -> its values by step, NaN where the line breaks.
-        lost: Name of the run -> how many of its values were logged and are no finite number.
+        key: Key of the quantity in the logs.
+        title: Name of the quantity for people.
+        lines: Name of the run -> values by step, with NaN where the line breaks.
+        lost: Name of the run -> number of logged values that are not finite.
         reference: Name -> value of each horizontal line.
-        is_metric: Whether it is the evaluation's metric.
+        is_metric: Whether the quantity is the evaluation metric.
     """
 
     key: str
@@ -37,12 +37,12 @@ class Panel:
     is_metric: bool = False
 
     def is_empty(self) -> bool:
-        """Whether no run has a value that can be drawn."""
+        """Return whether no run has a value that can be drawn."""
         return not any(line.notna().any() for line in self.lines.values())
 
 
 def check_histories(histories: Histories) -> None:
-    """Raise `ValueError` for no run, an empty run, or an entry that no step places on the axis."""
+    """Raise `ValueError` if there is no run, a run is empty, or an entry has no finite step."""
     if not histories:
         raise ValueError(
             "`histories` must hold at least one run, got none; pass {name: trainer.state.log_history}."
@@ -68,7 +68,7 @@ def build_panels(
     metric_label: str | None,
     reference: Mapping[str, float],
 ) -> list[Panel]:
-    """Return the metric's panel, then one for each loss term and critic value with something to draw."""
+    """Return the metric's panel, then a panel for each loss term and critic value that has a finite value."""
     frames = {name: _read(history) for name, history in histories.items()}
     keys = list(dict.fromkeys(key for frame in frames.values() for key in frame))
     logged = sorted({key for history in histories.values() for entry in history for key in entry})
@@ -109,9 +109,9 @@ def _check_metric(panel: Panel, logged: Sequence[str]) -> None:
 
 
 def _read(history: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Return a row for each entry, by step: NaN for a missing key, infinity for what is no finite number.
+    """Return a row for each entry, by step. A missing key becomes NaN, a value that is not finite infinity.
 
-    A run of the plain Trainer logs no terms: its `loss` is its task loss.
+    A run of the plain Trainer logs no terms; its `loss` is the task loss.
     """
     entries = [{key: _number(value) for key, value in entry.items()} for entry in history]
     frame = pd.DataFrame(entries).set_index("step").sort_index(kind="stable")
@@ -132,7 +132,7 @@ def _panel(
     for name, frame in frames.items():
         if key not in frame:
             continue
-        # A training entry without the key is a gap; between evaluations there are entries of other kinds.
+        # A training entry without the key is a gap. For the evaluation's keys, other entries are no gap.
         is_gap = False if key.startswith("eval_") else frame.get("loss", frame[key]).notna()
         values = frame[key][frame[key].notna() | is_gap]
         if values.notna().any():

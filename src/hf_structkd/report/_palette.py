@@ -1,7 +1,8 @@
 """Class colours that a reader can tell apart.
 
-Libraries have palettes too, but closer ones: of 50 colours, the two most alike lie 0.10 apart in Oklab here,
-and at most 0.08 in any of colorcet's Glasbey lists, none of which starts with colours for the colour-blind.
+The palettes of other libraries have colours that are closer together: among 50 colours, the two most similar
+ones have a distance of 0.10 in Oklab here, and of at most 0.08 in colorcet's Glasbey lists. None of those
+lists starts with colours for colour-blind readers.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-# Okabe and Ito's seven colours come first; the rest are chosen to lie far from them and from each other.
+# The seven colours of Okabe and Ito come first; the others are chosen far from them and from each other.
 _FIRST_COLOURS = (
     (0, 114, 178),
     (230, 159, 0),
@@ -22,10 +23,10 @@ _FIRST_COLOURS = (
     (240, 228, 66),
 )
 RUN_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-"""Of the runs in a figure, in turn: without yellow, too faint for a line, and black, kept for references."""
+"""Colours of the runs in a figure, without yellow (too faint for a line) and black (used for references)."""
 _MAX_COLOURS = 256
 _LIGHTNESS_RANGE = (0.42, 0.93)
-# Björn Ottosson's, of Oklab.
+# Björn Ottosson defines Oklab by these two matrices.
 _TO_CONES = (
     (0.4122214708, 0.5363325363, 0.0514459929),
     (0.2119034982, 0.6806995451, 0.1073969566),
@@ -45,7 +46,7 @@ def class_palette(n: int) -> NDArray[np.uint8]:
         n: Number of classes, 1 to 256.
 
     Returns:
-        (n, 3) of 0 to 255. A longer palette starts with the shorter one.
+        (n, 3), uint8. A longer palette starts with the colours of a shorter one.
 
     Raises:
         ValueError: If `n` is out of range.
@@ -57,7 +58,7 @@ def class_palette(n: int) -> NDArray[np.uint8]:
 
 @cache
 def _all_colours() -> NDArray[np.uint8]:
-    """Choose greedily: each next colour is the one farthest, to the eye, from all those already taken."""
+    """Choose each next colour as the one that looks most different from all colours chosen before."""
     levels = np.arange(0, 256, 15)
     candidates = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3)
     lightness = _oklab(candidates)[:, 0]
@@ -77,12 +78,12 @@ def _distance(positions: NDArray[np.float64], rgb: NDArray[np.int64]) -> NDArray
 
 
 def linear_rgb(rgb: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the amounts of light, 0 to 1, of sRGB of 0 to 255."""
+    """Convert sRGB values from 0 to 255 to linear amounts of light from 0 to 1."""
     srgb = np.asarray(rgb) / 255
     return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
 
 
 def _oklab(rgb: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Convert sRGB of 0 to 255 to Oklab, where equal distances look about equally different."""
+    """Convert sRGB values from 0 to 255 to Oklab, where equal distances look about equally different."""
     lab: NDArray[np.float64] = np.cbrt(linear_rgb(rgb) @ np.transpose(_TO_CONES)) @ np.transpose(_TO_LAB)
     return lab

@@ -1,4 +1,4 @@
-"""What the figures of predictions share: rows, the grid of pictures, and checks of what goes into it."""
+"""The rows, the grid of pictures and the checks that all figures of predictions share."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ Rgb = tuple[int, int, int]
 Content = TypeVar("Content")
 
 _STRIPES = 24
-# Inches: around a picture, a line of text.
+# These lengths are in inches: the space around a picture, and the height of a line of text.
 _PADDING = 0.1
 _TEXT_LINE = 0.24
-# What a round trip through the normalisation may add to an image in [0, 1].
+# Normalising an image and undoing it may move its values by so much out of [0, 1].
 _IMAGE_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
 class PictureRow(Generic[Content]):
-    """One picture, what is true of it and what each model made of it.
+    """One picture with its annotation and the prediction of each model.
 
     Attributes:
         image: (H, W, 3), floats in [0, 1] or uint8; undo the normalisation of `pixel_values` first.
-        truth: The annotation, in the form that the plotting function names.
+        truth: Annotation, in the form that the plotting function asks for.
         predictions: Name of the model -> its prediction in the same form, in the order of the columns.
     """
 
@@ -41,7 +41,7 @@ class PictureRow(Generic[Content]):
 
 
 def checked_images(rows: Sequence[PictureRow[Any]]) -> list[NDArray[np.uint8]]:
-    """Return the images; raise `ValueError` unless all rows hold the same models, at least one."""
+    """Return the images; raise `ValueError` unless all rows have predictions of the same models."""
     if not rows:
         raise ValueError("`rows` must hold at least one picture, got none; pass a list of them.")
     names = list(rows[0].predictions)
@@ -79,7 +79,7 @@ def _checked_image(image: ArrayLike, where: str) -> NDArray[np.uint8]:
 
 
 def check_map(values: NDArray[Any], where: str, shape: tuple[int, ...]) -> None:
-    """Raise `ValueError` for a map that does not lie on the image's pixels."""
+    """Raise `ValueError` if the map does not have the image's shape."""
     if values.shape != shape:
         raise ValueError(
             f"`{where}` must have the image's shape {shape}, got {values.shape}; resize it to the image."
@@ -87,7 +87,7 @@ def check_map(values: NDArray[Any], where: str, shape: tuple[int, ...]) -> None:
 
 
 def check_class_ids(ids: NDArray[Any], where: str, n_classes: int) -> None:
-    """Raise `TypeError` for what are no integers, `ValueError` for an id without a class."""
+    """Raise `TypeError` if the ids are not integers, and `ValueError` if an id has no class."""
     if not np.issubdtype(ids.dtype, np.integer):
         raise TypeError(
             f"`{where}` must hold integer class ids, got {ids.dtype}; take the argmax of logits, or convert."
@@ -105,12 +105,12 @@ def image_grid(
     column_titles: Sequence[str],
     captions: Sequence[Sequence[str]],
 ) -> Figure:
-    """Open a figure of (H, W, 3) pictures: titles above the columns, a caption below each picture.
+    """Open a figure of pictures, with titles above the columns and a caption below each picture.
 
     Args:
-        images: Rows of pictures, each row as long as `column_titles`; None leaves its place empty.
-        column_titles: One for each column.
-        captions: One for each place, empty for none.
+        images: Rows of (H, W, 3) pictures, each row as long as `column_titles`; None leaves its place empty.
+        column_titles: Title of each column.
+        captions: Caption of each place; an empty one is not drawn.
     """
     columns = len(column_titles)
     ratios = [max(image.shape[0] / image.shape[1] for image in row if image is not None) for row in images]
@@ -131,7 +131,7 @@ def image_grid(
 
 
 def stripes(shape: tuple[int, ...], colours: tuple[Rgb, Rgb]) -> NDArray[np.uint8]:
-    """Return (H, W, 3) of slanting stripes, which no palette and no colour map can hold."""
+    """Return slanting stripes (H, W, 3), which no reader takes for a class or a value."""
     rows, columns = np.indices(shape)
     width = max(1, max(shape) // _STRIPES)
     painted: NDArray[np.uint8] = np.array(colours, dtype=np.uint8)[(rows + columns) // width % 2]
@@ -139,6 +139,6 @@ def stripes(shape: tuple[int, ...], colours: tuple[Rgb, Rgb]) -> NDArray[np.uint
 
 
 def stripes_patch(colours: tuple[Rgb, Rgb], label: str) -> Patch:
-    """Return the legend's entry for `stripes`."""
+    """Return the legend entry of `stripes`."""
     face, edge = ((r / 255, g / 255, b / 255) for r, g, b in colours)
     return Patch(facecolor=face, edgecolor=edge, linewidth=0, hatch="/////", label=label)

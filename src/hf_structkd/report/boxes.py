@@ -1,4 +1,4 @@
-"""Predicted boxes side by side with the ground truth, as one PNG."""
+"""Draws predicted boxes beside the ground truth into one PNG."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from ._pictures import PictureRow, check_class_ids, checked_images, image_grid
 
 @dataclass(frozen=True, eq=False)
 class Boxes:
-    """The objects of one picture, true or predicted.
+    """The true or predicted objects of one picture.
 
     Attributes:
-        corners: (N, 4) left, top, right, bottom in the picture's pixels; (0, 0) is its upper left corner and
-            (W, H) its lower right one. Boxes are cut at the picture's edges.
+        corners: (N, 4) left, top, right, bottom in pixels of the picture, whose upper left corner is (0, 0)
+            and whose lower right corner is (W, H). Boxes are cut at the edges of the picture.
         labels: (N,) class ids.
-        scores: (N,) from 0 to 1 for a prediction, None for the ground truth.
+        scores: (N,) from 0 to 1 for a prediction; None for the ground truth.
     """
 
     corners: ArrayLike
@@ -39,18 +39,18 @@ def plot_boxes(
     class_names: Sequence[str],
     score_threshold: float = 0.5,
 ) -> Path:
-    """Draw one row a picture: its true boxes, then those that every model predicts.
+    """Draw a row for each picture: the true boxes, then the boxes that each model predicts.
 
-    A class has a colour and a pattern of dashes, which differ for the first six classes of the figure. Each
-    box is labelled with its class, and with its score where it is predicted. Labels never overlap: the surest
-    detection chooses its place first, and a label that finds none is cut to its score, or left out. Below
-    each picture stands how many boxes are drawn, and where there are none the highest score.
+    Each class has a colour and a pattern of dashes; the patterns of the first six classes of the figure
+    differ. The label of a box shows its class, and its score if the box is predicted. Labels do not overlap:
+    the detection with the highest score is labelled first, and a label without room is cut to its score or
+    left out. The caption of a picture counts the boxes that are drawn, or gives the highest score.
 
     Args:
-        rows: The pictures; all must hold the same predictions in the same order, these with scores.
-        path: Where to write; must end in `.png`. Missing folders are made, an existing file is replaced.
-        class_names: Name of each class id; the legend shows those that are drawn.
-        score_threshold: The lowest score of a detection that is drawn, 0 to 1; stated in the figure.
+        rows: The pictures; all must have predictions of the same models in the same order, with scores.
+        path: File to write; must end in `.png`. Missing folders are created, an existing file is replaced.
+        class_names: Name of each class id; the legend shows the classes that are drawn.
+        score_threshold: Lowest score of a detection that is drawn, 0 to 1; the figure states it.
 
     Returns:
         `path`.
@@ -58,7 +58,7 @@ def plot_boxes(
     Raises:
         ValueError: If there are no rows or no predictions, rows differ in their predictions, shapes differ,
             an image or a score leaves its range, a drawn box has no finite, ordered corners, a class id has
-            no name, a prediction lacks scores or the truth has some, or `path` is no `.png`.
+            no name, a prediction has no scores, the truth has scores, or `path` does not end in `.png`.
         TypeError: If labels are no integers.
 
     Example:
@@ -87,17 +87,17 @@ def plot_boxes(
         "Where labels would overlap, the less sure one is cut to its score or left out."
     )
     add_legend_below(figure, [style.legend_line() for style in styles.values()], note)
-    # Where a label finds room depends on the size of its picture on the page.
+    # The room for a label depends on the size of its picture on the page, which this call fixes.
     figure.draw_without_rendering()
     for axes, panel in zip(figure.axes, drawn, strict=True):
-        # A photograph made smaller by leaving out pixels has jagged edges.
+        # Without interpolation, a photograph that is drawn smaller gets jagged edges.
         axes.images[0].set_interpolation("auto")
         draw_boxes(axes, panel.boxes, styles)
     return save_png(figure, path)
 
 
 class _Panel(NamedTuple):
-    """What is drawn on one picture, the surest first, and the line below it."""
+    """The boxes of one picture, the highest score first, and the caption below it."""
 
     boxes: list[DrawnBox]
     caption: str
@@ -124,7 +124,7 @@ def _checked_panels(
 def _checked_boxes(
     boxes: Boxes, where: str, size: tuple[int, ...], n_classes: int, threshold: float
 ) -> list[DrawnBox]:
-    """Return the boxes that are drawn, the surest first, cut at the picture's edges."""
+    """Return the boxes that are drawn, the highest score first, cut at the edges of the picture."""
     corners, labels = np.asarray(boxes.corners, dtype=np.float64), np.asarray(boxes.labels)
     if corners.ndim != 2 or corners.shape[1] != 4:
         raise ValueError(
@@ -132,7 +132,7 @@ def _checked_boxes(
             "where there is no box, pass an empty array of shape (0, 4)."
         )
     _check_length(labels, f"{where}.labels", len(corners))
-    if labels.size:  # an empty array has whatever type
+    if labels.size:  # numpy makes an empty list an array of floats
         check_class_ids(labels, f"{where}.labels", n_classes)
     drawn = np.arange(len(corners))
     scores: list[float] | list[None] = [None] * len(corners)
@@ -173,7 +173,7 @@ def _caption(drawn: int, scores: NDArray[np.float64], threshold: float) -> str:
         return f"{_counted(drawn, 'detection')} ≥ {threshold:g}"
     if scores.size == 0:
         return "no detections"
-    # Rounded down: rounded to the nearest it could read as the threshold that it missed.
+    # The score is rounded down, because a score that is rounded up could equal the threshold that it missed.
     return f"none ≥ {threshold:g}, highest {math.floor(100 * scores.max()) / 100:.2f}"
 
 

@@ -1,4 +1,4 @@
-"""A score of every class for each model, as one PNG of bars."""
+"""Draws the score of every class and model as bars into one PNG."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from matplotlib.patches import Patch
 from ._figure import PAGE_WIDTH, add_legend, new_figure, save_png, tidy
 from ._palette import RUN_COLOURS
 
-# The last model is the one the figure is about. It and the one before have the colours that `plot_curves`
-# gives the distilled and the lone student; hatches tell them apart where no colour is seen.
+# The figure is about the last model. The last and the one before it have the colours that `plot_curves` gives
+# the distilled student and the student alone; hatches tell them apart without colours.
 _STYLES = (
     (RUN_COLOURS[0], ""),
     (RUN_COLOURS[1], "////"),
@@ -26,17 +26,18 @@ _STYLES = (
     (RUN_COLOURS[3], "xxxx"),
     (RUN_COLOURS[4], ""),
 )
-# Classes up to which one column is used.
+# Up to so many classes stand in one column.
 _ONE_COLUMN = 14
-# Letters in a line of a class name, and lines of it.
+# A class name is broken into lines of so many letters, and cut after so many lines.
 _NAME_WIDTH = 22
 _NAME_LINES = 3
-# Inches: a bar, a line of a name, between two classes, both axes with labels, legend and note.
+# These heights are in inches: a bar, a line of a name, the gap between two classes, and everything around the
+# bars (axes with their labels, legend, note).
 _BAR = 0.145
 _NAME_LINE = 0.14
 _GAP = 0.1
 _SURROUNDINGS = 1.25
-# Room for a value right of a bar of 1.
+# The axis ends here, so that there is room for the value beside a bar of 1.
 _RIGHT_END = 1.13
 
 
@@ -55,7 +56,7 @@ def plot_class_bars(
     Args:
         scores: Name of the model -> name of the class -> its score from 0 to 1, or NaN for none. Every class
             that any of the models names is drawn.
-        path: Where to write; must end in `.png`. Missing folders are made, an existing file is replaced.
+        path: File to write; must end in `.png`. Missing folders are created, an existing file is replaced.
         metric_label: Name of the score for people.
 
     Returns:
@@ -80,7 +81,7 @@ def plot_class_bars(
         part = slice(start, start + per_column)
         _draw_panel(axes, frame[part], _BAR / row_height)
         axes.set_yticks(range(len(names[part])), names[part], fontsize=8.5, parse_math=False)
-        # As many places in every column, so that bars are equally thick.
+        # Every column has the same number of places, so that all bars have the same thickness.
         axes.set_ylim(per_column - 0.5, -0.5)
         axes.set_xlabel(f"{metric_label} (0 to 1, higher is better)", fontsize=8.5, parse_math=False)
     _explain(figure, frame)
@@ -88,7 +89,7 @@ def plot_class_bars(
 
 
 def _checked_frame(scores: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
-    """Return the scores with a row for each class, in the order of drawing, and a column for each model."""
+    """Return the scores with a row for each class, ordered by name, and a column for each model."""
     if not 1 <= len(scores) <= len(_STYLES):
         raise ValueError(
             f"`scores` must hold 1 to {len(_STYLES)} models, got {len(scores)}; "
@@ -112,7 +113,7 @@ def _tick_label(name: str) -> str:
 
 
 def _draw_panel(axes: Axes, frame: pd.DataFrame, thickness: float) -> None:
-    """Draw the bars of some classes, class i around y = i, in the order of the models from the top."""
+    """Draw the bars of some classes, those of class i around y = i, with the first model at the top."""
     for place, (model, (colour, hatch)) in enumerate(zip(frame, _styles(frame), strict=True)):
         values = frame[model].to_numpy()
         ys = np.arange(len(values)) + (place - (frame.shape[1] - 1) / 2) * thickness

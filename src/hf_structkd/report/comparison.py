@@ -1,4 +1,4 @@
-"""Teacher, student alone and distilled student in one table, and the numbers that go into it."""
+"""The table that compares teacher, student alone and distilled student, and the numbers in it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.utils.benchmark import Timer
 
 _UNKNOWN = "n/a"
 _TEACHER, _ALONE = "teacher", "alone"
-# Gaps below this share of the metric are rounding, not a better teacher.
+# A gap below this share of the metric is due to rounding; it does not show a better teacher.
 _SMALLEST_GAP = 1e-6
 _SIGNIFICANT_DIGITS = 3
 
@@ -26,8 +26,8 @@ class ComparisonRow:
         name: Name in the table. `comparison_table` knows the teacher by the name "teacher" and the student
             that was trained without a teacher by the name "alone".
         metrics: Name -> value, as the Trainer's `evaluate()` returns them, without a prefix.
-        parameters: See `models.parameters.count_parameters`; None if unknown.
-        milliseconds: For one image, see `milliseconds_per_image`; None if unknown.
+        parameters: Number of parameters, see `models.parameters.count_parameters`; None if unknown.
+        milliseconds: Milliseconds for one image, see `milliseconds_per_image`; None if unknown.
     """
 
     name: str
@@ -44,25 +44,25 @@ def comparison_table(
     higher_is_better: bool = True,
     extra: Sequence[tuple[str, str]] = (),
 ) -> str:
-    """Return a Markdown table, aligned so that it also reads as plain text, one line for each model.
+    """Return a Markdown table with a line for each model, aligned so that it also reads as plain text.
 
-    The columns: the metric; the share of its gap closed, for every row but the teacher's and the student
-    alone's; the extra metrics; the parameters; the milliseconds an image. A column that no row can fill is
-    left out. The share is "n/a" where the teacher is not better than the student alone, or better by less
-    than the table prints.
+    The columns are the metric, the share of the gap closed (for every row except the teacher and the student
+    alone), the extra metrics, the parameters, and the milliseconds for an image. A column that no row can
+    fill is left out. The share is "n/a" if the teacher is not better than the student alone, or if the table
+    prints the same score for both.
 
     Args:
         rows: The models, in the order of the lines.
-        metric: Key in each row's `metrics`.
-        metric_label: The metric's name for people.
-        higher_is_better: False for an error.
-        extra: Key and name of each further metric, printed without a share.
+        metric: Key of the metric in each row's `metrics`.
+        metric_label: Name of the metric for people.
+        higher_is_better: False if the metric is an error.
+        extra: Key and name of each further metric, which gets no share.
 
     Returns:
-        The table, and under it the formula of the share where the table has one. No newline at the end.
+        The table, and under it the formula of the share if it has one. There is no newline at the end.
 
     Raises:
-        ValueError: If there are no rows, two share a name, or one lacks a metric.
+        ValueError: If there are no rows, two rows have the same name, or a row lacks a metric.
 
     Example:
         >>> rows = [
@@ -98,11 +98,11 @@ def comparison_table(
 def share_of_gap_closed(
     teacher: float, alone: float, distilled: float, *, higher_is_better: bool = True
 ) -> float | None:
-    """Return how far distillation took the student from its score alone (0) to the teacher's (1).
+    """Return (distilled − alone) / (teacher − alone), the share of the gap that distillation closed.
 
-    It is (distilled − alone) / (teacher − alone): negative if distillation hurt, above 1 if the student beat
-    its teacher. None where it means nothing: a number is not finite, or the teacher is not better than the
-    student alone by more than a millionth of the larger of the two.
+    The share is negative if distillation made the student worse, and above 1 if the student is better than
+    its teacher. It is None if a number is not finite, or if the teacher is not better than the student alone
+    by more than a millionth of the larger score.
 
     Example:
         >>> share_of_gap_closed(0.75, 0.5, 0.625)
@@ -122,17 +122,17 @@ def share_of_gap_closed(
 def milliseconds_per_image(model: nn.Module, pixel_values: Tensor, *, repeats: int = 10) -> float:
     """Return the median time of one forward pass of one image, in milliseconds.
 
-    PyTorch's benchmark timer measures each pass after two that it does not count, with as many threads as
-    PyTorch uses, and waits for an accelerator. The model runs in evaluation mode without gradients, on the
-    device it is on, and every module gets its own mode back, also after an error.
+    PyTorch's benchmark timer runs two passes that it does not count before each pass that it measures. It
+    uses as many threads as PyTorch does and waits for an accelerator. The model runs in evaluation mode,
+    without gradients, on its own device. Every module gets its former mode back, also after an error.
 
     Args:
-        model: Called as `model(pixel_values)`.
+        model: The model, which is called as `model(pixel_values)`.
         pixel_values: (1, 3, H, W), on the model's device.
-        repeats: Passes measured, at least 1.
+        repeats: Number of passes that are measured, at least 1.
 
     Returns:
-        The median of the `repeats` times. It depends on the machine, the number of threads and its load.
+        The median of the `repeats` times. It depends on the machine, its load and the number of threads.
 
     Raises:
         ValueError: If `pixel_values` is not one image or `repeats` is below 1.
@@ -160,7 +160,7 @@ def milliseconds_per_image(model: nn.Module, pixel_values: Tensor, *, repeats: i
 
 
 def how_timed(device: torch.device) -> str:
-    """Return the sentence that says under a table what its milliseconds are."""
+    """Return the sentence under a table that says how its milliseconds were measured."""
     threads = torch.get_num_threads()
     on_cpu = f"{threads} CPU thread{'' if threads == 1 else 's'}"
     place = on_cpu if device.type == "cpu" else device.type.upper()
@@ -183,7 +183,7 @@ def _check_rows(rows: Sequence[ComparisonRow], metrics: Sequence[str]) -> None:
 
 
 def _shares(scores: Mapping[str, float], *, higher_is_better: bool) -> list[str]:
-    """Print the share of the gap that each row closed, nothing for the two that span it."""
+    """Return the printed share of each row; it is empty for the teacher and the student alone."""
     printed = dict(zip(scores, _same_precision(scores), strict=True))
     shares = []
     for name, score in scores.items():
@@ -200,7 +200,7 @@ def _shares(scores: Mapping[str, float], *, higher_is_better: bool) -> list[str]
 
 
 def _same_precision(scores: Mapping[str, float]) -> list[str]:
-    """Print all scores with as many decimals as give the largest one three significant digits."""
+    """Print all scores with the number of decimals that gives the largest score three significant digits."""
     largest = max((abs(score) for score in scores.values() if math.isfinite(score)), default=0.0)
     magnitude = math.ceil(math.log10(largest)) if largest > 0 else 0
     decimals = max(0, _SIGNIFICANT_DIGITS - magnitude)
@@ -227,7 +227,7 @@ def _milliseconds(milliseconds: float | None) -> str:
 
 
 def _markdown(columns: Sequence[Sequence[str]]) -> str:
-    """Pad the cells of each column to one width: names to the left, numbers to the right."""
+    """Return the table, with names aligned to the left and numbers to the right."""
     cells = [[" ".join(cell.split()).replace("|", "\\|") for cell in column] for column in columns]
     widths = [max(map(len, column)) for column in cells]
     lines = [

@@ -1,7 +1,7 @@
-"""Training curves of one or more runs, as one PNG of small panels.
+"""Draws the training curves of one or more runs into one PNG of small panels.
 
-Every quantity gets its own panel and its own axis, because terms that differ by orders of magnitude say
-nothing on a shared one. What an axis does (starts at zero, is logarithmic, is cut) is written on it.
+Every quantity has its own panel and its own axis, because terms differ by orders of magnitude. The label of
+an axis says whether it starts at zero, is logarithmic or is cut.
 """
 
 from __future__ import annotations
@@ -43,30 +43,31 @@ def plot_curves(
 ) -> Path:
     """Draw the curves of several runs into one PNG.
 
-    The panels, in order: the evaluation metric; one for every `loss_<term>`, unweighted as logged; one for
-    each `critic_*` value and whatever else `titles` names. A quantity nobody logged gets no panel. A run of
-    the plain Trainer logs no terms: its `loss` is its task loss and is drawn as such.
+    The first panel shows the evaluation metric. The next panels show each `loss_<term>`, unweighted as
+    logged, then each `critic_*` value and each further key of `titles`. A quantity that no run logged has no
+    panel. A run of the plain Trainer logs no terms; its `loss` is drawn as the task loss.
 
-    Axes of losses and critic values include zero, or are logarithmic when all values are positive and the
+    The axis of a loss or a critic value includes zero, or is logarithmic if all values are positive and the
     largest is at least 100 times the smallest. The metric's axis starts at zero, unless its smallest value is
-    above half of its largest. The y label says which. Values are drawn as logged, never smoothed. A NaN, an
-    infinity, and a term missing from a training entry leave a gap; the first two are counted in the panel.
+    above half of its largest. The y label says which of these holds. Values are drawn as logged, without
+    smoothing. A NaN, an infinity, and a term that is missing from a training entry leave a gap; the panel
+    counts the NaN and the infinities.
 
     Args:
-        histories: Name of the run -> its `trainer.state.log_history`. Names are shown in the legend.
-        path: Where to write; must end in `.png`. Missing folders are made, an existing file is replaced.
-        titles: Key -> title of its panel, in the order of the panels; a key without one is its own title.
-        metric: Key of the evaluation metric; None for no such panel.
-        metric_label: The metric's name for people; None for the key.
-        reference: Name -> value, each a horizontal line in the metric's panel, such as `{"teacher": 0.667}`.
+        histories: Name of the run -> its `trainer.state.log_history`. The legend shows the names.
+        path: File to write; must end in `.png`. Missing folders are created, an existing file is replaced.
+        titles: Key -> title of its panel, in the order of the panels; a key without a title is its own title.
+        metric: Key of the evaluation metric; None leaves its panel out.
+        metric_label: Name of the metric for people; None means the key.
+        reference: Name -> value of each horizontal line in the metric's panel, such as `{"teacher": 0.667}`.
 
     Returns:
         `path`.
 
     Raises:
         ValueError: If there is no run, a run is empty, an entry has no finite `step`, no run logged a finite
-            `metric`, a reference is not finite or has no panel, nothing is left to draw, or `path` is not
-            a `.png`.
+            `metric`, a reference is not finite or has no panel, there is nothing to draw, or `path` does not
+            end in `.png`.
 
     Example:
         >>> plot_curves({"distilled": trainer.state.log_history}, "curves.png")  # doctest: +SKIP
@@ -79,7 +80,7 @@ def plot_curves(
     width = PAGE_WIDTH if columns > 1 else 0.6 * PAGE_WIDTH
     figure = new_figure(width, _PANEL_HEIGHT * rows + 0.4)
     last_step = max(float(entry["step"]) for history in histories.values() for entry in history)
-    # Dashes too: a reader who sees no colour still tells the runs apart.
+    # Runs also differ in their dashes, so that a reader who sees no colour tells them apart.
     styles = dict(zip(histories, zip(cycle(RUN_COLOURS), cycle(_LINE_STYLES), strict=False), strict=False))
     for index, panel in enumerate(panels):
         _draw_panel(figure.add_subplot(rows, columns, index + 1), panel, styles, last_step)
@@ -126,7 +127,7 @@ def _draw_panel(
 
 
 def _marked(line: pd.Series) -> list[int]:
-    """Return which values get a dot: all of a short line, else those between two gaps."""
+    """Return the positions that get a dot: all of a short line, otherwise the values between two gaps."""
     if len(line) <= _MARKERS_UP_TO:
         return list(range(len(line)))
     missing = line.isna()

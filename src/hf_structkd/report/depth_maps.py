@@ -1,4 +1,4 @@
-"""Depth maps side by side with the image and the truth, and where they are wrong, as one PNG."""
+"""Draws depth maps and their errors beside the image and the ground truth into one PNG."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from ._figure import add_legend_below, save_png
 from ._pictures import PictureRow, check_map, checked_images, image_grid, stripes, stripes_patch
 
 _GREYS = ((115, 115, 115), (160, 160, 160))
-# Shares in per cent of the true depths, and of the errors, between which colours differ.
+# The colour scales end at these percentiles of the true depths and of the errors.
 _DEPTH_PERCENTILES = (2, 98)
 _ERROR_PERCENTILE = 98
-# An error of 100 % is what a prediction of 0 m makes; below 1 % the eye would be shown noise.
+# The error scale ends between 1 % and 100 %: a shorter one would show noise, and a prediction of 0 m has an
+# error of 100 %.
 _ERROR_TOP = (1.0, 100.0)
 _ARROWS: dict[tuple[bool, bool], Literal["neither", "min", "max", "both"]] = {
     (False, False): "neither",
@@ -30,13 +31,13 @@ _ARROWS: dict[tuple[bool, bool], Literal["neither", "min", "max", "both"]] = {
     (False, True): "max",
     (True, True): "both",
 }
-# Half the range in metres that the depth bar has at least.
+# The depth scale covers at least twice so many metres.
 _NARROWEST = 0.05
 _NOTE = (
     "AbsRel: mean of |prediction − truth| / truth on this picture.\n"
     "Beyond the arrow of a bar, all values have the colour of its end."
 )
-# How many times longer than high a bar as wide as the page is, and inches for both bars with their labels.
+# A bar as wide as the page is 70 times as long as high; both bars and their labels are 0.75 inches high.
 _BAR_ASPECT = 70
 _BARS = 0.75
 
@@ -44,27 +45,27 @@ Map = NDArray[np.float64]
 
 
 def plot_depth_maps(rows: Sequence[PictureRow[ArrayLike]], path: str | Path) -> Path:
-    """Draw two rows a picture: image, ground truth and every model's depth; below each depth its error.
+    """Draw two rows for each picture: image, ground truth and predicted depths; below them the errors.
 
-    All depths of the figure share one colour scale, from the 2nd to the 98th percentile of its ground truth,
-    and all errors another, from 0 to the 98th percentile of them all, at least 1 % and at most 100 %. What
-    lies beyond a scale has the colour of its end, and the bar ends in an arrow there. Under each prediction's
-    error stands its AbsRel on that picture: the mean of |prediction - truth| / truth over the measured
-    pixels. Holes in the ground truth are striped in grey, there and in the errors; so is a prediction where
-    it is not finite, which counts as an infinite error.
+    All depths share one colour scale, from the 2nd to the 98th percentile of the ground truth. All errors
+    share another, from 0 to their 98th percentile, which is at least 1 % and at most 100 %. Values beyond a
+    scale have the colour of its end, where the bar then has an arrow. The caption of an error is the AbsRel
+    of the prediction on that picture, the mean of |prediction - truth| / truth over the measured pixels.
+    Pixels without ground truth have grey stripes in the truth and in the errors. A prediction has stripes
+    where it is not finite, and its error counts as infinite there.
 
     Args:
-        rows: The pictures; all must hold the same predictions in the same order. Truth and predictions are
-            (H, W) metres, the truth 0, negative or not finite where nothing was measured.
-        path: Where to write; must end in `.png`. Missing folders are made, an existing file is replaced.
+        rows: The pictures; all must have predictions of the same models in the same order. Truth and
+            predictions are (H, W) in metres; the truth is 0, negative or not finite where it is unknown.
+        path: File to write; must end in `.png`. Missing folders are created, an existing file is replaced.
 
     Returns:
         `path`.
 
     Raises:
         ValueError: If there are no rows or no predictions, rows differ in their predictions, shapes differ,
-            an image leaves its range, or `path` is no `.png`.
-        TypeError: If a depth does not hold floats.
+            an image leaves its range, or `path` does not end in `.png`.
+        TypeError: If a depth map does not hold floats.
 
     Example:
         >>> row = PictureRow(image, depth, {"distilled": by_student})  # doctest: +SKIP
@@ -101,13 +102,13 @@ def plot_depth_maps(rows: Sequence[PictureRow[ArrayLike]], path: str | Path) -> 
     if any(np.isnan(values).any() for one in maps for values in one.depths[1:]):
         striped.append("prediction not finite")
     add_legend_below(figure, [stripes_patch(_GREYS, " or ".join(striped))] if striped else [], _NOTE)
-    # The first layout does not know yet that pictures keep their shape, and cuts the titles.
+    # The first layout does not know the shapes of the pictures and cuts the titles; saving lays out again.
     figure.draw_without_rendering()
     return save_png(figure, path)
 
 
 class _Maps(NamedTuple):
-    """Depths of truth and predictions, NaN for none; errors in %, inf where only the prediction is NaN."""
+    """Depths of truth and predictions (NaN: unknown), and errors in % (inf: only the prediction is NaN)."""
 
     depths: list[Map]
     errors: list[Map]
@@ -115,20 +116,20 @@ class _Maps(NamedTuple):
 
 @dataclass(frozen=True)
 class _Scale:
-    """What colour a value has."""
+    """A colour map and the values at its two ends."""
 
     colours: str
     low: float
     high: float
 
     def paint(self, values: Map) -> NDArray[np.uint8]:
-        """Colour (H, W) to (H, W, 3); a value beyond an end has that end's colour, NaN has stripes."""
+        """Return the colours (H, W, 3) of values (H, W), with stripes for NaN."""
         inside = np.where(np.isnan(values), self.low, values).clip(self.low, self.high)
         painted = colormaps[self.colours](Normalize(self.low, self.high)(inside), bytes=True)[..., :3]
         return np.where(np.isnan(values)[..., None], stripes(values.shape, _GREYS), painted)
 
     def draw_bar(self, figure: Figure, axes: Sequence[Axes], values: Map, label: str, aspect: float) -> None:
-        """Draw a bar below the axes, with an arrow at each end that one of the values passes."""
+        """Draw a bar below the axes, with an arrow at each end that a value exceeds."""
         passes = bool((values < self.low).any()), bool((values > self.high).any())
         bar = figure.colorbar(
             ScalarMappable(Normalize(self.low, self.high), self.colours),
@@ -164,7 +165,7 @@ def _checked_depth(values: ArrayLike, where: str, image: NDArray[np.uint8]) -> M
 
 
 def _depth_scale(truths: Map, depths: Map) -> _Scale:
-    """Scale by the ground truth alone, so that no model's outliers hide the others; without any, by all."""
+    """Return the scale of the truth, which no outlier of a model widens; without truth, of all depths."""
     known = truths[~np.isnan(truths)]
     if known.size == 0:
         known = depths[~np.isnan(depths)]

@@ -1,4 +1,4 @@
-"""Maps of class ids side by side with the image and the truth, as one PNG."""
+"""Draws maps of class ids beside the image and the label into one PNG."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ def plot_label_maps(
     class_names: Sequence[str],
     ignore_index: int = 255,
 ) -> Path:
-    """Draw one row a picture: image, label, then every model's prediction with its mean IoU on that picture.
+    """Draw a row for each picture: image, label, and every prediction with its mean IoU on that picture.
 
-    The mean IoU of a picture runs over the classes that its label or the prediction contains, and leaves
-    ignored pixels out. They are striped in the label; predictions are drawn there too, as they came.
+    The mean IoU of a picture is taken over the classes that its label or the prediction contains, without
+    ignored pixels. The label shows ignored pixels as stripes; predictions are drawn there too.
 
     Args:
-        rows: The pictures; all must hold the same predictions in the same order. Truth and predictions are
-            (H, W) class ids, the truth also `ignore_index`.
-        path: Where to write; must end in `.png`. Missing folders are made, an existing file is replaced.
-        class_names: Name of each class id; the legend shows those that occur.
-        ignore_index: The label of pixels that count for nothing.
+        rows: The pictures; all must have predictions of the same models in the same order. Truth and
+            predictions are (H, W) class ids; the truth may also hold `ignore_index`.
+        path: File to write; must end in `.png`. Missing folders are created, an existing file is replaced.
+        class_names: Name of each class id; the legend shows the classes that occur.
+        ignore_index: Label of the pixels that are not scored.
 
     Returns:
         `path`.

@@ -1,4 +1,4 @@
-"""The figures and the table of a finished run, whatever its task."""
+"""Writes the figures and the table of a finished run of any task."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _PICTURES = 4
 
 
 class Headline(NamedTuple):
-    """The metric that a model is judged by, and what else a table says of it.
+    """The metric by which a model is judged, and further metrics for the table.
 
     Attributes:
-        metric: Its key in the scores.
-        label: Its name for people.
-        higher_is_better: False for an error.
-        further: Key and label of each further metric, printed without a share of the gap.
+        metric: Key of the metric in the scores.
+        label: Name of the metric for people.
+        higher_is_better: False if the metric is an error.
+        further: Key and label of each further metric, which gets no share of the gap.
     """
 
     metric: str
@@ -38,13 +38,13 @@ class Headline(NamedTuple):
 
 
 class Exhibit(NamedTuple):
-    """A few evaluation images and what every model made of them.
+    """A few validation images and the outputs of every model for them.
 
     Attributes:
         images: (B, 3, H, W), RGB in [0, 1].
-        batch: The batch that the models were given; `labels` may be a list of maps of their own sizes.
-        outputs: Name of the model -> its output in the student's terms: teacher, alone, distilled.
-        scores: Name of the model -> its scores on all evaluation images, without a prefix.
+        batch: The batch that the models get; `labels` may be a list of maps of different sizes.
+        outputs: Name of the model (teacher, alone, distilled) -> its output in the student's terms.
+        scores: Name of the model -> its scores on all validation images, without a prefix.
     """
 
     images: Tensor
@@ -53,7 +53,7 @@ class Exhibit(NamedTuple):
     scores: Mapping[str, Mapping[str, float]]
 
     def picture(self, index: int, size: tuple[int, int]) -> NDArray[np.float32]:
-        """Return image `index` at `size` as (H, W, 3), for a map that is drawn beside it."""
+        """Return image `index` resized to `size`, the size of the map beside it, as (H, W, 3)."""
         picture = resize_map(self.images[index : index + 1], size)[0].permute(1, 2, 0).clamp(0, 1)
         array: NDArray[np.float32] = picture.cpu().numpy()
         return array
@@ -64,23 +64,23 @@ class ReportedTask(Protocol):
 
     Attributes:
         headline: The metrics of the table.
-        collate: Turns dataset rows into a batch.
+        collate: The function that turns dataset rows into a batch.
     """
 
     headline: Headline
     collate: Callable[[Sequence[dict[str, Any]]], dict[str, Any]]
 
     def model_inputs(self, batch: Mapping[str, Any], /) -> dict[str, Any]:
-        """Return what of a batch a model is shown."""
+        """Return the part of a batch that a model gets."""
 
     def as_student(self, teacher_output: Any, batch: Mapping[str, Any], /) -> Any:
         """Return the teacher's output in the student's terms."""
 
     def score_note(self, *, has_teacher: bool) -> str:
-        """Return what the reader of a table must know of its scores; empty for nothing."""
+        """Return a note about the scores for the reader of the table, or an empty text."""
 
     def draw(self, exhibit: Exhibit, folder: Path, /) -> None:
-        """Draw `predictions.png`, and what else shows how good the models are, into a folder."""
+        """Draw `predictions.png`, and further figures of the task, into a folder."""
 
 
 class FinishedRun(Protocol):
@@ -115,19 +115,19 @@ def write_report(
     alone: FinishedRun | None = None,
     alone_metrics: Mapping[str, float] | None = None,
 ) -> str:
-    """Write `figures/curves.png`, have the task draw its figures beside it and return the comparison table.
+    """Write `figures/curves.png` and the figures of the task, and return the comparison table.
 
-    One process does it for all: nothing in here waits for another.
+    Call this on one process; it does not wait for the others.
 
     Args:
-        trainer: The distilled student's trainer, after training.
-        metrics: What its `evaluate()` returned.
-        teacher_metrics: What its `evaluate_teacher()` returned, where there is a teacher.
-        alone: The trainer of the same student without a teacher, where there is one.
-        alone_metrics: What that one's `evaluate()` returned.
+        trainer: Trainer of the distilled student, after training.
+        metrics: Scores that its `evaluate()` returned.
+        teacher_metrics: Scores that its `evaluate_teacher()` returned; None without a teacher.
+        alone: Trainer of the same student without a teacher, if there is one.
+        alone_metrics: Scores that `evaluate()` of `alone` returned.
 
     Returns:
-        The Markdown table teacher / alone / distilled, and under it what its numbers mean.
+        The Markdown table of teacher, alone and distilled, and notes on its numbers below it.
     """
     task, teacher = trainer.task, trainer.teacher
     student = "student" if teacher is None else "distilled"
@@ -167,7 +167,7 @@ def write_report(
 
 
 def collate_first(trainer: FinishedRun) -> dict[str, Any]:
-    """Return a few evaluation rows, spread over the set where it has a length, as one batch on the device."""
+    """Return a few rows as one batch on the device, spread over the validation set if it has a length."""
     data = trainer.eval_dataset
     if hasattr(data, "__len__"):
         chosen = np.linspace(0, len(data) - 1, num=min(_PICTURES, len(data))).round().astype(int)
