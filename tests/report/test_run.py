@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from hf_structkd.report import Exhibit, Headline, write_report
 from hf_structkd.report import run as run_module
+from hf_structkd.report.comparison import how_timed
 from hf_structkd.report.run import collate_first
 
 
@@ -129,7 +130,7 @@ def test_what_the_numbers_mean_stands_under_the_table(tmp_path: Path, curves: di
     """A time without its threads, or a score after a fit to the truth, is read as more than it is."""
     table = write_report(fake_trainer(tmp_path, teacher=FakeTeacher()), METRICS, teacher_metrics=OF_TEACHER)
     assert table.splitlines()[-3:] == [
-        f"ms an image: median of single passes of one image on {torch.get_num_threads()} CPU threads.",
+        how_timed(torch.device("cpu")),
         "",
         "A teacher was scored.",
     ]
