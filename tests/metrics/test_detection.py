@@ -365,7 +365,7 @@ def test_statistics_give_the_scores_of_transformers_boxes_in_pixels(head: Any, c
         )
     metric = MeanAveragePrecision(NAMES)
     metric.add_statistics(detection_statistics(logits, boxes, targets, head=head))
-    scores = metric.scores()
+    scores = metric.compute()
     assert 0 < scores["map"] < 1
     assert scores == pytest.approx(scores_of(predictions, references), abs=1e-6, nan_ok=True)
 
@@ -408,7 +408,7 @@ def test_pixels_of_the_original_image_decide_what_is_small() -> None:
         target["canvas_size"] = torch.tensor([side, side])
         metric = MeanAveragePrecision({0: "cat"})
         metric.add_statistics(detection_statistics(logits, boxes, [target], head="sigmoid"))
-        scores = metric.scores()
+        scores = metric.compute()
         sizes = {name for name in ("small", "medium", "large") if scores[f"map_{name}"] == 1.0}
         assert sizes == {size}
 
@@ -455,7 +455,7 @@ def test_batches_their_order_and_padding_change_nothing() -> None:
         for part in statistics:
             metric.add_statistics(part)
         assert len(metric) == 6
-        return metric.scores()
+        return metric.compute()
 
     expected = scores([[0, 1, 2, 3, 4, 5]])
     assert expected["map"] > 0
@@ -486,9 +486,9 @@ def test_instances_share_nothing_and_start_afresh_after_compute() -> None:
     assert len(second) == 0
     assert first.compute()["map"] == 0.0
     first.add_batch(predictions=[found((BOX, 0.5))], references=[truth(BOX)])
-    assert first.scores()["map"] == 1.0
+    assert first.compute()["map"] == 1.0
     with pytest.raises(ValueError, match="at least one image, got none"):
-        first.scores()
+        first.compute()
 
 
 def test_a_refused_batch_leaves_nothing_behind() -> None:

@@ -233,7 +233,7 @@ def test_a_world_turned_inside_out_does_not_score(kind: str) -> None:
     for student in (right, -right):
         metric = task.metric()
         metric.add_statistics(task.evaluation_statistics(forward(student).output, {"labels": depth}))
-        errors.append(metric.scores()["abs_rel"])
+        errors.append(metric.compute()["abs_rel"])
     assert errors[0] < 1e-3
     assert errors[1] > 0.1
 
@@ -449,7 +449,7 @@ def test_padding_does_not_align_the_students_map() -> None:
 def scores(task: DepthTask, prediction: Tensor, batch: dict[str, Any]) -> dict[str, float]:
     metric = task.metric()
     metric.add_statistics(task.evaluation_statistics(output(prediction), batch))
-    return metric.scores()
+    return metric.compute()
 
 
 def test_scores_are_taken_at_the_labels_size() -> None:
@@ -512,7 +512,7 @@ def test_the_range_and_the_crop_are_those_of_the_metric() -> None:
     )
     metric = make(**options).metric()
     metric.add_batch(predictions=prediction, references=labels)
-    by_maps = metric.scores()
+    by_maps = metric.compute()
     assert by_maps == pytest.approx(scores(make(**options), prediction, {"labels": labels}))
     assert by_maps["abs_rel"] != pytest.approx(scores(make(), prediction, {"labels": labels})["abs_rel"])
 

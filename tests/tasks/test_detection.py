@@ -24,8 +24,8 @@ from hf_structkd.losses import (
     query_distillation_loss,
     render_detections,
 )
-from hf_structkd.metrics._decoding import decode_detections
-from hf_structkd.metrics._detections import DETECTION, PADDING, TRUTH
+from hf_structkd.metrics import PADDING, decode_detections
+from hf_structkd.metrics._detections import DETECTION, TRUTH
 from hf_structkd.tasks import DetectionTask, find_task
 from hf_structkd.tasks.detectors import DetectionQueries, detection_head, final_queries
 from hf_structkd.terms import PairwiseTerm
@@ -465,7 +465,7 @@ def test_score_maps_are_zero_on_padding_and_teach_boxes_and_classes() -> None:
 def metric_of(task: DetectionTask, output: Any, batch: dict[str, Any]) -> dict[str, float]:
     metric = task.metric()
     metric.add_statistics(task.evaluation_statistics(output, batch))
-    return metric.scores()
+    return metric.compute()
 
 
 def test_a_row_holds_a_box_in_pixels_of_the_original_image() -> None:
@@ -531,7 +531,7 @@ def test_a_class_that_the_teacher_lacks_is_never_found(
         assert len(found) == 2 * min(100, queries if head == "softmax" else 3 * queries)
     metric = task.metric()
     metric.add_statistics(rows)
-    assert metric.scores()["ap_bee"] == 0
+    assert metric.compute()["ap_bee"] == 0
 
 
 @pytest.mark.parametrize("head", HEADS)

@@ -100,7 +100,7 @@ def test_the_headline_names_scores_of_the_metric(task: Task, labels: Any, output
     """A headline that names no score costs the report of a finished run."""
     metric = task.metric()
     metric.add_statistics(task.evaluation_statistics(output, {"labels": labels}))
-    scores, headline = metric.scores(), task.headline
+    scores, headline = metric.compute(), task.headline
     columns = [headline.metric, *(key for key, _ in headline.further)]
     assert all(isinstance(scores[key], float) for key in columns)
     assert headline.higher_is_better is not isinstance(task, DepthTask)

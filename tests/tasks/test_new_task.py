@@ -103,7 +103,7 @@ class MeanAngle(list[Tensor]):
     def add_statistics(self, statistics: Tensor) -> None:
         self.append(statistics)
 
-    def scores(self) -> dict[str, float]:
+    def compute(self) -> dict[str, float]:
         return {"angle": torch.cat(self).mean().item()}
 
 

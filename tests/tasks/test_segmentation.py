@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import PretrainedConfig, SegformerConfig
+from transformers import EvalPrediction, PretrainedConfig, SegformerConfig
 from transformers.modeling_outputs import SemanticSegmenterOutput
 
 from hf_structkd import pixel_distillation_loss
 from hf_structkd.features.forward import Forward
 from hf_structkd.models.ignore_index import ignore_index_of, set_ignore_index
 from hf_structkd.tasks import TASKS, SegmentationTask, find_task
+from hf_structkd.training.evaluation import StreamingScores
 from tests.tiny_models import (
     SEGMENTATION_ARCHITECTURES,
     random_images,
@@ -403,16 +405,22 @@ def test_half_precision_teachers_are_laid_out_in_single() -> None:
 
 def test_scores_are_plain_numbers() -> None:
     """No log takes a list; a class that nowhere occurs has no score."""
-    metric = SegmentationTask(config(STUDENT_NAMES)).metric()
-    metric.add_statistics(torch.tensor([[[6, 2, 0], [0, 4, 0], [0, 0, 0]]]))
-    metric.add_statistics(torch.tensor([[[0, 0, 0], [4, 0, 0], [0, 0, 0]]]))
-    scores = metric.scores()
+    streaming = StreamingScores(SegmentationTask(config(STUDENT_NAMES)))
+    first, second, third = (
+        EvalPrediction(np.array([matrix]), np.zeros(1))
+        for matrix in (
+            [[6, 2, 0], [0, 4, 0], [0, 0, 0]],
+            [[0, 0, 0], [4, 0, 0], [0, 0, 0]],
+            [[3, 0, 0], [0, 3, 0], [0, 0, 3]],
+        )
+    )
+    assert streaming(first, compute_result=False) == {}
+    scores = streaming(second)
     assert all(type(value) is float for value in scores.values())
     assert scores["mean_iou"] == pytest.approx((6 / 12 + 4 / 10) / 2)
     assert scores["overall_accuracy"] == pytest.approx(10 / 16)
     assert any(math.isnan(value) for value in scores.values())
-    metric.add_statistics(torch.tensor([[[3, 0, 0], [0, 3, 0], [0, 0, 3]]]))
-    assert metric.scores()["mean_iou"] == 1.0
+    assert streaming(third)["mean_iou"] == 1.0
 
 
 # ---- the configurations ----

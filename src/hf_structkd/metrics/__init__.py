@@ -3,18 +3,19 @@
 from ._decoding import Detections, decode_detections
 from ._depth_image import DEPTH_SCORES, counted_pixels
 from ._detections import DETECTION_SCORES
-from .depth import DepthErrors, check_depth_settings, depth_statistics
+from ._streaming import PADDING
+from .depth import DepthErrors, depth_statistics
 from .detection import MeanAveragePrecision, detection_statistics
 from .segmentation import MeanIoU, confusion_matrices, scores_from_confusion
 
 __all__ = [
     "DEPTH_SCORES",
     "DETECTION_SCORES",
+    "PADDING",
     "DepthErrors",
     "Detections",
     "MeanAveragePrecision",
     "MeanIoU",
-    "check_depth_settings",
     "confusion_matrices",
     "counted_pixels",
     "decode_detections",

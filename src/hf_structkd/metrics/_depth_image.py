@@ -10,16 +10,8 @@ from torch import Tensor
 from ..losses.depth_fits import align_scale_shift
 
 DEPTH_SCORES: tuple[str, ...] = (
-    "abs_rel",
-    "sq_rel",
-    "rmse",
-    "rmse_log",
-    "log10",
-    "silog",
-    "delta1",
-    "delta2",
-    "delta3",
-)
+    "abs_rel", "sq_rel", "rmse", "rmse_log", "log10", "silog", "delta1", "delta2", "delta3",
+)  # fmt: skip
 """Names of the scores, in the order of the columns of `depth_statistics` from column 1 on."""
 
 # The crop keeps these rows and columns of a 480 x 640 frame of NYU Depth v2.

@@ -12,20 +12,12 @@ import torch
 from faster_coco_eval import COCO, COCOeval_faster
 from torch import Tensor
 
+from ._streaming import PADDING
+
 DETECTION_SCORES: tuple[str, ...] = (
-    "map",
-    "map_50",
-    "map_75",
-    "map_small",
-    "map_medium",
-    "map_large",
-    "mar_1",
-    "mar_10",
-    "mar_100",
-    "mar_small",
-    "mar_medium",
-    "mar_large",
-)
+    "map", "map_50", "map_75", "map_small", "map_medium", "map_large",
+    "mar_1", "mar_10", "mar_100", "mar_small", "mar_medium", "mar_large",
+)  # fmt: skip
 """Names of COCO's twelve scores, in the order in which its evaluator gives them."""
 
 ROW_LENGTH = 7
@@ -33,9 +25,6 @@ ROW_LENGTH = 7
 
 TRUTH, DETECTION, CROWD = 0, 1, 2
 """The kinds of rows. A crowd is one box around many objects that have no boxes of their own."""
-
-PADDING = -100
-"""The value in rows of padding. Trainer pads tensors that differ in length along axis 1 with it."""
 
 _logger = logging.getLogger(__name__)
 

@@ -5,67 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import datasets
-import evaluate
 import torch
 from torch import Tensor
 
 from ..matching.alignment import resize_map
 from ._depth_image import DEPTH_SCORES, aligned, counted_pixels, image_scores
-from ._streaming import StreamingImageMetric
+from ._streaming import StreamingImageMetric, on_cpu
 
 DepthAlignment = Literal["none", "median", "affine"]
 DepthCrop = Literal["eigen"]
-
-_DESCRIPTION = "Errors and threshold accuracies of depth maps: means over images of each image's score."
-_INPUTS = """
-Args:
-    predictions: depth in the references' unit, (B, h, w) or a list of (h, w) maps of any sizes.
-    references: true depth, (B, H, W) or a list of (H, W) maps; 0, NaN and inf are holes.
-Returns:
-    abs_rel, sq_rel, rmse, rmse_log, log10, silog (times 100): lower is better.
-    delta1, delta2, delta3 in [0, 1]: higher is better.
-"""
-_CITATION = (
-    "D. Eigen, C. Puhrsch and R. Fergus, Depth Map Prediction from a Single Image using a Multi-Scale Deep "
-    "Network, NeurIPS 2014."
-)
-
-
-def check_depth_settings(
-    *, min_depth: float, max_depth: float | None, crop: str | None, alignment: str
-) -> None:
-    """Reject settings with which `depth_statistics`, which explains them, cannot work.
-
-    Args:
-        min_depth: The lower end of the range.
-        max_depth: The upper end of the range, or None.
-        crop: The name of the crop, or None.
-        alignment: The name of the alignment.
-
-    Raises:
-        ValueError: If the range is empty or reaches 0, or a name is unknown.
-    """
-    if not 0 < min_depth < math.inf:
-        raise ValueError(
-            f"`min_depth` must be finite and above 0, got {min_depth}; the logarithm of 0 is not: use 1e-3."
-        )
-    if max_depth is not None and not max_depth > min_depth:
-        raise ValueError(
-            f"`max_depth` must be above `min_depth`={min_depth}, got {max_depth}; no pixel would count: "
-            "raise it, or pass None for no upper end."
-        )
-    if crop is not None and crop not in get_args(DepthCrop):
-        raise ValueError(
-            f"`crop` must be one of {get_args(DepthCrop)} or None, got {crop!r}; None counts the whole image."
-        )
-    if alignment not in get_args(DepthAlignment):
-        raise ValueError(
-            f"`alignment` must be one of {get_args(DepthAlignment)}, got {alignment!r}; "
-            "use 'none' for metric depth."
-        )
 
 
 def depth_statistics(
@@ -139,7 +90,7 @@ def depth_statistics(
         arXiv:1406.2283 (the scores, the crop).
         Ranftl et al., Towards Robust Monocular Depth Estimation, TPAMI 2022, arXiv:1907.01341 (affine).
     """
-    check_depth_settings(min_depth=min_depth, max_depth=max_depth, crop=crop, alignment=alignment)
+    _check_settings(min_depth, max_depth, crop, alignment)
     _check_maps(prediction, target)
     # MPS has no float64.
     dtype = torch.float32 if prediction.device.type == "mps" else torch.float64
@@ -154,6 +105,27 @@ def depth_statistics(
         row[0] = 1
         row[1:] = image_scores(aligned(p, t, alignment).clamp(min_depth, max_depth), t)
     return rows
+
+
+def _check_settings(min_depth: float, max_depth: float | None, crop: str | None, alignment: str) -> None:
+    if not 0 < min_depth < math.inf:
+        raise ValueError(
+            f"`min_depth` must be finite and above 0, got {min_depth}; the logarithm of 0 is not: use 1e-3."
+        )
+    if max_depth is not None and not max_depth > min_depth:
+        raise ValueError(
+            f"`max_depth` must be above `min_depth`={min_depth}, got {max_depth}; no pixel would count: "
+            "raise it, or pass None for no upper end."
+        )
+    if crop is not None and crop not in get_args(DepthCrop):
+        raise ValueError(
+            f"`crop` must be one of {get_args(DepthCrop)} or None, got {crop!r}; None counts the whole image."
+        )
+    if alignment not in get_args(DepthAlignment):
+        raise ValueError(
+            f"`alignment` must be one of {get_args(DepthAlignment)}, got {alignment!r}; "
+            "use 'none' for metric depth."
+        )
 
 
 def _check_maps(prediction: Tensor, target: Tensor | Sequence[Tensor]) -> None:
@@ -184,9 +156,9 @@ class DepthErrors(StreamingImageMetric):
 
     The metric keeps one row of sums for any number of images, writes no file and downloads nothing.
     `compute` returns the `DEPTH_SCORES` as floats and empties the sums. Images without a counted pixel are
-    left out; if there are only such images, every score is NaN. `add_batch` takes maps of floating-point
-    depth, where predictions may have any size. It applies the arguments, which `depth_statistics` explains;
-    `add_statistics` does not.
+    left out; if there are only such images, every score is NaN. A prediction and its reference are maps
+    (H, W) of floating-point depth; the prediction may have another size. `add_batch` applies the arguments,
+    which `depth_statistics` explains; `add_statistics` does not.
 
     Args:
         min_depth: The lower end of the range of counted depth.
@@ -204,6 +176,14 @@ class DepthErrors(StreamingImageMetric):
         True
     """
 
+    _features = dict.fromkeys(
+        ("predictions", "references"), datasets.List(datasets.List(datasets.Value("float32")))
+    )
+    _citation = (
+        "D. Eigen, C. Puhrsch and R. Fergus, Depth Map Prediction from a Single Image using a Multi-Scale "
+        "Deep Network, NeurIPS 2014."
+    )
+
     def __init__(
         self,
         *,
@@ -213,36 +193,23 @@ class DepthErrors(StreamingImageMetric):
         alignment: DepthAlignment = "none",
     ) -> None:
         """Start with empty sums; the class explains the arguments."""
-        check_depth_settings(min_depth=min_depth, max_depth=max_depth, crop=crop, alignment=alignment)
+        _check_settings(min_depth, max_depth, crop, alignment)
         self._statistics = partial(
             depth_statistics, min_depth=min_depth, max_depth=max_depth, crop=crop, alignment=alignment
         )
-        self._reset()
         super().__init__()
-
-    def _info(self) -> evaluate.MetricInfo:
-        depth_map = datasets.List(datasets.List(datasets.Value("float32")))
-        return evaluate.MetricInfo(
-            description=_DESCRIPTION,
-            citation=_CITATION,
-            inputs_description=_INPUTS,
-            features=datasets.Features({"predictions": depth_map, "references": depth_map}),
-        )
 
     def _reset(self) -> None:
         self._sums = torch.zeros(1 + len(DEPTH_SCORES), dtype=torch.float64)
         self._added = 0
 
     def add_statistics(self, statistics: Tensor) -> None:
-        """Add rows of `depth_statistics`, gathered from all processes.
-
-        Args:
-            statistics: The rows, (B, 1 + S).
+        """Add the rows (B, 1 + S) of `depth_statistics`.
 
         Raises:
-            ValueError: If a row has another length.
+            ValueError: If the shape is another.
         """
-        rows = torch.as_tensor(statistics).detach().cpu().to(torch.float64)
+        rows = on_cpu(statistics).to(torch.float64)
         if rows.dim() != 2 or rows.shape[1] != len(self._sums):
             raise ValueError(
                 f"`statistics` must have shape (B, {len(self._sums)}), got {tuple(rows.shape)}; "
@@ -251,8 +218,8 @@ class DepthErrors(StreamingImageMetric):
         self._sums += rows.sum(dim=0)
         self._added += len(rows)
 
-    def _add_images(self, maps: list[tuple[Tensor, Tensor]]) -> None:
-        self.add_statistics(torch.cat([self._statistics(p[None], [r]) for p, r in maps]))
+    def _image_statistics(self, prediction: Any, reference: Any) -> Tensor:
+        return self._statistics(on_cpu(prediction)[None], [on_cpu(reference)])[0]
 
     def _scores(self) -> dict[str, float]:
         return dict(zip(DEPTH_SCORES, (self._sums[1:] / self._sums[0]).tolist(), strict=True))

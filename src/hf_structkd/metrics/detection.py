@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import datasets
-import evaluate
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from ..losses.boxes import box_corners
 from ..losses.detection_heads import DetectionHead
@@ -20,7 +18,6 @@ from ._detections import (
     CROWD,
     DETECTION,
     DETECTION_SCORES,
-    PADDING,
     ROW_LENGTH,
     TRUTH,
     as_rows,
@@ -29,18 +26,7 @@ from ._detections import (
     prediction_rows,
     reference_rows,
 )
-from ._streaming import StreamingImageMetric
-
-_DESCRIPTION = "COCO's average precision and recall of boxes: over classes, IoU thresholds and object sizes."
-_INPUTS = """
-Args:
-    predictions: one dict per image: boxes (N, 4) as x1, y1, x2, y2 in pixels, scores (N,), labels (N,).
-    references: one dict per image: boxes (N, 4), labels (N,) and optionally crowd (N,) of bool.
-Returns:
-    map, map_50, map_75, map_small, map_medium, map_large, mar_1, mar_10, mar_100, mar_small, mar_medium,
-    mar_large and ap_<name> for each class, all in [0, 1], or NaN where there is nothing to be found.
-"""
-_CITATION = "T.-Y. Lin et al., Microsoft COCO: Common Objects in Context, ECCV 2014, arXiv:1405.0312."
+from ._streaming import PADDING, StreamingImageMetric, on_cpu
 
 
 def detection_statistics(
@@ -140,6 +126,10 @@ class MeanAveragePrecision(StreamingImageMetric):
     where no object can be found. A detection inside a crowd counts neither as right nor as wrong; a detection
     in an image without an object of its class is wrong.
 
+    A prediction is a dict of "boxes" (N, 4) as x1, y1, x2, y2 in pixels of the original image, "scores" (N,)
+    and "labels" (N,), as `post_process_object_detection` returns it. A reference is a dict of "boxes" (N, 4),
+    "labels" (N,) and optionally "crowd" (N,) of bool.
+
     The metric keeps 32 bytes for each box, writes no file and downloads nothing; `compute` returns the scores
     and empties it. Where detections in different images have equal scores, the image that was added first
     comes first, as in pycocotools.
@@ -157,6 +147,14 @@ class MeanAveragePrecision(StreamingImageMetric):
         1.0
     """
 
+    _numbers, _ids = datasets.List(datasets.Value("float32")), datasets.List(datasets.Value("int64"))
+    _flags = datasets.List(datasets.Value("bool"))
+    _features: ClassVar[dict[str, Any]] = {
+        "predictions": {"boxes": datasets.List(_numbers), "scores": _numbers, "labels": _ids},
+        "references": {"boxes": datasets.List(_numbers), "labels": _ids, "crowd": _flags},
+    }
+    _citation = "T.-Y. Lin et al., Microsoft COCO: Common Objects in Context, ECCV 2014, arXiv:1405.0312."
+
     def __init__(self, id2label: Mapping[int, str]) -> None:
         """Start with an empty metric; the class explains the arguments."""
         names = [id2label.get(index) for index in range(len(id2label))]
@@ -165,62 +163,24 @@ class MeanAveragePrecision(StreamingImageMetric):
                 f"`id2label` must name each class from 0 on once, got {dict(id2label)}; complete the names."
             )
         self._names = names
-        self._reset()
         super().__init__()
-
-    def _info(self) -> evaluate.MetricInfo:
-        numbers, ids = datasets.List(datasets.Value("float32")), datasets.List(datasets.Value("int64"))
-        boxes, crowd = datasets.List(numbers), datasets.List(datasets.Value("bool"))
-        features = {
-            "predictions": {"boxes": boxes, "scores": numbers, "labels": ids},
-            "references": {"boxes": boxes, "labels": ids, "crowd": crowd},
-        }
-        return evaluate.MetricInfo(
-            description=_DESCRIPTION,
-            citation=_CITATION,
-            inputs_description=_INPUTS,
-            features=datasets.Features(features),
-        )
 
     def _reset(self) -> None:
         self._rows: list[npt.NDArray[np.float32]] = []
         self._images: list[npt.NDArray[np.int32]] = []
         self._added = 0
 
-    def add_batch(self, *, predictions: Any = None, references: Any = None, **_: Any) -> None:
-        """Add a batch of images.
-
-        Args:
-            predictions: One dict per image, as `post_process_object_detection` returns it: "boxes" (N, 4) as
-                x1, y1, x2, y2 in pixels of the original image, "scores" (N,) and "labels" (N,). The values
-                are tensors, arrays or lists.
-            references: One dict per image: "boxes" (N, 4), "labels" (N,) and optionally "crowd" (N,).
-
-        Raises:
-            ValueError: If the number of images differs, or boxes, scores or labels cannot be scored. The
-                batch is then not added.
-            TypeError: If an argument is missing or labels are not integers.
-        """
-        super().add_batch(
-            predictions=None if predictions is None else [prediction_rows(one) for one in predictions],
-            references=None if references is None else [reference_rows(one) for one in references],
-        )
-
-    def _add_images(self, maps: list[tuple[Tensor, Tensor]]) -> None:
-        images = [torch.cat(pair) for pair in maps]
-        self.add_statistics(pad_sequence(images, batch_first=True, padding_value=PADDING))
+    def _image_statistics(self, prediction: Any, reference: Any) -> Tensor:
+        return torch.cat([prediction_rows(prediction), reference_rows(reference)])
 
     def add_statistics(self, statistics: Tensor) -> None:
-        """Add rows of `detection_statistics`, gathered from all processes.
-
-        Args:
-            statistics: The rows, (B, R, 7). Rows of -100 are padding; an image may have no other rows.
+        """Add the rows (B, R, 7) of `detection_statistics`; rows of -100 are padding.
 
         Raises:
             ValueError: If the shape, a kind, a class or a box is wrong, or a value is not finite. The rows
                 are then not added.
         """
-        batch = torch.as_tensor(statistics).detach().cpu().float()
+        batch = on_cpu(statistics).float()
         if batch.dim() != 3 or batch.shape[2] != ROW_LENGTH:
             raise ValueError(
                 f"`statistics` must have shape (B, R, {ROW_LENGTH}), got {tuple(batch.shape)}; "

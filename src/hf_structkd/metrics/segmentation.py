@@ -6,23 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import datasets
-import evaluate
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ._streaming import StreamingImageMetric
-
-_DESCRIPTION = "Intersection over union and accuracy per class, their means, and the share of right pixels."
-_INPUTS = """
-Args:
-    predictions: class ids, (B, H, W) or a list of (H, W) maps of differing sizes.
-    references: true class ids, of the same sizes; the ignored label is skipped.
-Returns:
-    mean_iou, mean_accuracy, overall_accuracy, per_category_iou, per_category_accuracy, all in [0, 1].
-"""
-_CITATION = "M. Everingham et al., The PASCAL Visual Object Classes Challenge, IJCV 2015."
+from ..losses._common import full_precision
+from ._streaming import StreamingImageMetric, on_cpu
 
 
 def confusion_matrices(
@@ -62,24 +52,17 @@ def confusion_matrices(
             f"`labels` must hold one map per image, got {len(labels)} maps for {logits.shape[0]} images; "
             "pass the labels of the same batch."
         )
-    counts = []
-    for scores, label in zip(logits.detach(), labels, strict=True):
+    counts = logits.new_zeros((len(logits), num_labels, num_labels), dtype=torch.int64)
+    for count, scores, label in zip(counts, logits.detach(), labels, strict=True):
         if label.dim() != 2:
             raise ValueError(
                 f"`labels` must hold maps of shape (H, W), got {tuple(label.shape)}; drop the extra axes."
             )
-        label = label.to(logits.device)
-        counts.append(_count(_classes_at(scores, label.shape), label, num_labels, ignore_index))
-    return torch.stack(counts) if counts else logits.new_zeros((0, num_labels, num_labels), dtype=torch.int64)
-
-
-def _classes_at(scores: Tensor, size: Sequence[int]) -> Tensor:
-    """Return the most likely class (H, W) of scores (K, h, w) resized to `size`."""
-    if scores.dtype in (torch.float16, torch.bfloat16):
-        scores = scores.float()
-    if tuple(scores.shape[-2:]) != tuple(size):
-        scores = F.interpolate(scores[None], size=tuple(size), mode="bilinear", align_corners=False)[0]
-    return scores.argmax(dim=0)
+        scores = full_precision(scores)
+        if scores.shape[1:] != label.shape:
+            scores = F.interpolate(scores[None], size=label.shape, mode="bilinear", align_corners=False)[0]
+        count.copy_(_count(scores.argmax(dim=0), label.to(logits.device), num_labels, ignore_index))
+    return counts
 
 
 def _count(predicted: Tensor, truth: Tensor, num_labels: int, ignore_index: int) -> Tensor:
@@ -96,22 +79,19 @@ def _count(predicted: Tensor, truth: Tensor, num_labels: int, ignore_index: int)
         )
     valid = truth != ignore_index
     truth, predicted = truth[valid].long(), predicted[valid].long()
-    _check_ids("label", truth, num_labels, ignore_index)
-    _check_ids("prediction", predicted, num_labels, ignore_index)
+    for what, ids in (("label", truth), ("prediction", predicted)):
+        outside = (ids < 0) | (ids >= num_labels)
+        if outside.any():
+            raise ValueError(
+                f"Every {what} must lie in [0, {num_labels}) or, for labels, be ignore_index={ignore_index}, "
+                f"got {int(ids[outside][0])}; check `num_labels`, `ignore_index` and whether the labels "
+                "start at 1."
+            )
     counts = torch.bincount(truth * num_labels + predicted, minlength=num_labels**2)
     return counts.view(num_labels, num_labels)
 
 
-def _check_ids(what: str, ids: Tensor, num_labels: int, ignore_index: int) -> None:
-    outside = (ids < 0) | (ids >= num_labels)
-    if bool(outside.any()):
-        raise ValueError(
-            f"Every {what} must lie in [0, {num_labels}) or, for labels, be ignore_index={ignore_index}, got "
-            f"{int(ids[outside][0])}; check `num_labels`, `ignore_index` and whether the labels start at 1."
-        )
-
-
-def scores_from_confusion(matrix: Tensor | np.ndarray[Any, Any]) -> dict[str, float | list[float]]:
+def scores_from_confusion(matrix: Tensor | np.ndarray[Any, Any]) -> dict[str, Any]:
     """Return the usual segmentation scores of a confusion matrix summed over a dataset, in float64.
 
     For class k, with tp on the diagonal, IoU = tp / (row + column - tp) and accuracy = tp / row. The IoU of
@@ -133,7 +113,7 @@ def scores_from_confusion(matrix: Tensor | np.ndarray[Any, Any]) -> dict[str, fl
     Raises:
         ValueError: If the matrix is not square.
     """
-    counts = torch.as_tensor(matrix).detach().cpu().to(torch.float64)
+    counts = on_cpu(matrix).to(torch.float64)
     if counts.dim() != 2 or counts.shape[0] != counts.shape[1]:
         raise ValueError(
             f"`matrix` must have shape (K, K), got {tuple(counts.shape)}; sum them over the images first."
@@ -154,8 +134,8 @@ class MeanIoU(StreamingImageMetric):
     """Mean intersection over union as a streaming `evaluate.Metric`.
 
     The metric keeps one K x K matrix for any number of images, writes no file and downloads nothing.
-    `compute` returns the scores of `scores_from_confusion` and empties the matrix. `add_batch` takes maps of
-    integer class ids, where each prediction is as large as its reference.
+    `compute` returns the scores of `scores_from_confusion` and empties the matrix. A prediction and its
+    reference are maps (H, W) of integer class ids, of one size.
 
     Args:
         num_labels: The number of classes, K.
@@ -171,6 +151,11 @@ class MeanIoU(StreamingImageMetric):
         >>> metric.compute()["mean_iou"]
         0.25
     """
+
+    _features = dict.fromkeys(
+        ("predictions", "references"), datasets.List(datasets.List(datasets.Value("int64")))
+    )
+    _citation = "M. Everingham et al., The PASCAL Visual Object Classes Challenge, IJCV 2015."
 
     def __init__(
         self, num_labels: int, *, ignore_index: int = 255, id2label: Mapping[int, str] | None = None
@@ -189,32 +174,19 @@ class MeanIoU(StreamingImageMetric):
         self.num_labels = num_labels
         self.ignore_index = ignore_index
         self._names = names
-        self._reset()
         super().__init__()
-
-    def _info(self) -> evaluate.MetricInfo:
-        map_of_ids = datasets.List(datasets.List(datasets.Value("int64")))
-        return evaluate.MetricInfo(
-            description=_DESCRIPTION,
-            citation=_CITATION,
-            inputs_description=_INPUTS,
-            features=datasets.Features({"predictions": map_of_ids, "references": map_of_ids}),
-        )
 
     def _reset(self) -> None:
         self._matrix = torch.zeros((self.num_labels, self.num_labels), dtype=torch.int64)
         self._added = 0
 
     def add_statistics(self, statistics: Tensor) -> None:
-        """Add matrices of `confusion_matrices`, gathered from all processes.
-
-        Args:
-            statistics: Counts (B, K, K). A row is a true class, a column a predicted class.
+        """Add the matrices (B, K, K) of `confusion_matrices`.
 
         Raises:
             ValueError: If the shape is another.
         """
-        counts = torch.as_tensor(statistics).detach().cpu().long()
+        counts = on_cpu(statistics).long()
         if counts.dim() != 3 or counts.shape[1:] != self._matrix.shape:
             raise ValueError(
                 f"`statistics` must have shape (B, {self.num_labels}, {self.num_labels}), got "
@@ -223,13 +195,12 @@ class MeanIoU(StreamingImageMetric):
         self._matrix += counts.sum(dim=0)
         self._added += len(counts)
 
-    def _add_images(self, maps: list[tuple[Tensor, Tensor]]) -> None:
-        self.add_statistics(torch.stack([_count(p, r, self.num_labels, self.ignore_index) for p, r in maps]))
+    def _image_statistics(self, prediction: Any, reference: Any) -> Tensor:
+        return _count(on_cpu(prediction), on_cpu(reference), self.num_labels, self.ignore_index)
 
-    def _scores(self) -> dict[str, float | list[float]]:
+    def _scores(self) -> dict[str, Any]:
         scores = scores_from_confusion(self._matrix)
         if self._names is not None:
-            per_class = scores["per_category_iou"]
-            assert isinstance(per_class, list)
-            scores.update({f"iou_{name}": iou for name, iou in zip(self._names, per_class, strict=True)})
+            per_class = zip(self._names, scores["per_category_iou"], strict=True)
+            scores.update({f"iou_{name}": iou for name, iou in per_class})
         return scores

@@ -31,8 +31,8 @@ class StreamingMetric(Protocol):
     def add_statistics(self, statistics: Any) -> None:
         """Add what `Task.evaluation_statistics` returned, gathered over the processes."""
 
-    def scores(self) -> dict[str, float]:
-        """Return the single-number scores of all added statistics, and forget these statistics."""
+    def compute(self) -> Mapping[str, Any]:
+        """Return the scores of all added statistics by name, and forget these statistics."""
 
 
 class Task(ABC):

@@ -22,8 +22,8 @@ from ..features.forward import Batch, Capture, Forward, run_model
 from ..features.pyramid import PyramidCapture, pair_levels
 from ..losses import DetectionHead, foreground_probabilities, query_distillation_loss, render_detections
 from ..matching.alignment import at_least
-from ..metrics import MeanAveragePrecision, detection_statistics
-from ..metrics._detections import DETECTION, PADDING
+from ..metrics import PADDING, MeanAveragePrecision, detection_statistics
+from ..metrics._detections import DETECTION
 from ..report import Exhibit, Headline, plot_boxes, plot_class_bars
 from ._box_labels import boxes_to_find, check_box_labels
 from ._classes import ClassTask

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from transformers import EvalPrediction, Trainer
 
+from ..metrics import PADDING
 from ..models import FrozenTeacher
 from ..tasks import StreamingMetric, Task
 
@@ -42,7 +43,7 @@ class StreamingScores:
     def __call__(self, prediction: EvalPrediction, compute_result: bool = True) -> dict[str, float]:
         """Add a batch's statistics; return the scores at the end."""
         self._metric.add_statistics(torch.as_tensor(prediction.predictions))
-        return self._metric.scores() if compute_result else {}
+        return _scores(self._metric) if compute_result else {}
 
 
 @torch.no_grad()
@@ -62,6 +63,11 @@ def score_teacher(trainer: Trainer, teacher: FrozenTeacher | None, task: Task) -
         output = task.as_student(teacher(inputs).output, inputs)
         statistics = task.evaluation_statistics(output, inputs)
         # As Trainer pads what its own evaluation gathers: images have differently many boxes.
-        statistics = trainer.accelerator.pad_across_processes(statistics, dim=1, pad_index=-100)
+        statistics = trainer.accelerator.pad_across_processes(statistics, dim=1, pad_index=PADDING)
         metric.add_statistics(trainer.accelerator.gather_for_metrics(statistics))
-    return metric.scores()
+    return _scores(metric)
+
+
+def _scores(metric: StreamingMetric) -> dict[str, float]:
+    """Return the scores that are single numbers, because a log takes no lists."""
+    return {name: score for name, score in metric.compute().items() if isinstance(score, float)}
