@@ -18,21 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 CLASS_NAMES = (
-    "floor",
-    "wall",
-    "ceiling",
-    "rug",
-    "window",
-    "door",
-    "picture",
-    "table",
-    "lamp",
-    "box",
-    "ball",
-    "cylinder",
-)
+    "floor", "wall", "ceiling", "rug", "window", "door", "picture",
+    "table", "lamp", "box", "ball", "cylinder",
+)  # fmt: skip
 LABEL = {name: index for index, name in enumerate(CLASS_NAMES)}
-FLOOR_FACE, CEILING_FACE = 4, 5
+FLOOR_FACE = 4
 
 Array = NDArray[np.floating[Any]]
 Bools = NDArray[np.bool_]

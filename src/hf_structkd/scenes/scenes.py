@@ -50,7 +50,7 @@ VALIDATION_OFFSET = 1_000_000_000
 
 MIN_SIDE = 8
 MIN_BOX_AREA = 8
-_BAR_FROM = 200
+_BAR_FROM = 200  # scenes
 
 
 @dataclass(frozen=True)
@@ -110,20 +110,9 @@ def render_scene(index: int, *, seed: int = 0, height: int = 96, width: int = 12
 def render_scenes(
     indices: Iterable[int], *, seed: int = 0, height: int = 96, width: int = 128
 ) -> Iterator[Scene]:
-    """Render many scenes, one after the other; each equals ``render_scene(index, ...)`` bit for bit.
+    """Render many scenes; each is rendered when the iterator needs it, and equals `render_scene` bit for bit.
 
-    Args:
-        indices: The numbers of the scenes, 0 or above, in the order of the results.
-        seed: The number of the family of scenes, 0 or above.
-        height: Rows of each image, 8 or above.
-        width: Columns of each image, 8 or above.
-
-    Returns:
-        An iterator that renders each scene when it is needed.
-
-    Raises:
-        TypeError: If an argument is not an integer.
-        ValueError: If an index or `seed` is negative, or `height` or `width` is below 8.
+    `render_scene` explains the arguments and the errors.
     """
     seed = _checked_int("seed", seed, 0)
     height, width = _checked_int("height", height, MIN_SIDE), _checked_int("width", width, MIN_SIDE)
