@@ -30,7 +30,6 @@ from ..loopback_hub import ClientRun, LoopbackHub
 
 world = hub_world.world
 # On one worker, where the clients run once.
-pytestmark = pytest.mark.xdist_group("the Hub")
 
 
 # Each example as if it were started alone.

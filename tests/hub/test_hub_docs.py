@@ -19,7 +19,6 @@ from ..loopback_hub import LoopbackHub
 
 world = hub_world.world
 # On one worker, where the commands are run once.
-pytestmark = pytest.mark.xdist_group("documentation of the Hub")
 
 DOC = (ROOT / "docs" / "hub.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", DOC, flags=re.DOTALL)

@@ -17,7 +17,6 @@ from ..distributed_worker import ACCUMULATIONS, train
 from .test_trainer import assert_states_close, over_tasks
 
 # On one worker, where the processes are started once.
-pytestmark = pytest.mark.xdist_group("two processes")
 
 
 @pytest.fixture(scope="module")
