@@ -650,10 +650,15 @@ def test_every_depth_class_is_known() -> None:
             {"depth_estimation_type": "relative"},
             None,
             "inverse",
-            "inverse of the teacher by its configuration",
+            "inverse of the teacher, by its configuration",
         ),
-        ({"depth_estimation_type": "metric"}, None, "metric", "metric of the teacher by its configuration"),
-        ({}, None, "metric", "metric of the teacher by its configuration"),
+        ({"depth_estimation_type": "metric"}, None, "metric", "metric of the teacher, by its configuration"),
+        (
+            {},
+            None,
+            "metric",
+            "metric of the teacher, assumed: its configuration does not say; name `teacher_depth_kind`",
+        ),
         ({"depth_estimation_type": "relative"}, "metric", "metric", "metric of the teacher"),
     ],
 )

@@ -88,9 +88,15 @@ def test_terms_in_a_list_train_as_the_same_terms_from_arguments(case: TaskCase, 
 def test_a_weight_in_the_arguments_beside_a_list_is_refused(tmp_path: Path) -> None:
     """Else it is passed over, and the run is believed to have it."""
     with pytest.raises(
-        ValueError, match="`pairwise_weight` is 10 in `args`, which has no effect beside `terms`"
+        ValueError, match=r"`pairwise_weight` is 10.0 in `args`, which has no effect beside `terms`"
     ):
         make_trainer(SEGMENTATION, arguments(tmp_path, pixel_weight=None), terms=[PixelTerm(1.0)])
+    with pytest.raises(
+        ValueError, match=r"`temperature` is 4.0 in `args`, which has no effect beside `terms`"
+    ):
+        make_trainer(SEGMENTATION, arguments(tmp_path, temperature=4.0, **UNSET), terms=[PixelTerm(1.0)])
+    with pytest.raises(ValueError, match=r"`task_weight` is 0.5 in `args`, which has no effect"):
+        make_trainer(SEGMENTATION, arguments(tmp_path, task_weight=0.5, **UNSET), terms=[TaskTerm(1.0)])
     args = arguments(tmp_path)
     trainer = make_trainer(SEGMENTATION, args, terms=[*built_in_terms(args), load_example().EdgeTerm(0.5)])
     assert [term.name for term in trainer.terms][-1] == "edge"

@@ -67,8 +67,9 @@ def align_scale_shift(
 def affine_statistics(maps: Tensor, *, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
     r"""Per-image mean and mean absolute deviation, to bring maps into a range that a critic can read.
 
-    Take them from the teacher's map and apply the same ``(map - mean) / spread`` to the teacher's and to the
-    student's: normalising each by its own would hide a wrong scale or shift of the student from the critic.
+    For two metric maps, take them from the teacher's and apply the same ``(map - mean) / spread`` to both:
+    normalising each by its own would hide a wrong scale or shift of the student from the critic. Where the
+    scale and the shift mean nothing, normalise each map by its own.
     A map without spread, or without a valid pixel, gets spread 1, so the division is always harmless.
 
     Args:

@@ -43,7 +43,9 @@ class ClassTask(Task):
         """Match the two label spaces."""
         self.id2label = {index: str(student.id2label[index]) for index in sorted(student.id2label)}
         self.labels: LabelMatch | None = None
-        self._teacher_names = {} if teacher is None else dict(teacher.id2label)
+        self._teacher_names = (
+            {} if teacher is None else {i: str(name) for i, name in teacher.id2label.items()}
+        )
         if teacher is not None:
             self.labels = match_label_spaces(
                 student.id2label, teacher.id2label, label_map=dict(teacher_label_map or {})

@@ -108,6 +108,13 @@ def kind_of(teacher: PretrainedConfig | None) -> DepthKind:
     return "inverse" if getattr(teacher, "depth_estimation_type", "metric") == "relative" else "metric"
 
 
+def kind_source(teacher: PretrainedConfig) -> str:
+    """Return where `kind_of` has its answer from, for people."""
+    if hasattr(teacher, "depth_estimation_type"):
+        return ", by its configuration"
+    return ", assumed: its configuration does not say; name `teacher_depth_kind`"
+
+
 def critic_size(maps: Tensor, images: Tensor) -> tuple[int, int]:
     """Return the size of the critic's maps: at most a quarter of the image's sides.
 

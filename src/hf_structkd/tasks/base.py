@@ -162,7 +162,10 @@ class Task(ABC):
 
     def logit_maps(self, student: Forward, teacher: Forward, batch: Batch) -> MapPair:
         """Return the two maps of logits over the same classes; only where `has_logit_maps`."""
-        raise NotImplementedError(f"the outputs of {self.name} are no maps of logits")
+        raise ValueError(
+            f"the outputs of {self.name} are no maps of logits, got a term that compares logits; choose a "
+            "term that compares features or whole outputs."
+        )
 
     @abstractmethod
     def score_maps(self, student: Forward, teacher: Forward, batch: Batch) -> ScoreMaps:

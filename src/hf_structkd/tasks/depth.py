@@ -33,6 +33,7 @@ from ._depth_maps import (
     fitted_to_truth,
     in_one_kind,
     kind_of,
+    kind_source,
     pooled,
     resized,
 )
@@ -48,8 +49,8 @@ class DepthTask(Task):
     padded, `pixel_mask` (B, H, W) bool, True on the image.
 
     A model of kind "metric" predicts metres; "relative" depth up to a scale and a shift for each image;
-    "inverse" the same of 1 / depth (MiDaS, DPT and Depth Anything without a metric head). Where a term or a
-    score compares two kinds, one map is aligned to the other for each image by least squares.
+    "inverse" the same of 1 / depth (MiDaS, DPT and Depth Anything without a metric head). Unless
+    both models are metric, terms normalise each map by itself. Scores align it to each image's labels.
 
     Args:
         student: The student's configuration.
@@ -107,7 +108,7 @@ class DepthTask(Task):
         median_scaling: bool = False,
     ) -> None:
         """Check the options."""
-        self._is_guessed = teacher is not None and teacher_depth_kind is None
+        self._kind_source = kind_source(teacher) if teacher is not None and teacher_depth_kind is None else ""
         teacher_depth_kind = teacher_depth_kind or kind_of(teacher)
         check_kinds(loss, depth_kind, teacher_depth_kind)
         self.depth_kind, self.teacher_depth_kind, self.loss = depth_kind, teacher_depth_kind, loss
@@ -259,10 +260,8 @@ class DepthTask(Task):
 
     def describe(self) -> dict[str, str]:
         """Say what the two models predict, and whether the teacher's kind is read off its configuration."""
-        source = " by its configuration" if self._is_guessed else ""
-        return {
-            "depth": f"{self.depth_kind} of the student, {self.teacher_depth_kind} of the teacher{source}"
-        }
+        teacher = f"{self.teacher_depth_kind} of the teacher{self._kind_source}"
+        return {"depth": f"{self.depth_kind} of the student, {teacher}"}
 
     def metric(self) -> DepthErrors:
         """Make the metric of AbsRel, SqRel, RMSE, RMSE of logarithms, log10, SILog and three accuracies."""

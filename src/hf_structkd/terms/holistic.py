@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..adversary import Adversary, Critic, ScoreMaps
 from ..adversary.owner import build_optimizer
 from ..features.forward import Batch, Forward
+from ..models.parameters import count_parameters
 from ..tasks import Task
 from .base import Term, TrainingPlan, check_choice, check_number
 
@@ -148,5 +149,6 @@ class HolisticTerm(Term):
         if self.adversary is None:
             return 0
         maps = task.score_maps(student, teacher, batch)
-        weights = sum(p.numel() for p in self.adversary.critic.parameters())
-        return 4 * 4 * weights + 2 * images * (maps.real.nbytes + maps.fake.nbytes)
+        return 4 * 4 * count_parameters(self.adversary.critic) + 2 * images * (
+            maps.real.nbytes + maps.fake.nbytes
+        )

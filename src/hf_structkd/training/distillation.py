@@ -68,9 +68,9 @@ class Distillation:
             raise ValueError("every term's weight is 0, so nothing would be trained; set one above 0.")
         return active
 
-    def load_teacher(self, student: PreTrainedModel) -> None:
-        """Load the teacher if a term that is on needs it; see `ModelPair.load_teacher`."""
-        taught = [term for term, _ in self.active() if term.needs_teacher]
+    def load_teacher(self, student: PreTrainedModel, active: Weighted) -> None:
+        """Load the teacher if one of the terms that are on needs it; see `ModelPair.load_teacher`."""
+        taught = [term for term, _ in active if term.needs_teacher]
         if taught:
             self.pair.load_teacher(student, taught)
 
@@ -168,7 +168,7 @@ class Distillation:
         """See that the terms have all that they need, and say once what is compared with what."""
         student = unwrap(model)
         assert isinstance(student, PreTrainedModel)
-        self.load_teacher(student)
+        self.load_teacher(student, active)
         for term, _ in active:
             self._begin(term)
         teacher, is_first = self.pair.teacher, self.is_first_batch()

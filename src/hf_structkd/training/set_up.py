@@ -22,21 +22,33 @@ def collect_terms(terms: Sequence[Term] | None, args: StructKDTrainingArguments)
 
     Raises:
         TypeError: If one of them is no `Term`.
-        ValueError: If two have one name, or if `args` also set the weight of a built-in term.
+        ValueError: If two have one name, or if `args` also set the weight or a setting of a built-in term.
     """
     if terms is None:
         return Terms(built_in_terms(args))
     own = Terms(terms)
-    bound = {term.name for term in own if term.is_bound}
+    replaced = {term.name for term in own if not term.is_bound}
     for term in built_in_terms(args):
-        if term.name not in bound and term.weight not in (None, 0.0) and not isinstance(term, TaskTerm):
-            raise ValueError(
-                f"`{term.name}_weight` is {term.weight:g} in `args`, which has no effect beside `terms`; set "
-                "the weight of the term in that list, and leave it out of `args`."
-            )
+        bound = any(other.name == term.name and other.is_bound for other in own)
+        if bound or (isinstance(term, TaskTerm) and term.name not in replaced):
+            continue
+        _refuse_without_effect(term)
     if any(isinstance(term, TaskTerm) for term in own):
         return own
     return Terms([TaskTerm.bound_to(args), *own])
+
+
+def _refuse_without_effect(term: Term) -> None:
+    """Raise `ValueError` if `args` change a term that a list of terms replaces or leaves out."""
+    plain = type(term)()
+    unchanged = (term.default_weight,) if isinstance(term, TaskTerm) else (None, 0.0)
+    values = {f"{term.name}_weight": term.weight} if term.weight not in unchanged else {}
+    values |= {name: value for name, value in term.settings().items() if value != getattr(plain, name)}
+    for name, value in values.items():
+        raise ValueError(
+            f"`{name}` is {value!r} in `args`, which has no effect beside `terms`; set it on the term in "
+            "that list, and leave it out of `args`."
+        )
 
 
 def first_student(

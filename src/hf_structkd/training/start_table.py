@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..features.forward import Batch, Capture, Forward, run_model
+from ..models.parameters import count_parameters
 from ..tasks import Task
 from ..terms import Term
 from .pair import ModelPair
@@ -63,7 +64,7 @@ def start_table(
     rows = [
         ("", "student", "teacher"),
         ("model", *(type(side[0]).__name__ for side in sides)),
-        ("parameters", *(f"{_parameters(side[0]) / 1e6:.2f} M" for side in sides)),
+        ("parameters", *(f"{count_parameters(side[0]) / 1e6:.2f} M" for side in sides)),
         ("output", *(_shape(task.prediction(side[1].output)) for side in sides)),
     ]
     if any("features" in term.reads_for(task) for term, _ in terms):
@@ -89,10 +90,6 @@ def _extra_bytes(task: Task, terms: Sequence[Term], batch: Batch, student: Forwa
     total = sum(p.numel() * p.element_size() for p in teacher[0].parameters())
     total += images * task.prediction(teacher[1].output).nbytes
     return total + sum(term.extra_bytes(task, student, teacher[1], one, images) for term in terms)
-
-
-def _parameters(model: nn.Module) -> int:
-    return sum(p.numel() for p in model.parameters())
 
 
 def _shape(tensor: Tensor) -> str:

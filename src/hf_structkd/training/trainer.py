@@ -94,7 +94,7 @@ class StructKDTrainer(Trainer):
             task_options=task_options,
         )
         self.distillation = Distillation(self.terms, self.pair)
-        self.distillation.load_teacher(student)
+        self.distillation.load_teacher(student, self.distillation.active())
         kwargs.setdefault("data_collator", self.task.collate)
         if kwargs.get("compute_metrics") is None:
             choose_best_metric(args, self.task)
