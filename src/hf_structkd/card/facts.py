@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from .scores import Score
 
 
-@dataclass(frozen=True)
-class Origin:
+class Origin(NamedTuple):
     """The place that a model or a dataset came from.
 
     Attributes:
@@ -25,8 +27,7 @@ class Origin:
     generated: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class DataFacts:
+class DataFacts(NamedTuple):
     """The data of a run.
 
     Attributes:
@@ -48,8 +49,7 @@ class DataFacts:
     unlabeled: Origin | None = None
 
 
-@dataclass(frozen=True)
-class TermFacts:
+class TermFacts(NamedTuple):
     """One term of the loss.
 
     Attributes:
@@ -83,9 +83,7 @@ class CardFacts:
         data: Data of the run; None if nothing is known of them.
         dataset_ids: Ids of the datasets on the Hub.
         usage: Lines of Python that use the answer `predictor(image)`; if empty, the snippet prints it.
-        metrics: Scores of the student, without `eval_`; empty before the first evaluation.
-        metric_labels: Name of a metric -> its name for people.
-        class_metric_labels: Beginning of the name of a metric of one class -> the metric's name for people.
+        scores: Scores of the student; empty before the first evaluation.
         table: Markdown table of teacher, student alone and distilled; None if nothing was compared.
         figures: Paths of the figures, relative to the card.
         command: Command of the training, without tokens and paths of one machine; None if unknown.
@@ -124,9 +122,7 @@ class CardFacts:
     data: DataFacts | None = None
     dataset_ids: tuple[str, ...] = ()
     usage: str = ""
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    metric_labels: Mapping[str, str] = field(default_factory=dict)
-    class_metric_labels: Mapping[str, str] = field(default_factory=dict)
+    scores: tuple[Score, ...] = ()
     table: str | None = None
     figures: tuple[str, ...] = ()
     command: str | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 from .facts import Origin
 
@@ -36,7 +37,9 @@ def quote(text: str) -> str:
 
 
 def number(value: float) -> str:
-    """Return a score with three decimals; one below 0.01 has three significant digits."""
+    """Return a score with three decimals; one below 0.01 has three significant digits, and NaN is "n/a"."""
+    if not math.isfinite(value):
+        return "n/a"
     return f"{value:.3f}" if value == 0 or abs(value) >= 0.01 else f"{value:.3g}"
 
 

@@ -27,20 +27,7 @@ class RunTerm(Protocol):
 
 
 class Run(Protocol):
-    """A training at any point of it.
-
-    Attributes:
-        args: The `StructKDTrainingArguments`; the card reads the settings that it lists by their names.
-        state: The `TrainerState`.
-        model: The student, a `PreTrainedModel`.
-        teacher: The `FrozenTeacher`, or None for a student that is trained alone.
-        task: The task that both models solve.
-        terms: All terms, including those that are switched off.
-        weights: The weight of every term, by its name.
-        hub_model_id: Id of the repository to which the student is pushed, or None.
-        train_dataset: The training images.
-        eval_dataset: The validation images.
-    """
+    """A training at any point of it; `teacher` and `hub_model_id` may be None."""
 
     args: Any
     state: Any

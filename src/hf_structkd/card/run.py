@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import huggingface_hub
 import torch
@@ -21,7 +20,7 @@ from .command import printable_command
 from .facts import CardFacts, DataFacts, Origin, TermFacts, license_notice
 from .origin import find_origin, name_of
 from .protocols import Run
-from .scores import finite_scores
+from .scores import read_scores
 
 logger = logging.get_logger(__name__)
 
@@ -45,8 +44,7 @@ _TRAINING_SETTINGS = (
 _PAIR_SETTINGS = ("student_feature", "teacher_feature", "teacher_image_size")
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunNotes:
+class RunNotes(NamedTuple):
     """Facts of a card that a trainer does not know.
 
     Attributes:
@@ -92,9 +90,9 @@ def card_facts(run: Run, notes: RunNotes | None = None) -> CardFacts:
         settings=_settings(run),
         data=data,
         dataset_ids=_dataset_ids(data),
-        metrics=finite_scores(notes.metrics or _last_evaluation(log)),
-        metric_labels=run.task.metric_labels,
-        class_metric_labels=run.task.class_metric_labels,
+        scores=read_scores(
+            notes.metrics or _last_evaluation(log), run.task.metric_labels, run.task.class_metric_labels
+        ),
         table=notes.table,
         figures=tuple(name for name in _FIGURES if (folder / name).is_file()),
         command=_command(notes.command, args),
