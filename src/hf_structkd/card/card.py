@@ -14,8 +14,7 @@ from . import markdown
 from .command import redact_tokens
 from .facts import CardFacts, DataFacts, Origin, license_notice, licenses_of
 from .origin import hub_id_of, listed, name_of
-from .protocols import Run
-from .run import RunNotes, card_facts
+from .run import Run, RunNotes, card_facts
 
 TEMPLATE = Path(__file__).with_name("template.md.jinja")
 TAGS = ("structkd", "knowledge-distillation")

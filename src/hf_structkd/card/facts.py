@@ -65,20 +65,17 @@ class TermFacts(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class CardFacts:
-    """All facts of a card.
+    """All facts of a card, also those that the caller of `create_model_card` asks for.
 
     Attributes:
         name: Title of the card.
         repo_id: Id of the student's repository on the Hub; None if there is none, and usage shows `name`.
         pipeline_tag: The task, as `Task.name` has it.
-        architecture: Class of the student.
-        parameters: Number of the student's parameters.
-        needs_library: Whether the student loads only after an import of `hf_structkd`.
         student: Origin of the student's weights, or of its configuration if it started without weights.
-        from_scratch: Whether the student started without weights.
+        terms: All terms, including those that are switched off.
         teacher: Origin of the teacher; None for a student that was trained alone.
         teacher_description: Class and size of the teacher.
-        terms: All terms, including those that are switched off.
+        needs_library: Whether the student loads only after an import of `hf_structkd`.
         settings: Further settings of distillation and training, by name, as text.
         data: Data of the run; None if nothing is known of them.
         dataset_ids: Ids of the datasets on the Hub.
@@ -87,17 +84,9 @@ class CardFacts:
         table: Markdown table of teacher, student alone and distilled; None if nothing was compared.
         figures: Paths of the figures, relative to the card.
         command: Command of the training, without tokens and paths of one machine; None if unknown.
-        seed: Seed of the run.
-        steps: Number of optimiser steps done.
-        epochs: Number of epochs done.
-        global_batch_size: Number of images in one optimiser step.
         train_seconds: Duration of the training in seconds; None before its end.
-        hardware: Name of the device.
-        processes: Number of processes that trained together.
-        versions: Name of a library -> its version.
-        language: Language that the caller of `create_model_card` asks for.
         license: Licence that the caller asks for; None means the teacher's.
-        tags: Further tags that the caller asks for.
+        tags: Tags in addition to those of every card.
     """
 
     name: str

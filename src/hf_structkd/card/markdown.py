@@ -26,11 +26,6 @@ def escape(text: str) -> str:
     return text
 
 
-def cell(text: str) -> str:
-    """Return text that stays in one cell of a table."""
-    return text.replace("|", "\\|")
-
-
 def quote(text: str) -> str:
     """Return text as a Python literal."""
     return json.dumps(text, ensure_ascii=False)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
 from ._boxes import DrawnBox, box_styles, draw_boxes
@@ -76,7 +77,8 @@ def plot_boxes(
         f"Drawn are detections with a score of at least {score_threshold:g}.\n"
         "Where labels would overlap, the less sure one is cut to its score or left out."
     )
-    add_legend_below(figure, [style.legend_line() for style in styles.values()], note)
+    lines = [Line2D([], [], color=one.colour, label=one.name, **one.line) for one in styles.values()]
+    add_legend_below(figure, lines, note)
     # The room for a label depends on the size of its picture on the page, which this call fixes.
     figure.draw_without_rendering()
     for axes, boxes in zip(figure.axes, drawn, strict=True):

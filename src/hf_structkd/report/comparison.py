@@ -177,15 +177,12 @@ def _shares(scores: Mapping[str, float], *, higher_is_better: bool) -> list[str]
     printed = dict(zip(scores, _same_precision(scores), strict=True))
     shares = []
     for name, score in scores.items():
-        if name in (_TEACHER, _ALONE):
-            shares.append("")
-        elif printed[_TEACHER] == printed[_ALONE]:
-            shares.append(_UNKNOWN)
-        else:
-            share = share_of_gap_closed(
-                scores[_TEACHER], scores[_ALONE], score, higher_is_better=higher_is_better
-            )
-            shares.append(_UNKNOWN if share is None else f"{100 * share:.0f} %")
+        share = None
+        if printed[_TEACHER] != printed[_ALONE]:
+            ends = scores[_TEACHER], scores[_ALONE]
+            share = share_of_gap_closed(*ends, score, higher_is_better=higher_is_better)
+        text = _UNKNOWN if share is None else f"{100 * share:.0f} %"
+        shares.append("" if name in (_TEACHER, _ALONE) else text)
     return shares
 
 

@@ -25,12 +25,7 @@ _ERROR_PERCENTILE = 98
 # The error scale ends between 1 % and 100 %: a shorter one would show noise, and a prediction of 0 m has an
 # error of 100 %.
 _ERROR_TOP = (1.0, 100.0)
-_ARROWS: dict[tuple[bool, bool], Literal["neither", "min", "max", "both"]] = {
-    (False, False): "neither",
-    (True, False): "min",
-    (False, True): "max",
-    (True, True): "both",
-}
+_ARROWS: tuple[Literal["neither", "min", "max", "both"], ...] = ("neither", "min", "max", "both")
 # The depth scale covers at least twice so many metres.
 _NARROWEST = 0.05
 _NOTE = (
@@ -120,12 +115,12 @@ class _Scale:
 
     def draw_bar(self, figure: Figure, axes: Sequence[Axes], values: Map, label: str, aspect: float) -> None:
         """Draw a bar below the axes, with an arrow at each end that a value exceeds."""
-        passes = bool((values < self.low).any()), bool((values > self.high).any())
+        arrows = _ARROWS[int((values < self.low).any()) + 2 * int((values > self.high).any())]
         bar = figure.colorbar(
             ScalarMappable(Normalize(self.low, self.high), self.colours),
             ax=axes,
             location="bottom",
-            extend=_ARROWS[passes],
+            extend=arrows,
             aspect=aspect,
             extendfrac=1.5 / aspect,
         )
