@@ -37,15 +37,6 @@ TABLE = comparison_table(
 )
 
 
-def terms(task: float, pixel: float, pairwise: float, holistic: float) -> tuple[TermFacts, ...]:
-    return (
-        TermFacts("task", task, "the student's output with the labels (its own supervised loss)"),
-        TermFacts("pixel-wise", pixel, "the two outputs, pixel by pixel or query by query"),
-        TermFacts("pair-wise", pairwise, "how similar the places of a feature map are to one another"),
-        TermFacts("holistic", holistic, "whole outputs, which a critic tries to tell apart"),
-    )
-
-
 def facts(**changes: Any) -> CardFacts:
     """A student of a pushed run with everything in it."""
     known = CardFacts(
@@ -58,7 +49,11 @@ def facts(**changes: Any) -> CardFacts:
         from_scratch=False,
         teacher=Origin("user/teacher", "user/teacher", "v1", ("apache-2.0",)),
         teacher_description="SegformerForSemanticSegmentation of 2,040,000 parameters",
-        terms=terms(1.0, 1.0, 10.0, 0.0),
+        terms=(
+            TermFacts("pixel-wise", 1.0, "the two outputs, pixel by pixel or query by query"),
+            TermFacts("pair-wise", 10.0, "how similar the places of a feature map are to one another"),
+            TermFacts("holistic", 0.0, "whole outputs, which a critic tries to tell apart"),
+        ),
         settings={"temperature": "1.0", "optim": "adamw_torch"},
         data=DataFacts(
             source=Origin("user/camvid", "user/camvid", "main", ("apache-2.0",)),

@@ -138,27 +138,20 @@ def license_notice(facts: CardFacts) -> str | None:
 
     A licence that the caller asks for is the caller's decision; the answer is then None.
     """
-    parties = _licensed(facts)
-    if facts.license is not None or not parties:
-        return None
-    stated = {name: " and ".join(licenses) or "not known" for name, licenses in parties.items()}
-    if len(set(stated.values())) == 1 and all(parties.values()):
-        return None
-    listed = "; ".join(f"{name}: {license}" for name, license in stated.items())
-    reason = "are not all the same" if all(parties.values()) else "are not all known"
-    return f"The licences behind this student {reason} ({listed}); check what it may be used for."
-
-
-def _licensed(facts: CardFacts) -> dict[str, tuple[str, ...]]:
-    """Return the licences of everything that has one, by the name in the notice."""
     origins = {
         "teacher": facts.teacher,
         "student's start": None if facts.from_scratch else facts.student,
         "data": Origin("") if facts.data is None else facts.data.source,
         "unlabelled data": None if facts.data is None else facts.data.unlabeled,
     }
-    return {
-        f"{role} {origin.name}".rstrip(): origin.licenses
+    stated = {
+        f"{role} {origin.name}".rstrip(): " and ".join(origin.licenses) or "not known"
         for role, origin in origins.items()
         if origin is not None and not origin.generated
     }
+    is_unknown = "not known" in stated.values()
+    if facts.license is not None or (len(set(stated.values())) < 2 and not is_unknown):
+        return None
+    listed = "; ".join(f"{name}: {license}" for name, license in stated.items())
+    reason = "are not all known" if is_unknown else "are not all the same"
+    return f"The licences behind this student {reason} ({listed}); check what it may be used for."
