@@ -19,19 +19,12 @@ _PROJECTIONS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
 
 class LastCall(NamedTuple):
-    """The last call of a layer in one forward; the outputs of all layers would need too much memory.
-
-    Attributes:
-        module: The layer.
-        number: How many times the layer had been called, this call included.
-        channels: The number of channels of the output.
-        dtype: The precision of the output.
-    """
+    """The last call of a layer in one forward; the outputs of all layers would need too much memory."""
 
     module: nn.Module
-    number: int
-    channels: int
-    dtype: torch.dtype
+    number: int  # how many times the layer had been called, this call included
+    channels: int  # the number of channels of the output
+    dtype: torch.dtype  # the precision of the output
 
 
 def unwrap(model: nn.Module) -> nn.Module:
