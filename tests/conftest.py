@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import gc
 import os
 from collections.abc import Iterator
@@ -13,8 +12,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import pytest
 import torch
 
-from hf_structkd.adversary import critic
-from hf_structkd.terms import holistic
+from .cases import narrow_critics
 
 # Files that take longest, one of which would keep a worker busy alone if it began last.
 FIRST = ("test_hub.py", "test_trainer.py", "test_hub_docs.py", "test_examples.py", "test_checkpoint.py")
@@ -29,10 +27,8 @@ def _seeded() -> None:
 
 @pytest.fixture(scope="module")
 def narrow_critic() -> Iterator[None]:
-    """Give critics few channels: the published widths take most of a step, and of a checkpoint."""
-    narrow = functools.partial(critic.Critic, widths=(8, 8, 16, 16))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(holistic, "Critic", narrow)
+    """Give critics few channels for all tests of a file."""
+    with narrow_critics():
         yield
 
 
