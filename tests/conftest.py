@@ -15,7 +15,7 @@ import torch
 from .cases import narrow_critics
 
 # Files that take longest, one of which would keep a worker busy alone if it began last.
-FIRST = ("test_hub.py", "test_trainer.py", "test_hub_docs.py", "test_examples.py", "test_checkpoint.py")
+FIRST = ("test_trainer.py", "test_hub.py", "test_examples.py", "test_hub_docs.py", "test_architectures.py")
 
 torch.set_num_threads(1)
 
