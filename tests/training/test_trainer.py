@@ -31,6 +31,7 @@ from ..cases import (
 )
 from ..tiny_models import tiny_segmentation_model
 
+pytestmark = pytest.mark.usefixtures("narrow_critic")
 over_tasks = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
 ONLY = {
