@@ -260,6 +260,7 @@ OF_TASK: dict[str, dict[str, Any]] = {
         "label_column": "label",
         "ignore_index": 255,
         "reduce_labels": False,
+        "label_values": [],
     },
     "depth": {
         **UNLABELED,
@@ -335,6 +336,7 @@ CHOSEN = {
     "depth_kind": "inverse",
     "teacher_depth_kind": "relative",
     "crop": "eigen",
+    "label_values": ["8", "9"],
 }
 
 

@@ -171,6 +171,7 @@ def test_augmentation_settings_reach_the_rows(tmp_path: Path) -> None:
 def test_labels_are_reduced_and_ignored_as_asked(tmp_path: Path) -> None:
     name = saved(tmp_path)
     plain = load(name).validation[0]["labels"]
+    Path(name, "id2label.json").write_text(json.dumps(NAMES[1:]))
     reduced = load(name, reduce_labels=True, ignore_index=9).validation[0]["labels"]
     assert torch.equal(reduced, torch.where(plain == 0, 9, plain - 1))
 

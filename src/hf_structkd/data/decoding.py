@@ -66,17 +66,32 @@ def read_image_size(value: Any, *, where: str) -> tuple[int, int]:
     return (width, height) if tag in _SIDEWAYS else (height, width)
 
 
-def decode_label(value: Any, *, where: str) -> Tensor:
+def decode_label(value: Any, *, where: str, colors: bool = False) -> Tensor:
     """Decode a map of class ids (H, W), uint8 or int64; a palette image keeps its indices.
 
+    A colour image whose three channels are equal is a gray one. With ``colors`` each pixel becomes the number
+    of its colour, red * 65536 + green * 256 + blue, for palette and gray images too; transparency is dropped.
+
     Raises:
-        ValueError: if the row does not hold one integer per pixel.
+        ValueError: if the row does not hold one integer or, with ``colors``, one colour per pixel.
     """
-    array = np.asarray(value) if isinstance(value, _ARRAYS) else np.array(_open(value, where=where))
+    if not isinstance(value, _ARRAYS):
+        image = _open(value, where=where)
+        value = np.array(image.convert("RGBA") if colors else image)
+    array = np.asarray(value)
+    if array.ndim == 3 and array.shape[-1] in (3, 4) and array.dtype.kind in "iu":
+        channels = array[..., :3]
+        if colors:
+            array = channels.astype(np.int64) @ (1 << 16, 1 << 8, 1)
+        elif (channels == channels[..., :1]).all():
+            array = channels[..., 0].copy()
+    elif colors and array.ndim == 2:
+        array = array.astype(np.int64) * 0x010101
     if array.ndim != 2 or array.dtype.kind not in "biu":
         raise ValueError(
             f"The label in {where} must hold one integer class id per pixel, got shape {array.shape} of "
-            f"{array.dtype}; save it as a gray or palette image, not as colours."
+            f"{array.dtype}; save it as a gray or palette image, or name the colour of each class in "
+            "`label_values`."
         )
     return torch.from_numpy(array if array.dtype == np.uint8 else array.astype(np.int64))
 

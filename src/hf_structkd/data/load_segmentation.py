@@ -10,8 +10,10 @@ from typing import Any
 from ..scenes.scenes import CLASS_NAMES
 from ._assembly import LoadedData, assemble
 from ._rows import Normalization
-from ._splits import find_class_names, load_splits
+from ._splits import Splits, find_class_names, load_splits
 from .dense import DenseReader
+from .label_check import SeenLabels, check_masks, look_at_masks
+from .label_values import LabelValues
 from .loading import check_columns
 from .options import ClassOptions, DenseOptions, option, options_for
 from .targets import ClassMap
@@ -21,9 +23,16 @@ from .targets import ClassMap
 class SegmentationOptions(ClassOptions, DenseOptions):
     """Options of semantic segmentation: of its data, and of its task."""
 
-    label_column: str = option("label", "Column of the class ids, as gray or palette images or arrays.")
+    label_column: str = option(
+        "label", "Column of the class ids, as gray or palette images or arrays, or of colours (label_values)."
+    )
     ignore_index: int = option(255, "Label whose pixels do not count.")
     reduce_labels: bool = option(False, "Turn label 0 into ignore_index and lower the others by one.")
+    label_values: list[str] = option(
+        [],
+        "Values that the masks store, gray (0 255) or colours (#000000 #ff0000), in the order of the class "
+        "ids, before reduce_labels; another value is an error unless it is ignore_index.",
+    )
 
 
 def load_segmentation_data(
@@ -50,11 +59,13 @@ def load_segmentation_data(
 
     Raises:
         TypeError: If a name among `fields` is no field.
-        ValueError: If a split or column is missing, nothing names the classes, or a setting is out of range.
+        ValueError: If a split or column is missing, nothing names the classes, a setting is out of range, or
+            the masks do not hold what the options say, see `check_masks`.
     """
     chosen = options_for("load_segmentation_data", SegmentationOptions, options, dataset_name, fields)
     splits = load_splits(chosen)
-    check_columns(splits.train, label_column=chosen.label_column)
+    values = LabelValues.parse(chosen.label_values)
+    seen = _look(chosen, splits, values) if chosen.dataset_name is not None else None
     id2label = find_class_names(
         chosen, splits.train, chosen.label_column, scenes=CLASS_NAMES, default=default_id2label
     )
@@ -63,7 +74,22 @@ def load_segmentation_data(
         column=chosen.label_column,
         ignore_index=chosen.ignore_index,
         reduce_labels=chosen.reduce_labels,
+        label_values=values,
     )
+    if seen is not None:
+        check_masks(*seen, target, id2label)
     make_reader = partial(DenseReader, target=target, normalization=normalization)
     data = assemble(chosen, splits, make_reader, seed=seed, nothing=target.nothing)
     return data._replace(id2label=id2label, ignore_index=chosen.ignore_index)
+
+
+def _look(options: SegmentationOptions, splits: Splits, values: LabelValues) -> tuple[SeenLabels, SeenLabels]:
+    """Look at the masks of the training and of the validation rows."""
+    column, skip = options.label_column, options.skip_bad_images
+    parts = ((splits.train, options.train_split), (splits.validation, options.validation_split))
+    for rows, _ in parts:
+        check_columns(rows, label_column=column)
+    training, validation = (
+        look_at_masks(rows, column, values, split=split, skip_bad_images=skip) for rows, split in parts
+    )
+    return training, validation

@@ -1,0 +1,184 @@
+"""Masks store what people's tools write: other values, colours, other conventions; none passes in silence."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import PIL.Image
+import pytest
+
+from hf_structkd.data import ClassMap, load_segmentation_data
+from hf_structkd.data.label_values import LabelValues
+from hf_structkd.matching.normalization import ImageNormalization
+
+IDS = np.random.default_rng(0).integers(0, 2, (3, 12, 16))
+TWO, THREE = ["background", "object"], ["background", "cat", "dog"]
+COLORS = np.array([[0, 0, 0], [128, 0, 0], [0, 0, 255]], np.uint8)
+
+
+def written(mask: Any, kind: str = "PNG", **options: Any) -> dict[str, Any]:
+    image = mask if isinstance(mask, PIL.Image.Image) else PIL.Image.fromarray(mask)
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return {"bytes": buffer.getvalue(), "path": None}
+
+
+def saved(folder: Path, masks: Any, names: list[str] | None = None, **options: Any) -> str:
+    """A folder whose training and validation rows have these masks."""
+    files = [written(mask, **options) for mask in masks]
+    images = [written(np.zeros((*np.shape(mask)[:2], 3), np.uint8)) for mask in masks]
+    rows = datasets.Dataset.from_dict(
+        {"image": images, "label": files},
+        features=datasets.Features(dict.fromkeys(("image", "label"), datasets.Image())),
+    )
+    datasets.DatasetDict({"train": rows, "validation": rows}).save_to_disk(folder / "data")
+    if names is not None:
+        (folder / "data" / "id2label.json").write_text(json.dumps(names))
+    return str(folder / "data")
+
+
+def load(name: str, **options: Any) -> Any:
+    return load_segmentation_data(name, normalization=ImageNormalization(), image_size=(12, 16), **options)
+
+
+def gray(*values: int, ids: np.ndarray = IDS) -> np.ndarray:
+    """The masks of `IDS`, with these values in the place of the ids."""
+    return np.array(values, np.uint8)[ids]
+
+
+# ---- values of one's own ----
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_an_object_stored_as_255_is_not_taken_for_ignored(tmp_path: Path, streaming: bool) -> None:
+    """Every labelled pixel is background then, and the mean IoU of a model that finds nothing is 1."""
+    name = saved(tmp_path, gray(0, 255), TWO)
+    ignored = round(100 * (IDS == 1).mean())
+    message = (
+        rf"holds the class 'object', while {ignored} % of their pixels are ignored: they hold the values "
+        r"0 and 255, .*pass `--label_values 0 255` .*, and `--label_values 0 1` if it is not"
+    )
+    with pytest.raises(ValueError, match=message):
+        load(name, streaming=streaming)
+    data = load(name, streaming=streaming, label_values=["0", "255"])
+    assert [row["labels"].tolist() for row in data.validation] == IDS.tolist()
+
+
+def test_a_third_class_stored_as_255_is_not_taken_for_ignored(tmp_path: Path) -> None:
+    ids = np.random.default_rng(1).integers(0, 3, (3, 12, 16))
+    name = saved(tmp_path, gray(0, 1, 255, ids=ids), THREE)
+    with pytest.raises(ValueError, match=r"the class 'dog', .*--label_values 0 1 255"):
+        load(name)
+    assert [row["labels"].tolist() for row in load(name, label_values=[0, 1, 255]).validation] == ids.tolist()
+
+
+def test_who_lists_the_values_may_ignore_the_rest(tmp_path: Path) -> None:
+    """A class may be missing from a small part of the data; the refusal must have a way out."""
+    data = load(saved(tmp_path, gray(0, 255), TWO), label_values=["0", "1"])
+    assert [row["labels"].tolist() for row in data.validation] == gray(0, 255).tolist()
+
+
+def test_a_class_missing_beside_ignored_pixels_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ids = np.random.default_rng(1).integers(0, 4, (3, 12, 16))
+    name = saved(tmp_path, gray(0, 1, 3, 255, ids=ids), [*THREE, "cow"])
+    with caplog.at_level(logging.WARNING):
+        load(name)
+    assert "The 6 masks looked at hold no pixel of 'dog'; 2" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "mode", ["RGB", "RGBA", "P", "array"], ids=["colours", "transparency", "palette", "array"]
+)
+def test_colours_become_classes_in_the_order_given(mode: str) -> None:
+    ids = np.random.default_rng(2).integers(0, 3, (4, 5))
+    value: Any = COLORS[ids]
+    if mode == "P":
+        value = PIL.Image.fromarray(ids.astype(np.uint8))
+        value.putpalette(COLORS.tobytes())
+    if mode != "array":
+        value = written(value if mode == "P" else PIL.Image.fromarray(value).convert(mode))
+    values = LabelValues.parse(["#000000", "#800000", "#0000ff"])
+    label = ClassMap(num_labels=3, label_values=values).decode(value, where="here")
+    assert label.tolist() == ids.tolist()
+
+
+def test_colours_are_read_through_the_loader_and_refused_without_their_list(tmp_path: Path) -> None:
+    name = saved(tmp_path, COLORS[IDS], TWO)
+    with pytest.raises(ValueError, match=r"one integer class id per pixel, .*colour of each class in"):
+        load(name)
+    data = load(name, label_values=["#000000", "#800000"])
+    assert [row["labels"].tolist() for row in data.validation] == IDS.tolist()
+
+
+def test_gray_masks_saved_with_three_channels_are_gray() -> None:
+    mask = np.repeat(IDS[0].astype(np.uint8)[..., None], 3, axis=-1)
+    assert ClassMap(num_labels=2).decode(written(mask), where="here").tolist() == IDS[0].tolist()
+
+
+def test_a_value_that_is_not_listed_is_named(tmp_path: Path) -> None:
+    """Made a class or ignored by chance, it would be trained on or lost."""
+    target = ClassMap(num_labels=2, label_values=LabelValues.parse([0, 128]))
+    assert target.decode(np.array([[0, 128, 255]]), where="row 3").tolist() == [[0, 1, 255]]
+    with pytest.raises(ValueError, match=r"2 `label_values` or be ignore_index=255, got 7 in row 3; list it"):
+        target.decode(np.array([[0, 7, 255]]), where="row 3")
+    # 255 as a number is the colour blue, which nobody said to ignore.
+    target = ClassMap(num_labels=2, label_values=LabelValues.parse(["#000000", "#800000"]))
+    with pytest.raises(ValueError, match="2 `label_values`, got #0000ff in row 3"):
+        target.decode(COLORS[None, [0, 2]], where="row 3")
+
+
+def test_a_listed_value_in_the_place_of_the_ignored_label_is_ignored() -> None:
+    """Borders drawn in a colour have no class, and a colour cannot be `ignore_index` itself."""
+    values = LabelValues.parse(["#000000", "#800000", "#0000ff"])
+    target = ClassMap(num_labels=2, ignore_index=2, label_values=values)
+    assert target.decode(COLORS[None], where="here").tolist() == [[0, 1, 2]]
+
+
+def test_values_become_ids_before_these_are_reduced() -> None:
+    target = ClassMap(num_labels=2, reduce_labels=True, label_values=LabelValues.parse([0, 10, 20]))
+    assert target.decode(np.array([[0, 10, 20, 255]]), where="here").tolist() == [[255, 0, 1, 255]]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (["0", "#ff0000"], r"must be integers \(0 255\) or colours .*, got 0 #ff0000"),
+        (["red", "blue"], "must be integers .*, got red blue"),
+        (["0", "255", "0"], "must name a value once, got 0 more than once"),
+    ],
+)
+def test_stored_values_must_be_one_kind_and_distinct(values: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=f"`label_values` {message}"):
+        LabelValues.parse(values)
+
+
+@pytest.mark.parametrize("values", [[0], [0, 1, 2]])
+def test_stored_values_are_as_many_as_the_classes(values: list[int]) -> None:
+    with pytest.raises(ValueError, match=rf"value of each of the 2 class ids, got {len(values)};"):
+        ClassMap(num_labels=2, label_values=LabelValues.parse(values))
+
+
+# ---- what is seen before training ----
+
+
+@pytest.mark.parametrize(
+    ("values", "names", "advice"),
+    [
+        ((0, 127), TWO, "got the values 0 and 127 in column 'label'; if these values are the classes, list"),
+        ((1, 2), TWO, "got the values 1 and 2 .*; if 0 is no class and the ids start at 1, pass `reduce_lab"),
+    ],
+)
+def test_values_out_of_range_are_listed_before_training(
+    tmp_path: Path, values: tuple[int, int], names: list[str], advice: str
+) -> None:
+    """The first row that is read names one value; the convention shows in all of them."""
+    with pytest.raises(ValueError, match=rf"Labels must lie in \[0, 2\) for 2 class names .*{advice}"):
+        load(saved(tmp_path, gray(*values), names))
