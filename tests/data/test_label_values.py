@@ -16,6 +16,7 @@ import pytest
 from hf_structkd.data import ClassMap, load_segmentation_data
 from hf_structkd.data.label_values import LabelValues
 from hf_structkd.matching.normalization import ImageNormalization
+from hf_structkd.scenes.scenes import CLASS_NAMES
 
 IDS = np.random.default_rng(0).integers(0, 2, (3, 12, 16))
 TWO, THREE = ["background", "object"], ["background", "cat", "dog"]
@@ -182,3 +183,53 @@ def test_values_out_of_range_are_listed_before_training(
     """The first row that is read names one value; the convention shows in all of them."""
     with pytest.raises(ValueError, match=rf"Labels must lie in \[0, 2\) for 2 class names .*{advice}"):
         load(saved(tmp_path, gray(*values), names))
+
+
+# ---- reduced labels and their names ----
+
+
+RAW = np.random.default_rng(3).integers(0, 3, (3, 12, 16))
+
+
+@pytest.mark.parametrize("zero", ["background", "Back-Ground", "void", "unlabeled", "other", "ignore"])
+def test_names_of_the_stored_ids_are_shifted_with_them(
+    tmp_path: Path, zero: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Else every class has its neighbour's name, and a good teacher scores 0."""
+    name = saved(tmp_path, gray(0, 1, 2, ids=RAW), [zero, "cat", "dog"])
+    with caplog.at_level(logging.WARNING):
+        data = load(name, reduce_labels=True)
+    assert data.id2label == {0: "cat", 1: "dog"}
+    assert [row["labels"].tolist() for row in data.validation] == np.where(RAW == 0, 255, RAW - 1).tolist()
+    assert f"have {zero!r} at id 0, which `reduce_labels` ignores" in caplog.text
+
+
+def test_names_that_leave_0_out_stay(tmp_path: Path) -> None:
+    """The background can be a class: id 1 here, below an unlabelled 0, as the highest id shows."""
+    names = ["background", "cat"]
+    assert load(saved(tmp_path, gray(0, 1, 2, ids=RAW), names), reduce_labels=True).id2label == dict(
+        enumerate(names)
+    )
+
+
+def test_names_of_an_uncertain_numbering_are_refused(tmp_path: Path) -> None:
+    name = saved(tmp_path, gray(0, 1, 2, ids=RAW), ["sky", "cat", "dog"])
+    with pytest.raises(ValueError, match=r"no pixel of the last class 'dog' .*before 1 is subtracted, leave"):
+        load(name, reduce_labels=True)
+    # As many listed values as names: the names are certainly those of the stored ids.
+    data = load(name, reduce_labels=True, label_values=["0", "1", "2"])
+    assert data.id2label == {0: "cat", 1: "dog"}
+
+
+def test_names_of_the_scenes_are_shifted_with_their_ids() -> None:
+    data = load_segmentation_data(
+        normalization=ImageNormalization(), reduce_labels=True, max_train_samples=1, max_eval_samples=1
+    )
+    assert list(data.id2label.values()) == list(CLASS_NAMES[1:])
+
+
+@pytest.mark.parametrize("ignored", [0, 1, 2])
+def test_the_ignored_label_of_reduced_ids_is_no_class(ignored: int) -> None:
+    """A class whose id it is would be ignored with it."""
+    with pytest.raises(ValueError, match=f"no class id with `reduce_labels`, got {ignored} for 2 classes"):
+        ClassMap(num_labels=2, reduce_labels=True, ignore_index=ignored)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -23,6 +24,7 @@ _MOST_STORED, _MOST_STREAMED = 100, 16  # masks that are looked at in each split
 _MOST_PIXELS = 1 << 18  # of a mask that is not stored in bytes, whose values are slow to count
 _LARGE_SHARE = 0.05
 _MOST_LISTED = 12
+_NO_CLASS = re.compile(r"(back ?ground|bg|void|un ?labell?ed|other|ignored?|unknown|nothing|none|null)s?")
 
 
 class SeenLabels(NamedTuple):
@@ -31,6 +33,11 @@ class SeenLabels(NamedTuple):
     pixels: Counter[int]
     masks: int
     complete: bool
+
+    def joined(self, other: SeenLabels) -> SeenLabels:
+        """Return what was seen of two splits."""
+        masks = self.masks + other.masks
+        return SeenLabels(self.pixels + other.pixels, masks, self.complete and other.complete)
 
 
 def look_at_masks(
@@ -84,11 +91,7 @@ def check_masks(
         ValueError: If a label is out of range, no training pixel has a class, or the stored values or the
             numbering of the classes are likely others than those that the options say.
     """
-    seen = SeenLabels(
-        training.pixels + validation.pixels,
-        training.masks + validation.masks,
-        training.complete and validation.complete,
-    )
+    seen = training.joined(validation)
     ids = _count_ids(seen, target)
     _check_range(ids, seen, target)
     ignored = ids.pop(target.ignore_index, 0)
@@ -113,6 +116,31 @@ def check_masks(
         _listed(repr(names[one]) for one in missing),
         100 * share,
     )
+
+
+def reduced_names(
+    names: Mapping[int, str], values: LabelValues, ignore_index: int, seen: SeenLabels | None
+) -> dict[int, str]:
+    """Return the names of the classes after 1 is subtracted from the ids.
+
+    The names may be those of the ids before that. This is certain of the embedded scenes (nothing was
+    looked at), of as many names as listed values, and where 0 is named as no class and the ids show it.
+    """
+    if seen is None or values.values:
+        stored = seen is None or len(values.values) == len(names)
+    else:
+        in_range = all(value < len(names) for value in seen.pixels if value != ignore_index)
+        name = re.sub(r"[\s_-]+", " ", names[0]).strip().casefold()
+        stored = in_range and _NO_CLASS.fullmatch(name) is not None
+    if not stored or len(names) == 1:
+        return dict(names)
+    logger.warning(
+        "The class names have %r at id 0, which `reduce_labels` ignores: that entry is left out, and %r is "
+        "class 0.",
+        names[0],
+        names[1],
+    )
+    return {index - 1: name for index, name in names.items() if index > 0}
 
 
 def describe_values(seen: SeenLabels, values: LabelValues) -> str:

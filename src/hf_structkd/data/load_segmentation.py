@@ -12,7 +12,7 @@ from ._assembly import LoadedData, assemble
 from ._rows import Normalization
 from ._splits import Splits, find_class_names, load_splits
 from .dense import DenseReader
-from .label_check import SeenLabels, check_masks, look_at_masks
+from .label_check import SeenLabels, check_masks, look_at_masks, reduced_names
 from .label_values import LabelValues
 from .loading import check_columns
 from .options import ClassOptions, DenseOptions, option, options_for
@@ -26,8 +26,12 @@ class SegmentationOptions(ClassOptions, DenseOptions):
     label_column: str = option(
         "label", "Column of the class ids, as gray or palette images or arrays, or of colours (label_values)."
     )
-    ignore_index: int = option(255, "Label whose pixels do not count.")
-    reduce_labels: bool = option(False, "Turn label 0 into ignore_index and lower the others by one.")
+    ignore_index: int = option(
+        255, "Label whose pixels do not count; if it is a class id, that class is not trained and not scored."
+    )
+    reduce_labels: bool = option(
+        False, "Turn label 0 into ignore_index and lower the others by one; the class names leave 0 out."
+    )
     label_values: list[str] = option(
         [],
         "Values that the masks store, gray (0 255) or colours (#000000 #ff0000), in the order of the class "
@@ -69,6 +73,9 @@ def load_segmentation_data(
     id2label = find_class_names(
         chosen, splits.train, chosen.label_column, scenes=CLASS_NAMES, default=default_id2label
     )
+    if chosen.reduce_labels:
+        merged = None if seen is None else seen[0].joined(seen[1])
+        id2label = reduced_names(id2label, values, chosen.ignore_index, merged)
     target = ClassMap(
         num_labels=len(id2label),
         column=chosen.label_column,

@@ -25,8 +25,9 @@ class ClassMap:
         label_values: the values that the masks store; they become ids before these are reduced.
 
     Raises:
-        ValueError: if ``num_labels`` is below 1 or the ``label_values`` are not as many as the classes; from
-            `decode`, if a label is neither in [0, K) nor ignored.
+        ValueError: if ``num_labels`` is below 1, the ``label_values`` are not as many as the classes, or
+            ``ignore_index`` is a class id beside ``reduce_labels``; from `decode`, if a label is neither in
+            [0, K) nor ignored.
     """
 
     # What errors call the map (its column is the argument `label_column`), and the type of the finished map.
@@ -43,6 +44,11 @@ class ClassMap:
         """Check the numbers of classes and of stored values."""
         if self.num_labels < 1:
             raise ValueError(f"`num_labels` must be at least 1, got {self.num_labels}; count the classes.")
+        if self.reduce_labels and 0 <= self.ignore_index <= self.num_labels:
+            raise ValueError(
+                f"`ignore_index` must be no class id with `reduce_labels`, got {self.ignore_index} for "
+                f"{self.num_labels} classes, so that two labels would become one; take 255."
+            )
         needed, listed = self.num_labels + self.reduce_labels, len(self.label_values.values)
         if listed not in (0, needed) and (listed, self.ignore_index) != (needed + 1, needed):
             raise ValueError(

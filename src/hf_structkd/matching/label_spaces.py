@@ -100,6 +100,7 @@ def match_label_spaces(
     teacher_id2label: Mapping[int, str],
     *,
     label_map: Mapping[str, str] | None = None,
+    no_class: int | None = None,
 ) -> LabelMatch:
     """Match two label spaces by name; either may have classes that the other lacks, in any order.
 
@@ -111,6 +112,7 @@ def match_label_spaces(
         teacher_id2label: The teacher's `config.id2label`.
         label_map: From teacher name to student name, for classes that the two call differently. An entry wins
             over an equal name. Several teacher classes may map to one student class: they are merged.
+        no_class: The label that the student ignores; if it is one of its ids, that id is shared with nobody.
 
     Raises:
         ValueError: If fewer than two classes are shared (softmax over one class is always 1, so nothing would
@@ -128,7 +130,7 @@ def match_label_spaces(
     groups: dict[str, list[int]] = {}
     for name, index in teacher.items():
         groups.setdefault(renamed.get(name, name), []).append(index)
-    shared = {name: index for name, index in student.items() if name in groups}
+    shared = {name: index for name, index in student.items() if name in groups and index != no_class}
     if len(shared) < 2:
         raise ValueError(
             f"student and teacher share too few classes by name ({len(shared)}, at least 2 are needed): the "

@@ -88,8 +88,10 @@ class SegmentationTask(ClassTask):
         """Match the two label spaces."""
         if student.num_labels < 2:
             raise ValueError(f"the student's `num_labels` must be at least 2, got {student.num_labels}.")
-        super().__init__(student, teacher, teacher_label_map=teacher_label_map)
         self.ignore_index = ignore_index_of(student)
+        super().__init__(
+            student, teacher, teacher_label_map=teacher_label_map, ignore_index=self.ignore_index
+        )
 
     @staticmethod
     def check_models(student: PreTrainedModel, teacher: PreTrainedModel | None) -> None:
