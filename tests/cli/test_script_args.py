@@ -260,6 +260,7 @@ OF_TASK: dict[str, dict[str, Any]] = {
         "label_column": "label",
         "ignore_index": 255,
         "reduce_labels": False,
+        "labels_are_teacher_ids": False,
         "label_values": [],
     },
     "depth": {

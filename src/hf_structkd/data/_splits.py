@@ -92,11 +92,12 @@ def find_class_names(
     scenes: Sequence[str],
     default: Mapping[int, str] | None,
     field: str | None = None,
+    advice: str = "",
 ) -> dict[int, str]:
     """Return class id to name: of the scenes, of the training rows (see `read_id2label`), or the default.
 
     The column holds the labels; `field` is the field in it that holds the classes, if it has several. Raises
-    `ValueError` if nothing names the classes.
+    `ValueError`, which ends in the advice, if nothing names the classes.
     """
     name = options.dataset_name
     if name is None:
@@ -108,5 +109,5 @@ def find_class_names(
     if names is None:
         names = default
     if names is None:
-        raise ValueError(f"nothing names the classes of {name!r}; pass `id2label_path`, a JSON file.")
+        raise ValueError(f"nothing names the classes of {name!r}; pass `id2label_path`, a JSON file{advice}.")
     return dict(names)

@@ -143,6 +143,15 @@ def reduced_names(
     return {index - 1: name for index, name in names.items() if index > 0}
 
 
+def naming_advice(seen: SeenLabels, values: LabelValues, teacher: Mapping[int, str]) -> str:
+    """Return what is to be named, for an error: the stored values, and what they would be of the teacher."""
+    text = f" of names for the values {describe_values(seen, values)} of its masks"
+    known = [f"{one} is {teacher[one]!r}" for one in sorted(seen.pixels) if one in teacher]
+    if known:
+        text += f", or `labels_are_teacher_ids` if they mean the teacher's classes, where {_listed(known)}"
+    return text
+
+
 def describe_values(seen: SeenLabels, values: LabelValues) -> str:
     """Return the values that were seen, as text."""
     return _listed(values.write(value) for value in sorted(seen.pixels))

@@ -12,7 +12,7 @@ from ._assembly import LoadedData, assemble
 from ._rows import Normalization
 from ._splits import Splits, find_class_names, load_splits
 from .dense import DenseReader
-from .label_check import SeenLabels, check_masks, look_at_masks, reduced_names
+from .label_check import SeenLabels, check_masks, look_at_masks, naming_advice, reduced_names
 from .label_values import LabelValues
 from .loading import check_columns
 from .options import ClassOptions, DenseOptions, option, options_for
@@ -31,6 +31,9 @@ class SegmentationOptions(ClassOptions, DenseOptions):
     )
     reduce_labels: bool = option(
         False, "Turn label 0 into ignore_index and lower the others by one; the class names leave 0 out."
+    )
+    labels_are_teacher_ids: bool = option(
+        False, "Where nothing names the classes, take the label ids for those of the teacher."
     )
     label_values: list[str] = option(
         [],
@@ -53,7 +56,7 @@ def load_segmentation_data(
     Args:
         dataset_name: Hub id or folder; None takes that of `options`, or renders the embedded scenes.
         normalization: Turns colours into the student's inputs.
-        default_id2label: Class names to take if the dataset has none.
+        default_id2label: The teacher's class names, which `labels_are_teacher_ids` takes for missing ones.
         seed: Seed of the augmentation and of a stream's order.
         options: Options to start from; None is the defaults, with the `image_size` of the scenes, 96 x 128.
         **fields: Fields of `SegmentationOptions`, which documents them; they win over `options`.
@@ -70,12 +73,7 @@ def load_segmentation_data(
     splits = load_splits(chosen)
     values = LabelValues.parse(chosen.label_values)
     seen = _look(chosen, splits, values) if chosen.dataset_name is not None else None
-    id2label = find_class_names(
-        chosen, splits.train, chosen.label_column, scenes=CLASS_NAMES, default=default_id2label
-    )
-    if chosen.reduce_labels:
-        merged = None if seen is None else seen[0].joined(seen[1])
-        id2label = reduced_names(id2label, values, chosen.ignore_index, merged)
+    id2label = _class_names(chosen, splits.train, values, seen, default_id2label or {})
     target = ClassMap(
         num_labels=len(id2label),
         column=chosen.label_column,
@@ -100,3 +98,23 @@ def _look(options: SegmentationOptions, splits: Splits, values: LabelValues) -> 
         look_at_masks(rows, column, values, split=split, skip_bad_images=skip) for rows, split in parts
     )
     return training, validation
+
+
+def _class_names(
+    options: SegmentationOptions,
+    rows: Any,
+    values: LabelValues,
+    parts: tuple[SeenLabels, SeenLabels] | None,
+    teacher: Mapping[int, str],
+) -> dict[int, str]:
+    """Return the names of the ids that the masks have once they are read."""
+    seen = None if parts is None else parts[0].joined(parts[1])
+    names = find_class_names(
+        options,
+        rows,
+        options.label_column,
+        scenes=CLASS_NAMES,
+        default=(teacher if options.labels_are_teacher_ids else None) or None,
+        advice="" if seen is None else naming_advice(seen, values, teacher),
+    )
+    return reduced_names(names, values, options.ignore_index, seen) if options.reduce_labels else names

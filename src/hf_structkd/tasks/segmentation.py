@@ -72,7 +72,7 @@ class SegmentationTask(ClassTask):
         teacher: PretrainedConfig | None,
         seed: int,
     ) -> LoadedData:
-        """Load the data, see `load_segmentation_data`; where they name no classes, the teacher does."""
+        """Load the data, see `load_segmentation_data`; the teacher names their classes only if asked to."""
         names = None if teacher is None else teacher.id2label
         return load_segmentation_data(
             options=options, normalization=normalization, default_id2label=names, seed=seed
