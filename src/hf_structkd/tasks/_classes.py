@@ -71,13 +71,18 @@ class ClassTask(Task):
             text += " (LABEL_0, LABEL_1, …: generic names, taken to mean the same in both models)"
         text += f"; {_named(unused)} of the teacher's unused" if unused else ""
         text += f"; {_named(unknown)} of the student's learned from labels alone" if unknown else ""
+        if self.labels.ambiguous:
+            text += f"; {_named(self.labels.ambiguous)} dropped: several classes of the teacher have one name"
         if self._no_class in self.id2label:
             text += f"; {self.id2label[self._no_class]} is the ignored label {self._no_class}: no class"
         return {"classes": text}
 
     def settings(self) -> dict[str, Any]:
-        """Return the shared classes: the student's id of each, and the teacher's ids that it is taught by."""
-        return {"shared_classes": None if self.labels is None else self.labels.settings()}
+        """Return the shared classes, see `LabelMatch.settings`, and the teacher's names that are dropped."""
+        if self.labels is None:
+            return {"shared_classes": None}
+        dropped = {"dropped_teacher_names": list(self.labels.ambiguous)} if self.labels.ambiguous else {}
+        return {"shared_classes": self.labels.settings(), **dropped}
 
 
 def _named(names: Sequence[str]) -> str:
