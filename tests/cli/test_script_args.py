@@ -262,6 +262,7 @@ OF_TASK: dict[str, dict[str, Any]] = {
         "reduce_labels": False,
         "labels_are_teacher_ids": False,
         "label_values": [],
+        "allow_lossy_masks": False,
     },
     "depth": {
         **UNLABELED,

@@ -185,6 +185,76 @@ def test_values_out_of_range_are_listed_before_training(
         load(saved(tmp_path, gray(*values), names))
 
 
+# ---- lossy files ----
+
+
+def blobs(*values: Any) -> np.ndarray:
+    """Three masks of 48 x 64 pixels with one disc of every class but the first."""
+    y, x = np.mgrid[:48, :64]
+    ids = np.zeros((3, 48, 64), int)
+    for one in range(3):
+        ids[one][(y - 24) ** 2 + (x - 16) ** 2 < 90 + 20 * one] = 1
+        ids[one][(y - 24) ** 2 + (x - 46) ** 2 < 90 + 20 * one] = len(values) - 1
+    return ids
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "values"), [("JPEG", "JPEG", []), ("WEBP", "WebP", ["#000000", "#ffffff"])]
+)
+def test_masks_of_a_lossy_format_are_refused_with_their_odd_values(
+    tmp_path: Path, kind: str, said: str, values: list[str]
+) -> None:
+    """Beside every edge there are other values: those that are class ids are trained on as such."""
+    masks = np.repeat(gray(0, 255, ids=blobs(0, 255))[..., None], 3, axis=-1)
+    files = [written(one, kind, quality=60) for one in masks]
+    seen = {tuple(pixel) for one in files for pixel in decoded(one).reshape(-1, 3)}
+    right = {(0, 0, 0), (255, 255, 255), (1, 1, 1)} if not values else {(0, 0, 0), (255, 255, 255)}
+    name = saved(tmp_path, masks, TWO, kind=kind, quality=60)
+    odd = rf"{len(seen - right)} of their {len(seen)} values"
+    with pytest.raises(
+        ValueError, match=rf"6 of the 6 masks .* as {said}, which does not keep values: {odd}"
+    ):
+        load(name, label_values=values)
+    target = ClassMap(num_labels=2, label_values=LabelValues.parse(values))
+    with pytest.raises(ValueError, match=rf"label in row 7 is stored as {said}, .*`allow_lossy_masks`"):
+        target.decode(files[0], where="row 7")
+
+
+def decoded(file: dict[str, Any]) -> np.ndarray:
+    return np.asarray(PIL.Image.open(io.BytesIO(file["bytes"])))
+
+
+def test_a_lossless_webp_is_taken() -> None:
+    mask = np.repeat(IDS[0].astype(np.uint8)[..., None], 3, axis=-1)
+    assert ClassMap(num_labels=2).decode(written(mask, "WEBP", lossless=True), where="").tolist() == (
+        IDS[0].tolist()
+    )
+
+
+@pytest.mark.parametrize("values", [(0, 128, 255), ("#000000", "#00ff00", "#ff0000")])
+def test_allowed_lossy_masks_take_the_nearest_value_or_none(
+    tmp_path: Path, values: tuple[Any, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    """No pixel may get a third class on the edge of two others; nearly all must get their own."""
+    ids = blobs(*values)
+    palette = np.array(values, np.uint8) if values[0] == 0 else np.eye(4, 3, -1, np.uint8)[[0, 2, 1]] * 255
+    name = saved(tmp_path, palette[ids], THREE, kind="JPEG", quality=75)
+    with caplog.at_level(logging.WARNING):
+        data = load(name, label_values=list(values), allow_lossy_masks=True)
+    assert "each is taken for the nearest of `label_values`" in caplog.text
+    for row, true in zip(data.validation, ids, strict=True):
+        label = row["labels"].numpy()
+        counts = label != 255
+        assert (label[counts] == true[counts]).all()
+        assert counts.mean() > 0.8
+
+
+def test_lossy_masks_need_the_values_that_they_had() -> None:
+    """Ids one apart do not survive: 1 and 2 become each other."""
+    with pytest.raises(ValueError, match="`allow_lossy_masks` needs `label_values`"):
+        ClassMap(num_labels=2, allow_lossy_masks=True)
+
+
 # ---- reduced labels and their names ----
 
 

@@ -96,6 +96,25 @@ def decode_label(value: Any, *, where: str, colors: bool = False) -> Tensor:
     return torch.from_numpy(array if array.dtype == np.uint8 else array.astype(np.int64))
 
 
+def lossy_format(value: Any) -> str | None:
+    """Return the format of a file that changes the values it stores (JPEG, WebP, AVIF), or None.
+
+    A lossless WebP keeps them. Of a file that lies elsewhere than on this machine nothing is read.
+    """
+    if isinstance(value, PIL.Image.Image):
+        return value.format if value.format in ("JPEG", "MPO", "AVIF") else None
+    path = value["path"] if isinstance(value, Mapping) else value
+    head = (value["bytes"] or b"")[:4096] if isinstance(value, Mapping) else b""
+    if not head and isinstance(path, str) and os.path.isfile(path):
+        with open(path, "rb") as file:
+            head = file.read(4096)
+    if head.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if head[8:12] == b"WEBP" and b"VP8L" not in head:
+        return "WebP"
+    return "AVIF" if head[4:12] == b"ftypavif" else None
+
+
 def decode_depth(value: Any, *, depth_scale: float, where: str) -> Tensor:
     """Decode a depth map (H, W) float32 in metres; negative, NaN and infinite values become 0.
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ._rows import encoded_rows
-from .decoding import BadImageError
+from .decoding import BadImageError, lossy_format
 from .label_values import LabelValues
 from .targets import ClassMap
 
@@ -28,16 +28,25 @@ _NO_CLASS = re.compile(r"(back ?ground|bg|void|un ?labell?ed|other|ignored?|unkn
 
 
 class SeenLabels(NamedTuple):
-    """What was seen: pixels by stored value, the number of masks, and whether these were all of the split."""
+    """What was seen of a split.
+
+    Attributes:
+        pixels: Number of pixels by stored value.
+        masks: Number of masks.
+        complete: Whether these were all.
+        lossy: Number of masks by format that does not keep values.
+    """
 
     pixels: Counter[int]
     masks: int
     complete: bool
+    lossy: Counter[str]
 
     def joined(self, other: SeenLabels) -> SeenLabels:
         """Return what was seen of two splits."""
         masks = self.masks + other.masks
-        return SeenLabels(self.pixels + other.pixels, masks, self.complete and other.complete)
+        complete = self.complete and other.complete
+        return SeenLabels(self.pixels + other.pixels, masks, complete, self.lossy + other.lossy)
 
 
 def look_at_masks(
@@ -59,6 +68,7 @@ def look_at_masks(
         places = np.linspace(0, len(rows) - 1, min(len(rows), _MOST_STORED)).round().astype(int).tolist()
         numbered = ((place, rows[place]) for place in places)
     pixels: Counter[int] = Counter()
+    lossy: Counter[str] = Counter()
     masks = 0
     for place, row in numbered:
         try:
@@ -69,7 +79,9 @@ def look_at_masks(
             continue
         pixels.update(_count(mask))
         masks += 1
-    return SeenLabels(pixels, masks, complete)
+        if kind := lossy_format(row[column]):
+            lossy[kind] += 1
+    return SeenLabels(pixels, masks, complete, lossy)
 
 
 def _count(mask: Tensor) -> dict[int, int]:
@@ -92,6 +104,7 @@ def check_masks(
             numbering of the classes are likely others than those that the options say.
     """
     seen = training.joined(validation)
+    _check_lossless(seen, target)
     ids = _count_ids(seen, target)
     _check_range(ids, seen, target)
     ignored = ids.pop(target.ignore_index, 0)
@@ -165,6 +178,30 @@ def _count_ids(seen: SeenLabels, target: ClassMap) -> Counter[int]:
     for one, count in zip(ids, seen.pixels.values(), strict=True):
         counts[one] += count
     return counts
+
+
+def _check_lossless(seen: SeenLabels, target: ClassMap) -> None:
+    """Refuse masks of a lossy format, or say what is made of them if they are allowed."""
+    odd = {value: count for value, count in seen.pixels.items() if target.is_odd(value)}
+    if not (seen.lossy or (odd and target.allow_lossy_masks)):
+        return
+    total = seen.pixels.total()
+    text = (
+        f"{seen.lossy.total()} of the {seen.masks} masks looked at are stored as "
+        f"{_listed(sorted(seen.lossy)) or 'a lossy format'}, which does not keep values: {len(odd)} of their "
+        f"{len(seen.pixels)} values, {100 * sum(odd.values()) / total:.1f} % of the pixels, are no label"
+    )
+    if not target.allow_lossy_masks:
+        raise ValueError(
+            f"{text}; save masks as PNG, or list the values in `label_values` and pass `allow_lossy_masks`."
+        )
+    lost = _count_ids(seen._replace(pixels=Counter(odd)), target)[target.ignore_index]
+    logger.warning(
+        "%s; each is taken for the nearest of `label_values`, and %.1f %% of the pixels, near none, are "
+        "ignored.",
+        text,
+        100 * lost / total,
+    )
 
 
 def _check_range(ids: Iterable[int], seen: SeenLabels, target: ClassMap) -> None:

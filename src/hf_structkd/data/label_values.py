@@ -59,29 +59,50 @@ class LabelValues:
         """Return the stored values (H, W) of a mask, see `decode_label`."""
         return decode_label(value, where=where, colors=self.colors)
 
-    def ids(self, stored: Tensor, *, ignore_index: int, where: str) -> Tensor:
+    def ids(self, stored: Tensor, *, ignore_index: int, nearest: bool = False, where: str) -> Tensor:
         """Return the class ids of stored values, in the same shape.
 
-        A value that is not listed is ignored if it is `ignore_index`.
+        A value that is not listed is ignored if it is `ignore_index`. With `nearest` another one takes the id
+        of the nearest listed value, if that is clearly the nearest, and is ignored if not.
 
         Raises:
-            ValueError: If another value is not listed.
+            ValueError: If another value is not listed, without `nearest`.
         """
         if not self.values:
             return stored
         listed, order = torch.tensor(self.values).sort()
         places = torch.searchsorted(listed, stored.long()).clamp(max=len(listed) - 1)
         known = listed[places] == stored
-        odd = stored[~known]
+        ids = torch.where(known, order[places], ignore_index)
         # The number of a colour is no label: 255 is a blue.
-        odd = odd if self.colors else odd[odd != ignore_index]
-        if len(odd):
+        odd = ~known if self.colors else ~known & (stored != ignore_index)
+        if nearest:
+            ids[odd] = self._nearest(stored[odd], ignore_index)
+        elif odd.any():
             raise ValueError(
                 f"Labels must be among the {len(listed)} `label_values`"
                 + ("" if self.colors else f" or be ignore_index={ignore_index}")
-                + f", got {self.write(int(odd[0]))} in {where}; list it too, or correct the mask."
+                + f", got {self.write(int(stored[odd][0]))} in {where}; list it too, or correct the mask."
             )
-        return torch.where(known, order[places], ignore_index)
+        return ids
+
+    def _nearest(self, stored: Tensor, ignore_index: int) -> Tensor:
+        """Return the ids of values that a lossy file has moved, by less than a quarter of the way to another.
+
+        On the edge of two areas such a file passes through all values between theirs, and some of them can
+        be near a third one.
+        """
+        others = [] if self.colors or ignore_index in self.values else [ignore_index]
+        listed = self._points(torch.tensor([*self.values, *others]))
+        ids = torch.tensor([*range(len(self.values)), *(ignore_index for _ in others)])
+        distances = torch.cdist(listed, listed).fill_diagonal_(torch.inf)
+        away, index = torch.cdist(self._points(stored), listed).min(dim=1)
+        return torch.where(away < distances.min() / 4, ids[index], ignore_index)
+
+    def _points(self, stored: Tensor) -> Tensor:
+        """Return values as points, of one axis or of three."""
+        axes = [stored >> 16, stored >> 8 & 255, stored & 255] if self.colors else [stored]
+        return torch.stack(axes, dim=1).float()
 
 
 AS_STORED = LabelValues()

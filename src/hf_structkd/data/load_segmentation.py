@@ -40,6 +40,11 @@ class SegmentationOptions(ClassOptions, DenseOptions):
         "Values that the masks store, gray (0 255) or colours (#000000 #ff0000), in the order of the class "
         "ids, before reduce_labels; another value is an error unless it is ignore_index.",
     )
+    allow_lossy_masks: bool = option(
+        False,
+        "Take masks whose values a lossy format (JPEG) has changed: each becomes the nearest of "
+        "label_values, and is ignored where none is clearly the nearest.",
+    )
 
 
 def load_segmentation_data(
@@ -80,6 +85,7 @@ def load_segmentation_data(
         ignore_index=chosen.ignore_index,
         reduce_labels=chosen.reduce_labels,
         label_values=values,
+        allow_lossy_masks=chosen.allow_lossy_masks,
     )
     if seen is not None:
         check_masks(*seen, target, id2label)

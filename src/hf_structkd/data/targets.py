@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from .decoding import decode_depth
+from .decoding import decode_depth, lossy_format
 from .label_values import AS_STORED, LabelValues
 
 
@@ -23,6 +23,7 @@ class ClassMap:
         ignore_index: label whose pixels do not count.
         reduce_labels: whether 0 becomes ``ignore_index`` and all others fall by one, as in image processors.
         label_values: the values that the masks store; they become ids before these are reduced.
+        allow_lossy_masks: whether a mask may be a JPEG: its values become the nearest of ``label_values``.
 
     Raises:
         ValueError: if ``num_labels`` is below 1, the ``label_values`` are not as many as the classes, or
@@ -39,6 +40,7 @@ class ClassMap:
     ignore_index: int = 255
     reduce_labels: bool = False
     label_values: LabelValues = AS_STORED
+    allow_lossy_masks: bool = False
 
     def __post_init__(self) -> None:
         """Check the numbers of classes and of stored values."""
@@ -48,6 +50,11 @@ class ClassMap:
             raise ValueError(
                 f"`ignore_index` must be no class id with `reduce_labels`, got {self.ignore_index} for "
                 f"{self.num_labels} classes, so that two labels would become one; take 255."
+            )
+        if self.allow_lossy_masks and not self.label_values.values:
+            raise ValueError(
+                "`allow_lossy_masks` needs `label_values`, the values that the masks had before they were "
+                "changed, got none; list them in the order of the class ids."
             )
         needed, listed = self.num_labels + self.reduce_labels, len(self.label_values.values)
         if listed not in (0, needed) and (listed, self.ignore_index) != (needed + 1, needed):
@@ -63,7 +70,15 @@ class ClassMap:
 
     def decode(self, value: Any, *, where: str) -> Tensor:
         """Return the checked class ids (H, W), in the integer type of the file or int64."""
-        label = self.ids(self.label_values.read(value, where=where), where=where)
+        stored = self.label_values.read(value, where=where)
+        if not self.allow_lossy_masks and (kind := lossy_format(value)):
+            values = set(stored.flatten().tolist())
+            raise ValueError(
+                f"The label in {where} is stored as {kind}, which does not keep values: "
+                f"{sum(map(self.is_odd, values))} of its {len(values)} values are no label; save masks as "
+                "PNG, or list the values in `label_values` and pass `allow_lossy_masks`."
+            )
+        label = self.ids(stored, where=where)
         # This runs for every row: the two extremes of the file's own small integers cost next to nothing.
         low, high = label.masked_fill(label == self.ignore_index, 0).aminmax()
         if low < 0 or high >= self.num_labels:
@@ -76,11 +91,18 @@ class ClassMap:
 
     def ids(self, stored: Tensor, *, where: str) -> Tensor:
         """Return the class ids of stored values, not yet compared with the number of classes."""
-        label = self.label_values.ids(stored, ignore_index=self.ignore_index, where=where)
+        label = self.label_values.ids(
+            stored, ignore_index=self.ignore_index, nearest=self.allow_lossy_masks, where=where
+        )
         if not self.reduce_labels:
             return label
         ignored = (label == 0) | (label == self.ignore_index)
         return torch.where(ignored, self.ignore_index, label.long() - 1)
+
+    def is_odd(self, stored: int) -> bool:
+        """Return whether a stored value is neither that of a class nor the ignored one."""
+        known = self.label_values.values or range(self.num_labels + self.reduce_labels)
+        return stored not in known and (self.label_values.colors or stored != self.ignore_index)
 
     def zoomed(self, target: Tensor, zoom: float) -> Tensor:
         """Return the map itself, because a class does not depend on the distance."""
