@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import Any
 
@@ -489,3 +490,17 @@ def test_an_ignored_class_id_is_neither_taught_nor_chosen_by_the_teacher() -> No
     assert task.describe()["classes"] == (
         "2 shared by name; 2 (car, sky) of the teacher's unused; car is the ignored label 1: no class"
     )
+
+
+def test_labels_that_are_all_ignored_are_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Dummy labels of images without labels switch the teacher off too, and every loss is 0."""
+    task, ignored = pair_task(), torch.full((2, 4, 4), IGNORED)
+    one = ignored.clone()
+    one[1, 0, 0] = 2
+    with caplog.at_level(logging.WARNING):
+        task.check_batch({"labels": one})
+        task.check_batch({"labels": ignored, "labeled": torch.tensor([False, False])})
+        assert not caplog.text
+        task.check_batch({"labels": list(ignored)})
+        task.check_batch({"labels": ignored})
+    assert caplog.text.count("All `labels` of a batch are the ignored 255: its task loss is 0") == 1

@@ -46,7 +46,13 @@ def _render_scenes(options: DataOptions) -> Splits:
     """Render scenes; the unlabelled ones are those after the training scenes."""
     count = options.max_train_samples or TRAIN_SCENES
     more = 0
-    if isinstance(options, DenseOptions) and options.unlabeled_dataset_name == SCENES:
+    unlabeled = options.unlabeled_dataset_name if isinstance(options, DenseOptions) else None
+    if unlabeled not in (None, SCENES):
+        raise ValueError(
+            "`unlabeled_dataset_name` needs `dataset_name`, the labelled images to train on and to score, "
+            f"got {unlabeled!r} alone; without the latter only 'scenes' can join the embedded scenes."
+        )
+    if isinstance(options, DenseOptions) and unlabeled == SCENES:
         more = options.max_unlabeled_samples or TRAIN_SCENES
     height, width = pair_of("image_size", options.image_size)
     scenes = load_scenes(
