@@ -303,3 +303,49 @@ def test_the_ignored_label_of_reduced_ids_is_no_class(ignored: int) -> None:
     """A class whose id it is would be ignored with it."""
     with pytest.raises(ValueError, match=f"no class id with `reduce_labels`, got {ignored} for 2 classes"):
         ClassMap(num_labels=2, reduce_labels=True, ignore_index=ignored)
+
+
+# ---- columns that hold no masks ----
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_the_class_of_a_folder_is_no_mask(tmp_path: Path, streaming: bool) -> None:
+    """`imagefolder` calls the name of the folder `label`, and a mask beside it is not read."""
+    for part in ("train", "validation"):
+        for kind in ("cat", "dog"):
+            (tmp_path / part / kind).mkdir(parents=True)
+            PIL.Image.new("RGB", (16, 12)).save(tmp_path / part / kind / "0.png")
+    message = (
+        r"got 'label', which holds one class of each image \(cat and dog\), .*columns are image and label"
+    )
+    with pytest.raises(ValueError, match=message):
+        load(str(tmp_path), streaming=streaming)
+
+
+def test_a_number_is_no_mask() -> None:
+    """A stream may know nothing of its columns before it is read."""
+    with pytest.raises(ValueError, match="label in row 3 must be a mask, got the number 1; name the column"):
+        ClassMap(num_labels=2).decode(1, where="row 3")
+
+
+# ---- masks without a label ----
+
+
+def test_masks_without_a_labelled_pixel_are_refused_or_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Dummy labels: the loss is 0 at every step, and the student that was never trained is saved."""
+    name = saved(tmp_path, gray(255, 255), TWO)
+    with pytest.raises(
+        ValueError, match=r"No pixel of the 3 training masks .* 255, .*`unlabeled_dataset_name"
+    ):
+        load(name)
+    good = datasets.load_from_disk(saved(tmp_path / "good", gray(0, 1)))
+    rows = datasets.DatasetDict(
+        {"train": good["train"], "validation": datasets.load_from_disk(name)["train"]}
+    )
+    rows.save_to_disk(tmp_path / "both")
+    (tmp_path / "both" / "id2label.json").write_text(json.dumps(TWO))
+    with caplog.at_level(logging.WARNING):
+        load(str(tmp_path / "both"))
+    assert "No pixel of the 3 validation masks looked at has a class" in caplog.text

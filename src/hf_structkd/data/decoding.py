@@ -75,6 +75,10 @@ def decode_label(value: Any, *, where: str, colors: bool = False) -> Tensor:
     Raises:
         ValueError: if the row does not hold one integer or, with ``colors``, one colour per pixel.
     """
+    if isinstance(value, (int, float)):
+        raise ValueError(
+            f"The label in {where} must be a mask, got the number {value}; name the column of the masks."
+        )
     if not isinstance(value, _ARRAYS):
         image = _open(value, where=where)
         value = np.array(image.convert("RGBA") if colors else image)

@@ -16,6 +16,7 @@ from torch import Tensor
 from ._rows import encoded_rows
 from .decoding import BadImageError, lossy_format
 from .label_values import LabelValues
+from .loading import check_columns
 from .targets import ClassMap
 
 logger = logging.getLogger(__name__)
@@ -47,6 +48,28 @@ class SeenLabels(NamedTuple):
         masks = self.masks + other.masks
         complete = self.complete and other.complete
         return SeenLabels(self.pixels + other.pixels, masks, complete, self.lossy + other.lossy)
+
+
+def check_mask_column(rows: Any, column: str) -> None:
+    """Check that a column exists and can hold masks.
+
+    Raises:
+        ValueError: If it is missing, or holds one class or one number of each image.
+    """
+    check_columns(rows, label_column=column)
+    feature = (rows.features or {}).get(column)
+    if isinstance(feature, datasets.ClassLabel):
+        held = (
+            f"one class of each image ({_listed(feature.names)}), as `imagefolder` reads it off the folders"
+        )
+    elif isinstance(feature, datasets.Value) and feature.dtype != "string":
+        held = f"one {feature.dtype} of each image"
+    else:
+        return
+    raise ValueError(
+        f"`label_column` must be a column of masks, got {column!r}, which holds {held}; the columns are "
+        f"{_listed(rows.column_names)}, and without a mask for every image there is nothing to learn from."
+    )
 
 
 def look_at_masks(

@@ -12,9 +12,15 @@ from ._assembly import LoadedData, assemble
 from ._rows import Normalization
 from ._splits import Splits, find_class_names, load_splits
 from .dense import DenseReader
-from .label_check import SeenLabels, check_masks, look_at_masks, naming_advice, reduced_names
+from .label_check import (
+    SeenLabels,
+    check_mask_column,
+    check_masks,
+    look_at_masks,
+    naming_advice,
+    reduced_names,
+)
 from .label_values import LabelValues
-from .loading import check_columns
 from .options import ClassOptions, DenseOptions, option, options_for
 from .targets import ClassMap
 
@@ -99,7 +105,7 @@ def _look(options: SegmentationOptions, splits: Splits, values: LabelValues) -> 
     column, skip = options.label_column, options.skip_bad_images
     parts = ((splits.train, options.train_split), (splits.validation, options.validation_split))
     for rows, _ in parts:
-        check_columns(rows, label_column=column)
+        check_mask_column(rows, column)
     training, validation = (
         look_at_masks(rows, column, values, split=split, skip_bad_images=skip) for rows, split in parts
     )
