@@ -113,7 +113,7 @@ def test_colours_become_classes_in_the_order_given(mode: str) -> None:
 
 def test_colours_are_read_through_the_loader_and_refused_without_their_list(tmp_path: Path) -> None:
     name = saved(tmp_path, COLORS[IDS], TWO)
-    with pytest.raises(ValueError, match=r"one integer class id per pixel, .*colour of each class in"):
+    with pytest.raises(ValueError, match=r"one integer class id per pixel, .*list the colour of each class"):
         load(name)
     data = load(name, label_values=["#000000", "#800000"])
     assert [row["labels"].tolist() for row in data.validation] == IDS.tolist()
@@ -173,7 +173,7 @@ def test_stored_values_are_as_many_as_the_classes(values: list[int]) -> None:
 @pytest.mark.parametrize(
     ("values", "names", "advice"),
     [
-        ((0, 127), TWO, "got the values 0 and 127 in column 'label'; if these values are the classes, list"),
+        ((0, 127), TWO, "got the values 0 and 127 in column 'label'; .* pass `--label_values 0 127`"),
         ((1, 2), TWO, "got the values 1 and 2 .*; if 0 is no class and the ids start at 1, pass `reduce_lab"),
     ],
 )
@@ -272,6 +272,13 @@ def test_names_of_the_stored_ids_are_shifted_with_them(
     assert data.id2label == {0: "cat", 1: "dog"}
     assert [row["labels"].tolist() for row in data.validation] == np.where(RAW == 0, 255, RAW - 1).tolist()
     assert f"have {zero!r} at id 0, which `reduce_labels` ignores" in caplog.text
+
+
+def test_a_class_whose_id_is_ignored_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It is in the names and in no score."""
+    with caplog.at_level(logging.WARNING):
+        load(saved(tmp_path, gray(0, 1, 2, ids=RAW), THREE), ignore_index=0)
+    assert "The class 'background' has the id 0, which is `ignore_index`: it is neither" in caplog.text
 
 
 def test_names_that_leave_0_out_stay(tmp_path: Path) -> None:

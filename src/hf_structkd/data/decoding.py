@@ -94,7 +94,7 @@ def decode_label(value: Any, *, where: str, colors: bool = False) -> Tensor:
     if array.ndim != 2 or array.dtype.kind not in "biu":
         raise ValueError(
             f"The label in {where} must hold one integer class id per pixel, got shape {array.shape} of "
-            f"{array.dtype}; save it as a gray or palette image, or name the colour of each class in "
+            f"{array.dtype}; save it as a gray or palette image, or list the colour of each class in "
             "`label_values`."
         )
     return torch.from_numpy(array if array.dtype == np.uint8 else array.astype(np.int64))

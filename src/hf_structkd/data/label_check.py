@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -25,7 +24,6 @@ _MOST_STORED, _MOST_STREAMED = 100, 16  # masks that are looked at in each split
 _MOST_PIXELS = 1 << 18  # of a mask that is not stored in bytes, whose values are slow to count
 _LARGE_SHARE = 0.05
 _MOST_LISTED = 12
-_NO_CLASS = re.compile(r"(back ?ground|bg|void|un ?labell?ed|other|ignored?|unknown|nothing|none|null)s?")
 
 
 class SeenLabels(NamedTuple):
@@ -59,16 +57,14 @@ def check_mask_column(rows: Any, column: str) -> None:
     check_columns(rows, label_column=column)
     feature = (rows.features or {}).get(column)
     if isinstance(feature, datasets.ClassLabel):
-        held = (
-            f"one class of each image ({_listed(feature.names)}), as `imagefolder` reads it off the folders"
-        )
+        held = f"one class of each image ({listed(feature.names)}), as `imagefolder` reads it off the folders"
     elif isinstance(feature, datasets.Value) and feature.dtype != "string":
         held = f"one {feature.dtype} of each image"
     else:
         return
     raise ValueError(
         f"`label_column` must be a column of masks, got {column!r}, which holds {held}; the columns are "
-        f"{_listed(rows.column_names)}, and without a mask for every image there is nothing to learn from."
+        f"{listed(rows.column_names)}, and without a mask for every image there is nothing to learn from."
     )
 
 
@@ -135,62 +131,34 @@ def check_masks(
     for split, part in (("training", training), ("validation", validation)):
         if part.masks and not set(_count_ids(part, target)) - {target.ignore_index}:
             _say_nothing_labelled(split, part, target)
+    if target.ignore_index in names:
+        logger.warning(
+            "The class %r has the id %d, which is `ignore_index`: it is neither trained nor scored.",
+            names[target.ignore_index],
+            target.ignore_index,
+        )
     missing = [one for one in names if one not in ids and one != target.ignore_index]
     if not missing:
         return
+    last_only = missing == [max(names)] and len(names) > 1
     if not target.label_values.values:  # who lists the values has looked at them
-        if target.reduce_labels and missing == [max(names)] and len(names) > 1 and seen.complete:
+        if target.reduce_labels and last_only and seen.complete:
             raise ValueError(_unreduced(names, target))
-        last_only = missing == [max(names)] and len(names) <= 3
-        if ignored and (len(ids) <= 1 or last_only) and (seen.complete or share >= _LARGE_SHARE):
-            raise ValueError(_unmapped(names[missing[0]], seen, share, target, len(names)))
-    level = logging.WARNING if share >= _LARGE_SHARE else logging.INFO
+        if ignored and (len(ids) <= 1 or (last_only and len(names) <= 3 and seen.complete)):
+            raise ValueError(_unmapped(names[missing[0]], seen, share, target))
+    level = logging.WARNING if share >= _LARGE_SHARE or (target.reduce_labels and last_only) else logging.INFO
     logger.log(
         level,
         "The %d masks looked at hold no pixel of %s; %.0f %% of their pixels are ignored.",
         seen.masks,
-        _listed(repr(names[one]) for one in missing),
+        listed(repr(names[one]) for one in missing),
         100 * share,
     )
 
 
-def reduced_names(
-    names: Mapping[int, str], values: LabelValues, ignore_index: int, seen: SeenLabels | None
-) -> dict[int, str]:
-    """Return the names of the classes after 1 is subtracted from the ids.
-
-    The names may be those of the ids before that. This is certain of the embedded scenes (nothing was
-    looked at), of as many names as listed values, and where 0 is named as no class and the ids show it.
-    """
-    if seen is None or values.values:
-        stored = seen is None or len(values.values) == len(names)
-    else:
-        in_range = all(value < len(names) for value in seen.pixels if value != ignore_index)
-        name = re.sub(r"[\s_-]+", " ", names[0]).strip().casefold()
-        stored = in_range and _NO_CLASS.fullmatch(name) is not None
-    if not stored or len(names) == 1:
-        return dict(names)
-    logger.warning(
-        "The class names have %r at id 0, which `reduce_labels` ignores: that entry is left out, and %r is "
-        "class 0.",
-        names[0],
-        names[1],
-    )
-    return {index - 1: name for index, name in names.items() if index > 0}
-
-
-def naming_advice(seen: SeenLabels, values: LabelValues, teacher: Mapping[int, str]) -> str:
-    """Return what is to be named, for an error: the stored values, and what they would be of the teacher."""
-    text = f" of names for the values {describe_values(seen, values)} of its masks"
-    known = [f"{one} is {teacher[one]!r}" for one in sorted(seen.pixels) if one in teacher]
-    if known:
-        text += f", or `labels_are_teacher_ids` if they mean the teacher's classes, where {_listed(known)}"
-    return text
-
-
 def describe_values(seen: SeenLabels, values: LabelValues) -> str:
     """Return the values that were seen, as text."""
-    return _listed(values.write(value) for value in sorted(seen.pixels))
+    return listed(values.write(value) for value in sorted(seen.pixels))
 
 
 def _count_ids(seen: SeenLabels, target: ClassMap) -> Counter[int]:
@@ -211,7 +179,7 @@ def _check_lossless(seen: SeenLabels, target: ClassMap) -> None:
     total = seen.pixels.total()
     text = (
         f"{seen.lossy.total()} of the {seen.masks} masks looked at are stored as "
-        f"{_listed(sorted(seen.lossy)) or 'a lossy format'}, which does not keep values: {len(odd)} of their "
+        f"{listed(sorted(seen.lossy)) or 'a lossy format'}, which does not keep values: {len(odd)} of their "
         f"{len(seen.pixels)} values, {100 * sum(odd.values()) / total:.1f} % of the pixels, are no label"
     )
     if not target.allow_lossy_masks:
@@ -233,8 +201,8 @@ def _check_range(ids: Iterable[int], seen: SeenLabels, target: ClassMap) -> None
     if not outside:
         return
     advice = (
-        "if these values are the classes, list them in `label_values` in the order of the class ids, and "
-        "otherwise check the class names and `ignore_index`."
+        f"if these values are the classes, pass `{_option(seen, target)}` (the stored values in the order of "
+        "the class ids), and otherwise check the class names and `ignore_index`."
     )
     if outside == [count] and not target.reduce_labels:
         advice = "if 0 is no class and the ids start at 1, pass `reduce_labels`; otherwise name every class."
@@ -260,15 +228,20 @@ def _say_nothing_labelled(split: str, seen: SeenLabels, target: ClassMap) -> Non
     logger.warning("%s; the scores will be NaN.", text)
 
 
-def _unmapped(name: str, seen: SeenLabels, share: float, target: ClassMap, count: int) -> str:
+def _option(seen: SeenLabels, target: ClassMap) -> str:
+    """Return the flag that makes every stored value a class, with the values if they are as many."""
     values = sorted(seen.pixels)
-    order = " ".join(map(str, values)) if len(values) == count else "VALUE ..."
-    kept = " ".join(map(str, range(count + target.reduce_labels)))
+    fits = len(values) == target.num_labels + target.reduce_labels
+    return "--label_values " + (" ".join(map(target.label_values.write, values)) if fits else "VALUE ...")
+
+
+def _unmapped(name: str, seen: SeenLabels, share: float, target: ClassMap) -> str:
+    kept = " ".join(map(str, range(target.num_labels + target.reduce_labels)))
     return (
         f"No mask of the {seen.masks} looked at holds the class {name!r}, while {100 * share:.0f} % of their "
         f"pixels are ignored: they hold the values {describe_values(seen, target.label_values)}, with "
         f"ignore_index={target.ignore_index}; if an ignored value is your class, pass "
-        f"`--label_values {order}` (the stored values in the order of the class ids), and "
+        f"`{_option(seen, target)}` (the stored values in the order of the class ids), and "
         f"`--label_values {kept}` if it is not."
     )
 
@@ -283,7 +256,8 @@ def _unreduced(names: Mapping[int, str], target: ClassMap) -> str:
     )
 
 
-def _listed(texts: Iterable[str]) -> str:
+def listed(texts: Iterable[str]) -> str:
+    """Return texts as a list in a sentence, the first ones of many."""
     every = list(texts)
     shown = (
         every if len(every) <= _MOST_LISTED else [*every[:_MOST_LISTED], f"{len(every) - _MOST_LISTED} more"]

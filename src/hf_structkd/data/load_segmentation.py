@@ -12,14 +12,8 @@ from ._assembly import LoadedData, assemble
 from ._rows import Normalization
 from ._splits import Splits, find_class_names, load_splits
 from .dense import DenseReader
-from .label_check import (
-    SeenLabels,
-    check_mask_column,
-    check_masks,
-    look_at_masks,
-    naming_advice,
-    reduced_names,
-)
+from .label_check import SeenLabels, check_mask_column, check_masks, look_at_masks
+from .label_names import naming_advice, reduced_names
 from .label_values import LabelValues
 from .options import ClassOptions, DenseOptions, option, options_for
 from .targets import ClassMap
