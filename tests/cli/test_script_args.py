@@ -260,6 +260,9 @@ OF_TASK: dict[str, dict[str, Any]] = {
         "label_column": "label",
         "ignore_index": 255,
         "reduce_labels": False,
+        "labels_are_teacher_ids": False,
+        "label_values": [],
+        "allow_lossy_masks": False,
     },
     "depth": {
         **UNLABELED,
@@ -335,6 +338,7 @@ CHOSEN = {
     "depth_kind": "inverse",
     "teacher_depth_kind": "relative",
     "crop": "eigen",
+    "label_values": ["8", "9"],
 }
 
 

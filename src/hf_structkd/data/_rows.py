@@ -78,12 +78,7 @@ class RowReader(ABC):
     def rows_of(self, dataset: Any) -> Any:
         """Select the columns that are read, still encoded, so that a damaged file fails in `read`."""
         check_columns(dataset, **self.columns)
-        columns = list(self.columns.values())
-        rows = dataset.select_columns(columns).with_format(None)
-        for column in columns:
-            if rows.features is not None and isinstance(rows.features[column], datasets.Image):
-                rows = rows.cast_column(column, datasets.Image(decode=False))
-        return rows
+        return encoded_rows(dataset, list(self.columns.values()))
 
     def read(self, row: Mapping[str, Any], *, index: int, epoch: int, identity: bytes) -> Row:
         """Turn one row into model inputs; the augmentation depends on seed, epoch and identity alone."""
@@ -103,3 +98,12 @@ class RowReader(ABC):
         if self.labeled is not None:
             inputs["labeled"] = torch.tensor(self.labeled)
         return inputs
+
+
+def encoded_rows(dataset: Any, columns: list[str]) -> Any:
+    """Select columns; their images stay encoded."""
+    rows = dataset.select_columns(columns).with_format(None)
+    for column in columns:
+        if rows.features is not None and isinstance(rows.features[column], datasets.Image):
+            rows = rows.cast_column(column, datasets.Image(decode=False))
+    return rows

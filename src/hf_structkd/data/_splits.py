@@ -46,7 +46,13 @@ def _render_scenes(options: DataOptions) -> Splits:
     """Render scenes; the unlabelled ones are those after the training scenes."""
     count = options.max_train_samples or TRAIN_SCENES
     more = 0
-    if isinstance(options, DenseOptions) and options.unlabeled_dataset_name == SCENES:
+    unlabeled = options.unlabeled_dataset_name if isinstance(options, DenseOptions) else None
+    if unlabeled not in (None, SCENES):
+        raise ValueError(
+            "`unlabeled_dataset_name` needs `dataset_name`, the labelled images to train on and to score, "
+            f"got {unlabeled!r} alone; without the latter only 'scenes' can join the embedded scenes."
+        )
+    if isinstance(options, DenseOptions) and unlabeled == SCENES:
         more = options.max_unlabeled_samples or TRAIN_SCENES
     height, width = pair_of("image_size", options.image_size)
     scenes = load_scenes(
@@ -92,11 +98,12 @@ def find_class_names(
     scenes: Sequence[str],
     default: Mapping[int, str] | None,
     field: str | None = None,
+    advice: str = "",
 ) -> dict[int, str]:
     """Return class id to name: of the scenes, of the training rows (see `read_id2label`), or the default.
 
     The column holds the labels; `field` is the field in it that holds the classes, if it has several. Raises
-    `ValueError` if nothing names the classes.
+    `ValueError`, which ends in the advice, if nothing names the classes.
     """
     name = options.dataset_name
     if name is None:
@@ -108,5 +115,5 @@ def find_class_names(
     if names is None:
         names = default
     if names is None:
-        raise ValueError(f"nothing names the classes of {name!r}; pass `id2label_path`, a JSON file.")
+        raise ValueError(f"nothing names the classes of {name!r}; pass `id2label_path`, a JSON file{advice}.")
     return dict(names)

@@ -66,19 +66,57 @@ def read_image_size(value: Any, *, where: str) -> tuple[int, int]:
     return (width, height) if tag in _SIDEWAYS else (height, width)
 
 
-def decode_label(value: Any, *, where: str) -> Tensor:
+def decode_label(value: Any, *, where: str, colors: bool = False) -> Tensor:
     """Decode a map of class ids (H, W), uint8 or int64; a palette image keeps its indices.
 
+    A colour image whose three channels are equal is a gray one. With ``colors`` each pixel becomes the number
+    of its colour, red * 65536 + green * 256 + blue, for palette and gray images too; transparency is dropped.
+
     Raises:
-        ValueError: if the row does not hold one integer per pixel.
+        ValueError: if the row does not hold one integer or, with ``colors``, one colour per pixel.
     """
-    array = np.asarray(value) if isinstance(value, _ARRAYS) else np.array(_open(value, where=where))
+    if isinstance(value, (int, float)):
+        raise ValueError(
+            f"The label in {where} must be a mask, got the number {value}; name the column of the masks."
+        )
+    if not isinstance(value, _ARRAYS):
+        image = _open(value, where=where)
+        value = np.array(image.convert("RGBA") if colors else image)
+    array = np.asarray(value)
+    if array.ndim == 3 and array.shape[-1] in (3, 4) and array.dtype.kind in "iu":
+        channels = array[..., :3]
+        if colors:
+            array = channels.astype(np.int64) @ (1 << 16, 1 << 8, 1)
+        elif (channels == channels[..., :1]).all():
+            array = channels[..., 0].copy()
+    elif colors and array.ndim == 2:
+        array = array.astype(np.int64) * 0x010101
     if array.ndim != 2 or array.dtype.kind not in "biu":
         raise ValueError(
             f"The label in {where} must hold one integer class id per pixel, got shape {array.shape} of "
-            f"{array.dtype}; save it as a gray or palette image, not as colours."
+            f"{array.dtype}; save it as a gray or palette image, or list the colour of each class in "
+            "`label_values`."
         )
     return torch.from_numpy(array if array.dtype == np.uint8 else array.astype(np.int64))
+
+
+def lossy_format(value: Any) -> str | None:
+    """Return the format of a file that changes the values it stores (JPEG, WebP, AVIF), or None.
+
+    A lossless WebP keeps them. Of a file that lies elsewhere than on this machine nothing is read.
+    """
+    if isinstance(value, PIL.Image.Image):
+        return value.format if value.format in ("JPEG", "MPO", "AVIF") else None
+    path = value["path"] if isinstance(value, Mapping) else value
+    head = (value["bytes"] or b"")[:4096] if isinstance(value, Mapping) else b""
+    if not head and isinstance(path, str) and os.path.isfile(path):
+        with open(path, "rb") as file:
+            head = file.read(4096)
+    if head.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if head[8:12] == b"WEBP" and b"VP8L" not in head:
+        return "WebP"
+    return "AVIF" if head[4:12] == b"ftypavif" else None
 
 
 def decode_depth(value: Any, *, depth_scale: float, where: str) -> Tensor:
