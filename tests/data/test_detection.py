@@ -304,6 +304,7 @@ SPOILT = [
 ]
 SPOILT_CATEGORIES = [[0, 1, 2], [0, 1, 2, 9]]
 SPOILT_COUNTS = {"unknown_category": 1, "not_finite": 1, "no_area": 1, "outside": 1, "clipped": 2}
+SPOILT_COUNTS |= {"below_pixel": 0}
 DROPPING = ObjectBoxes(id2label=NAMES, unknown_categories="drop")
 
 

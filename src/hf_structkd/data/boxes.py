@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from ..losses.boxes import boxes_from_corners
+from .box_conventions import BoxFormat, Written, corners_from
 from .transforms import Crop
 
-BoxFormat = Literal["xywh", "xyxy"]
 UnknownCategories = Literal["error", "drop"]
 
 BOX_RULES = {
@@ -21,9 +21,10 @@ BOX_RULES = {
     "no_area": "dropped (no area)",
     "outside": "dropped (outside the image)",
     "clipped": "clipped to the image",
+    "below_pixel": "dropped from a training crop (a side below one pixel)",
 }
-"""What is done with boxes that cannot be used as they are, by the name of the rule; the first rule that
-fits a box counts."""
+"""What is done with boxes that cannot be used as they are, by the name of the rule. Of an image's boxes the
+first rule that fits one counts; ``below_pixel`` is counted for each training crop that is read."""
 
 # Files hold two decimals or float32, so that a smaller overhang is a rounding error.
 _ROUNDING = 0.01
@@ -52,6 +53,16 @@ class Cleaned(NamedTuple):
     objects: Objects
     counts: Tensor  # (len(BOX_RULES),) int64, number of boxes under each rule
     unknown: list[Any]  # categories that were dropped as unknown, one entry for each box
+    categories: list[Any]  # as written, one for each box
+    written: Written
+
+
+class Shown(NamedTuple):
+    """What a training crop shows of boxes."""
+
+    boxes: Tensor  # (N, 4) corners in pixels of the result, clipped to the part that shows the image
+    kept: Tensor  # (N,) bool
+    below_pixel: Tensor  # (N,) bool, True where only its size keeps a box out
 
 
 def no_objects() -> Objects:
@@ -70,8 +81,11 @@ class ObjectBoxes:
     Args:
         id2label: class id, 0 to K - 1, to name.
         column: column of the objects.
-        bbox_format: ``xywh``, the upper left corner and the size as in COCO, or ``xyxy``, two corners as in
-            Pascal VOC; both in pixels of the image.
+        bbox_format: ``xywh``, the upper left corner and the size as in COCO; ``xyxy``, two corners as in
+            Pascal VOC; or ``cxcywh``, the centre and the size; all in pixels of the image. With
+            ``normalized_`` before it, in shares of the image's width and height: ``normalized_cxcywh`` is
+            YOLO's.
+        first_category_id: the id that the data give to class 0; 1 where ids start at 1.
         unknown_categories: whether a category that is neither an id nor a name of ``id2label`` is an
             ``error``, or its box is dropped (``drop``).
         min_visibility: the share of its area in [0, 1] that a box must keep in a training crop; a box that
@@ -85,6 +99,7 @@ class ObjectBoxes:
     id2label: Mapping[int, str]
     column: str = "objects"
     bbox_format: BoxFormat = "xywh"
+    first_category_id: int = 0
     unknown_categories: UnknownCategories = "error"
     min_visibility: float = 0.3
 
@@ -104,9 +119,8 @@ class ObjectBoxes:
     def decode(self, value: Any, *, size: Sequence[int], where: str) -> Cleaned:
         """Return the objects of an image of ``size``, height and width; an error calls the row ``where``."""
         fields = _fields(value, where=where)
-        boxes = _boxes(fields["bbox"], where=where)
-        if self.bbox_format == "xywh":
-            boxes = torch.cat([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], dim=1)
+        written = Written.of(_boxes(fields["bbox"], where=where), size, where)
+        boxes = corners_from(written.numbers, self.bbox_format, written.sizes)
         class_labels = self._class_labels(fields["category"], where=where)
         lengths = {"bbox": len(boxes), "category": len(class_labels)}
         crowd = torch.zeros(len(boxes), dtype=torch.bool)
@@ -118,24 +132,40 @@ class ObjectBoxes:
         unknown = class_labels < 0
         boxes, geometric = clean_boxes(boxes, size)
         found = {"unknown_category": unknown, **{rule: at & ~unknown for rule, at in geometric.items()}}
-        dropped = torch.stack([found[rule] for rule in BOX_RULES if rule != "clipped"]).any(dim=0)
+        dropped = torch.stack([at for rule, at in found.items() if rule != "clipped"]).any(dim=0)
         return Cleaned(
             objects=Objects(boxes, class_labels, crowd).where(~dropped),
-            counts=torch.stack([found[rule].sum() for rule in BOX_RULES]),
+            counts=rule_counts({rule: int(at.sum()) for rule, at in found.items()}),
             unknown=[fields["category"][index] for index in unknown.nonzero().flatten().tolist()],
+            categories=list(fields["category"] or ()),
+            written=written,
         )
 
     def _class_labels(self, categories: Sequence[Any] | None, *, where: str) -> Tensor:
         """Return class ids (N,) int64, -1 where a category is unknown and is to be dropped."""
-        ids = {name: i for i, name in self.id2label.items()} | {i: i for i in self.id2label}
+        first, end = self.first_category_id, self.first_category_id + len(self.id2label)
+        ids = {name: i for i, name in self.id2label.items()} | {i + first: i for i in self.id2label}
         labels = [ids.get(category, -1) for category in categories or ()]
         if -1 in labels and self.unknown_categories == "error":
+            unknown = (categories or ())[labels.index(-1)]
+            advice = (
+                # Every other id would then be taken for the class after its own: dropping hides that.
+                f"do your ids start at {first + 1}? Then pass first_category_id={first + 1}, and otherwise "
+                "correct the class names (`id2label_path`)"
+                if unknown == end
+                else "correct the class names (`id2label_path`), or pass unknown_categories='drop' to leave "
+                "such boxes out and count them"
+            )
             raise ValueError(
-                f"The categories in {where} must be ids in [0, {len(self.id2label)}) or class names, got "
-                f"{(categories or ())[labels.index(-1)]!r}; correct the class names (`id2label_path`), or "
-                "pass unknown_categories='drop' to leave such boxes out and count them."
+                f"The categories in {where} must be ids in [{first}, {end}) or class names, got {unknown!r}; "
+                f"{advice}."
             )
         return torch.tensor(labels, dtype=torch.int64)
+
+
+def rule_counts(counts: Mapping[str, int]) -> Tensor:
+    """Return the number of boxes under each of `BOX_RULES`, (len(BOX_RULES),) int64."""
+    return torch.tensor([counts.get(rule, 0) for rule in BOX_RULES], dtype=torch.int64)
 
 
 def _fields(value: Any, *, where: str) -> Mapping[str, Any]:
@@ -185,12 +215,10 @@ def clean_boxes(boxes: Tensor, size: Sequence[int]) -> tuple[Tensor, dict[str, T
     }
 
 
-def through_crop(boxes: Tensor, crop: Crop, *, min_visibility: float) -> tuple[Tensor, Tensor]:
+def through_crop(boxes: Tensor, crop: Crop, *, min_visibility: float) -> Shown:
     """Move boxes (N, 4), corners in pixels and with an area, to their places in the augmented image.
 
-    Returns:
-        The boxes (N, 4) in pixels of the result, clipped to the part of it that shows the image; and whether
-        to keep each, (N,) bool, see `ObjectBoxes` for ``min_visibility``.
+    See `ObjectBoxes` for ``min_visibility``.
     """
     rows, columns = crop.source
     (height, width), (top, left) = crop.content, crop.corner
@@ -202,8 +230,8 @@ def through_crop(boxes: Tensor, crop: Crop, *, min_visibility: float) -> tuple[T
     shown = _clipped(moved, crop.content)
     sides = shown[:, 2:] - shown[:, :2]
     share = sides.prod(dim=1) / (moved[:, 2:] - moved[:, :2]).prod(dim=1)
-    kept = (share >= min_visibility) & (sides >= 1).all(dim=1)
-    return shown + shown.new_tensor([left, top, left, top]), kept
+    seen, large = (share >= min_visibility) & (sides > 0).all(dim=1), (sides >= 1).all(dim=1)
+    return Shown(shown + shown.new_tensor([left, top, left, top]), seen & large, seen & ~large)
 
 
 def normalized_boxes(boxes: Tensor, size: Sequence[int]) -> Tensor:

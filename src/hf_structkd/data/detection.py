@@ -39,7 +39,9 @@ class DetectionReader(RowReader):
     The objects are cleaned by `BOX_RULES`, for the size of their image. In a stored dataset one pass counts
     the boxes concerned before anything is read, and one warning tells the counts; the pass takes the sizes
     from the columns ``width`` and ``height`` if there are such, otherwise from the headers of the files. In a
-    stream boxes are counted as they come, with a warning at the first box that each rule concerns.
+    stream boxes are counted as they come, with a warning at the first box that each rule concerns. Boxes that
+    contradict the ``bbox_format`` are refused, see `check_format`: in a stored dataset by the same pass, in a
+    stream by the first 1000 boxes that a worker reads.
 
     See `RowReader` for the other arguments.
 
@@ -85,7 +87,7 @@ class DetectionReader(RowReader):
         split = f" ({dataset.split})" if dataset.split else ""
         self.tally.name = (dataset.info.dataset_name or "dataset") + split
         if isinstance(rows, datasets.Dataset) and self.labeled is not False:
-            self.tally.add_all(self._cleaned_rows(dataset, rows))
+            self.tally.add_all(self._cleaned_rows(dataset, rows), self.target)
         return rows
 
     def finish(self, row: Mapping[str, Any], image: Tensor, generator: torch.Generator, *, where: str) -> Row:
@@ -96,8 +98,9 @@ class DetectionReader(RowReader):
         crop = self.augmentation.draw(image.shape[-2:], generator)
         mask = self.augmentation.mask(crop) if self.augmentation.can_pad else None
         objects = objects.where(~objects.crowd)
-        boxes, kept = through_crop(objects.boxes, crop, min_visibility=self.target.min_visibility)
-        labels = objects._replace(boxes=boxes).where(kept).labels(crop.size)
+        shown = through_crop(objects.boxes, crop, min_visibility=self.target.min_visibility)
+        self.tally.add_lost(int(shown.below_pixel.sum()), where=where)
+        labels = objects._replace(boxes=shown.boxes).where(shown.kept).labels(crop.size)
         return self.inputs(self.augmentation.image(image, crop), mask) | {"labels": labels}
 
     def _objects(self, row: Mapping[str, Any], image: Tensor, *, where: str) -> Objects:
@@ -105,7 +108,7 @@ class DetectionReader(RowReader):
             return no_objects()
         where = f"{where}, column {self.target.column!r}"
         cleaned = self.target.decode(row[self.target.column], size=image.shape[-2:], where=where)
-        self.tally.add(cleaned, where=where)
+        self.tally.add(cleaned, self.target, where=where)
         return cleaned.objects
 
     def _fitted(self, image: Tensor, objects: Objects) -> Row:

@@ -11,7 +11,8 @@ from ..scenes.scenes import OBJECT_CLASS_NAMES
 from ._assembly import LoadedData, assemble
 from ._rows import Normalization
 from ._splits import find_class_names, load_splits
-from .boxes import BoxFormat, ObjectBoxes, UnknownCategories
+from .box_conventions import BoxFormat
+from .boxes import ObjectBoxes, UnknownCategories
 from .detection import DetectionReader
 from .loading import check_columns
 from .options import ClassOptions, option, options_for
@@ -27,7 +28,12 @@ class DetectionOptions(ClassOptions):
     objects_column: str = option(
         "objects", "Column of the objects, with 'bbox' and 'category' (see ObjectBoxes)."
     )
-    bbox_format: BoxFormat = option("xywh", "How a box is written, in pixels; 'xywh' is COCO's.")
+    bbox_format: BoxFormat = option(
+        "xywh",
+        "How a box is written, in pixels or, if normalized, in shares of the image; 'xywh' is COCO's, "
+        "'normalized_cxcywh' YOLO's.",
+    )
+    first_category_id: int = option(0, "Id of the first class in the data; 1 where ids start at 1.")
     unknown_categories: UnknownCategories = option(
         "error", "What to do with boxes whose category is no class."
     )
@@ -81,6 +87,7 @@ def load_detection_data(
         id2label=id2label,
         column=column,
         bbox_format=chosen.bbox_format,
+        first_category_id=chosen.first_category_id,
         unknown_categories=chosen.unknown_categories,
         min_visibility=chosen.min_visibility,
     )
