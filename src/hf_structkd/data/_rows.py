@@ -75,10 +75,18 @@ class RowReader(ABC):
         columns = {"image_column": self.image_column}
         return columns if self.labeled is False else columns | self.target_columns
 
+    @property
+    def further_columns(self) -> tuple[str, ...]:
+        """Columns that are read too if the dataset has them all."""
+        return ()
+
     def rows_of(self, dataset: Any) -> Any:
         """Select the columns that are read, still encoded, so that a damaged file fails in `read`."""
         check_columns(dataset, **self.columns)
-        columns = list(self.columns.values())
+        columns, further = list(self.columns.values()), self.further_columns
+        # A stream may not know its columns before its first row.
+        if further and {*further} <= {*(dataset.column_names or next(iter(dataset.take(1)), ()))}:
+            columns += [name for name in further if name not in columns]
         rows = dataset.select_columns(columns).with_format(None)
         for column in columns:
             if rows.features is not None and isinstance(rows.features[column], datasets.Image):

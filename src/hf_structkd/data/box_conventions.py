@@ -46,11 +46,16 @@ def corners_from(numbers: Tensor, bbox_format: BoxFormat, size: Tensor) -> Tenso
         size: height and width of the image in pixels, (2,), or (N, 2) with one for each box.
     """
     kind = bbox_format.removeprefix(_NORMALIZED)
-    if kind != bbox_format:
+    if is_normalized(bbox_format):
         numbers = numbers * _limits(size)
     if kind == "xywh":
         return torch.cat([numbers[:, :2], numbers[:, :2] + numbers[:, 2:]], dim=1)
     return box_corners(numbers) if kind == "cxcywh" else numbers
+
+
+def is_normalized(bbox_format: BoxFormat) -> bool:
+    """Tell whether boxes are written in shares of the image's sides."""
+    return bbox_format.startswith(_NORMALIZED)
 
 
 def fits(corners: Tensor, size: Tensor) -> Tensor:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from ..losses.boxes import boxes_from_corners
-from .box_conventions import BoxFormat, Written, corners_from
+from .box_conventions import BoxFormat, Written
+from .box_frames import BoxFrame, ImageFrame
 from .transforms import Crop
 
 UnknownCategories = Literal["error", "drop"]
@@ -22,9 +23,12 @@ BOX_RULES = {
     "outside": "dropped (outside the image)",
     "clipped": "clipped to the image",
     "below_pixel": "dropped from a training crop (a side below one pixel)",
+    "scaled": "scaled from the recorded size of their image to its own",
+    "turned": "turned with their photo",
 }
-"""What is done with boxes that cannot be used as they are, by the name of the rule. Of an image's boxes the
-first rule that fits one counts; ``below_pixel`` is counted for each training crop that is read."""
+"""What is done with boxes that cannot be used as they are, by the name of the rule. Of the rules up to
+``clipped`` the first that fits a box counts. ``below_pixel`` is counted for each training crop that is read,
+and what was ``scaled`` or ``turned`` is counted beside the rest."""
 
 # Files hold two decimals or float32, so that a smaller overhang is a rounding error.
 _ROUNDING = 0.01
@@ -85,6 +89,8 @@ class ObjectBoxes:
             Pascal VOC; or ``cxcywh``, the centre and the size; all in pixels of the image. With
             ``normalized_`` before it, in shares of the image's width and height: ``normalized_cxcywh`` is
             YOLO's.
+        box_frame: whether boxes belong to photos as they are ``shown``, turned by the orientation tag of a
+            camera, or as they are ``stored``. ``auto`` finds it out for each photo, see `ImageFrame.place`.
         first_category_id: the id that the data give to class 0; 1 where ids start at 1.
         unknown_categories: whether a category that is neither an id nor a name of ``id2label`` is an
             ``error``, or its box is dropped (``drop``).
@@ -99,13 +105,19 @@ class ObjectBoxes:
     id2label: Mapping[int, str]
     column: str = "objects"
     bbox_format: BoxFormat = "xywh"
+    box_frame: BoxFrame = "auto"
     first_category_id: int = 0
     unknown_categories: UnknownCategories = "error"
     min_visibility: float = 0.3
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        for name, choices in (("bbox_format", BoxFormat), ("unknown_categories", UnknownCategories)):
+        choices_of = {
+            "bbox_format": BoxFormat,
+            "box_frame": BoxFrame,
+            "unknown_categories": UnknownCategories,
+        }
+        for name, choices in choices_of.items():
             if getattr(self, name) not in get_args(choices):
                 raise ValueError(
                     f"`{name}` must be one of {', '.join(get_args(choices))}, got {getattr(self, name)!r}."
@@ -116,11 +128,28 @@ class ObjectBoxes:
                 "that a training crop must show."
             )
 
-    def decode(self, value: Any, *, size: Sequence[int], where: str) -> Cleaned:
-        """Return the objects of an image of ``size``, height and width; an error calls the row ``where``."""
+    def decode(
+        self,
+        value: Any,
+        *,
+        size: Sequence[int],
+        orientation: int = 1,
+        recorded: Sequence[int] | None = None,
+        where: str,
+    ) -> Cleaned:
+        """Return the objects of an image.
+
+        Args:
+            value: what the column holds.
+            size: height and width of the image as it is shown, in pixels.
+            orientation: orientation tag that has been applied to the image.
+            recorded: height and width that the dataset has for it in columns, if any.
+            where: what an error calls the row.
+        """
         fields = _fields(value, where=where)
-        written = Written.of(_boxes(fields["bbox"], where=where), size, where)
-        boxes = corners_from(written.numbers, self.bbox_format, written.sizes)
+        frame = ImageFrame(size, orientation, recorded, self.box_frame)
+        placed = frame.place(_boxes(fields["bbox"], where=where), self.bbox_format, where=where)
+        boxes = placed.corners
         class_labels = self._class_labels(fields["category"], where=where)
         lengths = {"bbox": len(boxes), "category": len(class_labels)}
         crowd = torch.zeros(len(boxes), dtype=torch.bool)
@@ -135,10 +164,13 @@ class ObjectBoxes:
         dropped = torch.stack([at for rule, at in found.items() if rule != "clipped"]).any(dim=0)
         return Cleaned(
             objects=Objects(boxes, class_labels, crowd).where(~dropped),
-            counts=rule_counts({rule: int(at.sum()) for rule, at in found.items()}),
+            counts=rule_counts(
+                {rule: int(at.sum()) for rule, at in found.items()}
+                | {"scaled": placed.scaled * len(boxes), "turned": placed.turned * len(boxes)}
+            ),
             unknown=[fields["category"][index] for index in unknown.nonzero().flatten().tolist()],
             categories=list(fields["category"] or ()),
-            written=written,
+            written=placed.written,
         )
 
     def _class_labels(self, categories: Sequence[Any] | None, *, where: str) -> Tensor:

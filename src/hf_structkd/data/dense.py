@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from ._rows import Row, RowReader
+from .decoding import read_orientation
+from .orientation import upright_map
 from .targets import TargetMap
 from .transforms import resize_image
 
@@ -21,15 +23,17 @@ class DenseReader(RowReader):
     A row is ``pixel_values`` (3, H, W) float32 and ``labels``: class ids (int64) or metres (float32), as the
     target says. With an augmentation the labels are (H, W) and, if its scale can leave a part of the crop
     empty, every row has ``pixel_mask`` (H, W) bool, True on the image. Without one (evaluation) the image is
-    resized to ``size`` and the labels keep the size of the file. Labels of an image without labels are the
-    target's ``nothing``. See `RowReader` for the other arguments.
+    resized to ``size`` and the labels keep the size of the file. A map without an orientation tag beside a
+    photo with one is turned if its size is that of the stored photo, see `upright_map`. Labels of an image
+    without labels are the target's ``nothing``. See `RowReader` for the other arguments.
 
     Args:
         target: what the labels are.
 
     Raises:
         ValueError: if the ``nothing`` of the augmentation is not the target's. While reading, naming the row,
-            if image and target differ in size, or the target's own check fails.
+            if image and target differ in size, nothing tells whether a map is turned as its photo is, or the
+            target's own check fails.
     """
 
     target: TargetMap
@@ -63,7 +67,11 @@ class DenseReader(RowReader):
         size, column = image.shape[-2:], self.target.column
         if self.labeled is False:
             return torch.full(size, self.target.nothing, dtype=self.target.dtype)
-        target = self.target.decode(row[column], where=f"{where}, column {column!r}")
+        place = f"{where}, column {column!r}"
+        target = self.target.decode(row[column], where=place)
+        orientation = read_orientation(row[self.image_column], where=where)
+        if orientation != 1 and read_orientation(row[column], where=place) == 1:
+            target = upright_map(target, orientation, size, kind=self.target.kind, where=place)
         if size != target.shape:
             raise ValueError(
                 f"Image and {self.target.kind} must have the same size, got {tuple(size)} and "

@@ -15,10 +15,11 @@ from torch import Tensor
 from ._box_tally import BoxTally
 from ._rows import Row, RowReader
 from .boxes import Cleaned, ObjectBoxes, Objects, no_objects, through_crop
-from .decoding import BadImageError, read_image_size
+from .decoding import BadImageError, read_header
 from .dense import stack_inputs
 from .transforms import resize_image
 
+_SIZE_COLUMNS = ("height", "width")
 # The sides of a padded batch are multiples of it, so that few shapes occur.
 _BUCKET = 32
 
@@ -37,8 +38,9 @@ class DetectionReader(RowReader):
     image, so that ``boxes`` times it are pixels of the original image.
 
     The objects are cleaned by `BOX_RULES`, for the size of their image. In a stored dataset one pass counts
-    the boxes concerned before anything is read, and one warning tells the counts; the pass takes the sizes
-    from the columns ``width`` and ``height`` if there are such, otherwise from the headers of the files. In a
+    the boxes concerned before anything is read, and one warning tells the counts; the pass reads the headers
+    of the files. If there are columns ``width`` and ``height``, boxes belong to an image of that size and are
+    scaled and turned to that in the file, see `ImageFrame.place`; a size of another shape is refused. In a
     stream boxes are counted as they come, with a warning at the first box that each rule concerns. Boxes that
     contradict the ``bbox_format`` are refused, see `check_format`: in a stored dataset by the same pass, in a
     stream by the first 1000 boxes that a worker reads.
@@ -74,6 +76,11 @@ class DetectionReader(RowReader):
         return {"objects_column": self.target.column}
 
     @property
+    def further_columns(self) -> tuple[str, ...]:
+        """The size for which the boxes are written, as in COCO."""
+        return () if self.labeled is False else _SIZE_COLUMNS
+
+    @property
     def box_counts(self) -> dict[str, int]:
         """Boxes that were clipped or dropped, by the names in `BOX_RULES`.
 
@@ -87,12 +94,12 @@ class DetectionReader(RowReader):
         split = f" ({dataset.split})" if dataset.split else ""
         self.tally.name = (dataset.info.dataset_name or "dataset") + split
         if isinstance(rows, datasets.Dataset) and self.labeled is not False:
-            self.tally.add_all(self._cleaned_rows(dataset, rows), self.target)
+            self.tally.add_all(self._cleaned_rows(rows), self.target)
         return rows
 
     def finish(self, row: Mapping[str, Any], image: Tensor, generator: torch.Generator, *, where: str) -> Row:
         """Return the row with its objects as labels."""
-        objects = self._objects(row, image, where=where)
+        objects = self._objects(row, where=where)
         if self.augmentation is None:
             return self._fitted(image, objects)
         crop = self.augmentation.draw(image.shape[-2:], generator)
@@ -103,13 +110,24 @@ class DetectionReader(RowReader):
         labels = objects._replace(boxes=shown.boxes).where(shown.kept).labels(crop.size)
         return self.inputs(self.augmentation.image(image, crop), mask) | {"labels": labels}
 
-    def _objects(self, row: Mapping[str, Any], image: Tensor, *, where: str) -> Objects:
+    def _objects(self, row: Mapping[str, Any], *, where: str) -> Objects:
         if self.labeled is False:
             return no_objects()
         where = f"{where}, column {self.target.column!r}"
-        cleaned = self.target.decode(row[self.target.column], size=image.shape[-2:], where=where)
+        cleaned = self._cleaned(row, where=where)
         self.tally.add(cleaned, self.target, where=where)
         return cleaned.objects
+
+    def _cleaned(self, row: Mapping[str, Any], *, where: str) -> Cleaned:
+        """Return the objects for the size and the orientation tag in the file, and for the recorded size."""
+        size, orientation = read_header(row[self.image_column], where=where)
+        return self.target.decode(
+            row[self.target.column],
+            size=size,
+            orientation=orientation,
+            recorded=_recorded_size(row),
+            where=where,
+        )
 
     def _fitted(self, image: Tensor, objects: Objects) -> Row:
         """Resize the image for evaluation; relative boxes stay as they are."""
@@ -121,23 +139,19 @@ class DetectionReader(RowReader):
         canvas = {"canvas_size": torch.tensor(original, dtype=torch.float32), "crowd": objects.crowd}
         return self.inputs(image, mask) | {"labels": objects.labels(original) | canvas}
 
-    def _cleaned_rows(self, dataset: Any, rows: Any) -> Iterator[Cleaned]:
-        """Yield the objects of every image whose size is known; other rows fail or are skipped when read."""
-        column = self.target.column
-        has_sizes = {"height", "width"} <= set(dataset.column_names)
-        if has_sizes:
-            rows = dataset.select_columns([column, "height", "width"]).with_format(None)
+    def _cleaned_rows(self, rows: Any) -> Iterator[Cleaned]:
+        """Yield the objects of every image that has a header; other rows fail or are skipped when read."""
         for index, row in enumerate(rows):
-            where = f"row {index}"
             try:
-                size = (
-                    (row["height"], row["width"])
-                    if has_sizes
-                    else read_image_size(row[self.image_column], where=where)
-                )
+                yield self._cleaned(row, where=f"row {index}, column {self.target.column!r}")
             except BadImageError:
                 continue
-            yield self.target.decode(row[column], size=size, where=f"{where}, column {column!r}")
+
+
+def _recorded_size(row: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Return height and width from their columns, or None if the row does not have both."""
+    height, width = (row.get(name) for name in _SIZE_COLUMNS)
+    return (int(height), int(width)) if height and width else None
 
 
 def _fitting(image_size: Sequence[int], size: Sequence[int]) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from ._assembly import LoadedData, assemble
 from ._rows import Normalization
 from ._splits import find_class_names, load_splits
 from .box_conventions import BoxFormat
+from .box_frames import BoxFrame
 from .boxes import ObjectBoxes, UnknownCategories
 from .detection import DetectionReader
 from .loading import check_columns
@@ -32,6 +33,10 @@ class DetectionOptions(ClassOptions):
         "xywh",
         "How a box is written, in pixels or, if normalized, in shares of the image; 'xywh' is COCO's, "
         "'normalized_cxcywh' YOLO's.",
+    )
+    box_frame: BoxFrame = option(
+        "auto",
+        "Whether boxes belong to photos as shown, turned by the camera's orientation tag, or as stored.",
     )
     first_category_id: int = option(0, "Id of the first class in the data; 1 where ids start at 1.")
     unknown_categories: UnknownCategories = option(
@@ -87,6 +92,7 @@ def load_detection_data(
         id2label=id2label,
         column=column,
         bbox_format=chosen.bbox_format,
+        box_frame=chosen.box_frame,
         first_category_id=chosen.first_category_id,
         unknown_categories=chosen.unknown_categories,
         min_visibility=chosen.min_visibility,
