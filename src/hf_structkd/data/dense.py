@@ -81,7 +81,7 @@ class DenseReader(RowReader):
 
 
 def collate_dense(rows: Sequence[Row]) -> Row:
-    """Stack rows of a `DenseReader` into a batch.
+    """Stack rows of a `DenseReader`, or of arrays as image processors make them, into a batch.
 
     Returns:
         ``pixel_values`` (B, 3, H, W); ``labels`` (B, H, W), or a list of B maps when their sizes differ;
@@ -90,17 +90,31 @@ def collate_dense(rows: Sequence[Row]) -> Row:
     Raises:
         ValueError: if the images differ in size.
     """
-    labels = [row["labels"] for row in rows]
+    labels = [as_tensor(row["labels"], "labels") for row in rows]
     same = len({label.shape for label in labels}) == 1
     return stack_inputs(rows) | {"labels": torch.stack(labels) if same else labels}
 
 
 def stack_inputs(rows: Sequence[Row]) -> Row:
     """Stack everything but the labels, key by key; raise `ValueError` if the images differ in size."""
-    sizes = {tuple(row["pixel_values"].shape[-2:]) for row in rows}
+    names = [name for name in rows[0] if name != "labels"]
+    inputs = {name: [as_tensor(row[name], name) for row in rows] for name in names}
+    sizes = {tuple(image.shape[-2:]) for image in inputs["pixel_values"]}
     if len(sizes) != 1:
         raise ValueError(
             f"The images of a batch must have one size, got {sorted(sizes)}; give the dataset a `size` or an "
             "augmentation, or use a batch size of 1."
         )
-    return {key: torch.stack([row[key] for row in rows]) for key in rows[0] if key != "labels"}
+    return {name: torch.stack(values) for name, values in inputs.items()}
+
+
+def as_tensor(value: Any, name: str) -> Tensor:
+    """Return what an image processor made, an array or nested lists, as a tensor; float64 as float32."""
+    try:
+        tensor = torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"`{name}` of a row must be a tensor, an array or nested lists of numbers, got "
+            f"{type(value).__name__} ({error}); leave out what the model does not take."
+        ) from error
+    return tensor.float() if tensor.dtype == torch.float64 else tensor

@@ -12,11 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..metrics._targets import canvas_size
 from ._box_tally import BoxTally
 from ._rows import Row, RowReader
 from .boxes import Cleaned, ObjectBoxes, Objects, no_objects, through_crop
 from .decoding import BadImageError, read_header
-from .dense import stack_inputs
+from .dense import as_tensor, stack_inputs
 from .transforms import resize_image
 
 _SIZE_COLUMNS = ("height", "width")
@@ -162,24 +163,39 @@ def _fitting(image_size: Sequence[int], size: Sequence[int]) -> tuple[int, int]:
 
 
 def collate_detection(rows: Sequence[Row]) -> Row:
-    """Stack rows of a `DetectionReader` into a batch.
+    """Stack rows of a `DetectionReader`, or of one of Transformers' image processors, into a batch.
 
     Evaluation images that kept their aspect are padded at the bottom and on the right, with zeros, to the
     next multiples of 32 of the batch's largest height and width; their ``boxes`` and ``canvas_size`` are
-    converted to the padded canvas.
+    converted to the padded canvas. So are images of an image processor, tensors or arrays, if they differ in
+    size and have a ``pixel_mask``.
 
     Returns:
         ``pixel_values`` (B, 3, H, W); ``labels``, a list of B dicts; and, if the rows have them,
-        ``pixel_mask`` (B, H, W) bool, True on the image, and ``labeled`` (B,) bool.
+        ``pixel_mask`` (B, H, W), True or 1 on the image, and ``labeled`` (B,) bool.
 
     Raises:
-        ValueError: if the images differ in size and have no ``pixel_mask``.
+        ValueError: if the images differ in size and have no ``pixel_mask``, or a row holds no numbers.
     """
-    if all("canvas_size" in row["labels"] and "pixel_mask" in row for row in rows):
-        sizes = torch.tensor([row["pixel_mask"].shape for row in rows])
-        height, width = (_BUCKET * math.ceil(side / _BUCKET) for side in sizes.amax(dim=0).tolist())
-        rows = [_padded(row, height, width) for row in rows]
+    rows = [_as_tensors(row) for row in rows]
+    is_own = all("canvas_size" in row["labels"] for row in rows)
+    if all("pixel_mask" in row for row in rows):
+        sizes = [tuple(row["pixel_mask"].shape) for row in rows]
+        if is_own or len({*sizes}) > 1:
+            height, width = (_BUCKET * math.ceil(max(sides) / _BUCKET) for sides in zip(*sizes, strict=True))
+            rows = [_padded(row, height, width) for row in rows]
     return stack_inputs(rows) | {"labels": [row["labels"] for row in rows]}
+
+
+def _as_tensors(row: Row) -> Row:
+    labels = row["labels"]
+    if not isinstance(labels, Mapping):
+        raise ValueError(
+            "`labels` of a row must be a dict with `class_labels` and `boxes`, got "
+            f"{type(labels).__name__}; take the labels of one image from what an image processor returns."
+        )
+    tensors = {name: as_tensor(value, name) for name, value in row.items() if name != "labels"}
+    return tensors | {"labels": {name: as_tensor(value, name) for name, value in labels.items()}}
 
 
 def _padded(row: Row, height: int, width: int) -> Row:
@@ -187,13 +203,13 @@ def _padded(row: Row, height: int, width: int) -> Row:
     own_height, own_width = row["pixel_mask"].shape
     room = (0, width - own_width, 0, height - own_height)
     share = torch.tensor([own_height / height, own_width / width])
-    labels = row["labels"]
+    labels, mask = row["labels"], row["pixel_mask"]
     return {
         **row,
         **{name: F.pad(row[name], room) for name in ("pixel_values", "pixel_mask")},
         "labels": labels
         | {
             "boxes": labels["boxes"] * share.flip(0).repeat(2),
-            "canvas_size": labels["canvas_size"] / share,
+            "canvas_size": canvas_size(labels, mask) / share,
         },
     }
