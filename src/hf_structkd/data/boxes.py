@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from ..losses.boxes import boxes_from_corners
 from .box_conventions import BoxFormat, Written
 from .box_frames import BoxFrame, ImageFrame
+from .object_fields import read_objects
 from .transforms import Crop
 
 UnknownCategories = Literal["error", "drop"]
@@ -32,7 +33,6 @@ and what was ``scaled`` or ``turned`` is counted beside the rest."""
 
 # Files hold two decimals or float32, so that a smaller overhang is a rounding error.
 _ROUNDING = 0.01
-_CROWD_FIELDS = ("iscrowd", "is_crowd")
 
 
 class Objects(NamedTuple):
@@ -80,7 +80,8 @@ class ObjectBoxes:
     """A box and a class for each object, in a column as on the Hub.
 
     The column holds ``bbox`` and ``category``, and ``iscrowd`` or ``is_crowd`` if crowds are marked: lists of
-    one length, or one list of objects with these fields. A row without objects may hold None.
+    one length, or one list of objects with these fields, or JSON of either; see `read_objects` for other
+    names of the fields. A row without objects may hold None.
 
     Args:
         id2label: class id, 0 to K - 1, to name.
@@ -146,20 +147,12 @@ class ObjectBoxes:
             recorded: height and width that the dataset has for it in columns, if any.
             where: what an error calls the row.
         """
-        fields = _fields(value, where=where)
+        boxes, categories, crowd = read_objects(value, where=where)
         frame = ImageFrame(size, orientation, recorded, self.box_frame)
-        placed = frame.place(_boxes(fields["bbox"], where=where), self.bbox_format, where=where)
-        boxes = placed.corners
-        class_labels = self._class_labels(fields["category"], where=where)
-        lengths = {"bbox": len(boxes), "category": len(class_labels)}
-        crowd = torch.zeros(len(boxes), dtype=torch.bool)
-        for name in set(_CROWD_FIELDS) & set(fields):
-            crowd = torch.tensor([bool(value) for value in fields[name] or ()], dtype=torch.bool)
-            lengths[name] = len(crowd)
-        if len(set(lengths.values())) != 1:
-            raise ValueError(f"The fields of {where} must be of one length, got {lengths}; correct this row.")
+        placed = frame.place(boxes, self.bbox_format, where=where)
+        class_labels = self._class_labels(categories, where=where)
         unknown = class_labels < 0
-        boxes, geometric = clean_boxes(boxes, size)
+        boxes, geometric = clean_boxes(placed.corners, size)
         found = {"unknown_category": unknown, **{rule: at & ~unknown for rule, at in geometric.items()}}
         dropped = torch.stack([at for rule, at in found.items() if rule != "clipped"]).any(dim=0)
         return Cleaned(
@@ -168,18 +161,24 @@ class ObjectBoxes:
                 {rule: int(at.sum()) for rule, at in found.items()}
                 | {"scaled": placed.scaled * len(boxes), "turned": placed.turned * len(boxes)}
             ),
-            unknown=[fields["category"][index] for index in unknown.nonzero().flatten().tolist()],
-            categories=list(fields["category"] or ()),
+            unknown=[categories[index] for index in unknown.nonzero().flatten().tolist()],
+            categories=categories,
             written=placed.written,
         )
 
-    def _class_labels(self, categories: Sequence[Any] | None, *, where: str) -> Tensor:
+    def _class_labels(self, categories: Sequence[Any], *, where: str) -> Tensor:
         """Return class ids (N,) int64, -1 where a category is unknown and is to be dropped."""
         first, end = self.first_category_id, self.first_category_id + len(self.id2label)
         ids = {name: i for i, name in self.id2label.items()} | {i + first: i for i in self.id2label}
-        labels = [ids.get(category, -1) for category in categories or ()]
+        for category in categories:
+            if not isinstance(category, Hashable):
+                raise ValueError(
+                    f"The categories in {where} must be ids or class names, got {category!r:.60}; correct "
+                    "this row."
+                )
+        labels = [ids.get(category, -1) for category in categories]
         if -1 in labels and self.unknown_categories == "error":
-            unknown = (categories or ())[labels.index(-1)]
+            unknown = categories[labels.index(-1)]
             advice = (
                 # Every other id would then be taken for the class after its own: dropping hides that.
                 f"do your ids start at {first + 1}? Then pass first_category_id={first + 1}, and otherwise "
@@ -198,31 +197,6 @@ class ObjectBoxes:
 def rule_counts(counts: Mapping[str, int]) -> Tensor:
     """Return the number of boxes under each of `BOX_RULES`, (len(BOX_RULES),) int64."""
     return torch.tensor([counts.get(rule, 0) for rule in BOX_RULES], dtype=torch.int64)
-
-
-def _fields(value: Any, *, where: str) -> Mapping[str, Any]:
-    """Return the objects as lists by field, from any of the forms in which datasets deliver them."""
-    if value is None or (not isinstance(value, Mapping) and len(value) == 0):
-        return {"bbox": [], "category": []}
-    fields: Mapping[str, Any] = (
-        value if isinstance(value, Mapping) else {name: [one[name] for one in value] for name in value[0]}
-    )
-    for name in ("bbox", "category"):
-        if name not in fields:
-            raise ValueError(
-                f"The objects in {where} must have the field {name!r}, got: {', '.join(fields)}; rename "
-                "it, or pass the column that has it as `objects_column`."
-            )
-    return fields
-
-
-def _boxes(values: Sequence[Sequence[float]] | None, *, where: str) -> Tensor:
-    """Return four numbers for each box, (N, 4) float64; a missing number is NaN."""
-    rows = [[float("nan") if number is None else number for number in box] for box in values or ()]
-    for row in rows:
-        if len(row) != 4:
-            raise ValueError(f"A box in {where} must be four numbers, got {row}; correct this row.")
-    return torch.tensor(rows, dtype=torch.float64).view(-1, 4)
 
 
 def clean_boxes(boxes: Tensor, size: Sequence[int]) -> tuple[Tensor, dict[str, Tensor]]:

@@ -16,6 +16,7 @@ from .box_frames import BoxFrame
 from .boxes import ObjectBoxes, UnknownCategories
 from .detection import DetectionReader
 from .loading import check_columns
+from .object_fields import category_field
 from .options import ClassOptions, option, options_for
 
 
@@ -27,7 +28,7 @@ class DetectionOptions(ClassOptions):
     """
 
     objects_column: str = option(
-        "objects", "Column of the objects, with 'bbox' and 'category' (see ObjectBoxes)."
+        "objects", "Column of the objects, with 'bbox' and 'category' or other usual names (see ObjectBoxes)."
     )
     bbox_format: BoxFormat = option(
         "xywh",
@@ -85,8 +86,9 @@ def load_detection_data(
     splits = load_splits(chosen)
     column = chosen.objects_column
     check_columns(splits.train, objects_column=column)
+    field = category_field(splits.train.features, column)
     id2label = find_class_names(
-        chosen, splits.train, column, scenes=OBJECT_CLASS_NAMES, default=default_id2label, field="category"
+        chosen, splits.train, column, scenes=OBJECT_CLASS_NAMES, default=default_id2label, field=field
     )
     target = ObjectBoxes(
         id2label=id2label,
