@@ -106,6 +106,31 @@ def test_boxes_of_images_of_another_size_are_refused() -> None:
         read_detection(dataset_of(content(10 * boxes(20), "xywh")), target("xywh"))
 
 
+def test_a_few_centres_read_as_corners_are_found() -> None:
+    """Three of eight overhang, and as centres none does."""
+    with pytest.raises(ValueError, match=r"pass bbox_format='cxcywh', in which 8 fit"):
+        read_detection(dataset_of(content(boxes(8, seed=4, largest=0.9), "cxcywh")), target("xywh"))
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize("own", [True, False])
+def test_recorded_sizes_of_originals_are_refused_where_boxes_are_those_of_the_copies(
+    own: bool, streaming: bool
+) -> None:
+    """Scaled once more, every box would shrink into the upper left corner."""
+    rows: Any = dataset_of(content((1 if own else 2) * boxes(12), "xywh"))
+    for name, side in (("height", 2 * HEIGHT), ("width", 2 * WIDTH)):
+        rows = rows.add_column(name, [side] * len(rows))
+    rows = rows.to_iterable_dataset() if streaming else rows
+    if own:
+        message = r"got 120 x 200 for an image of 60 x 100 pixels in row 0.*, although all 1\d boxes"
+        with pytest.raises(ValueError, match=message):
+            list(read_detection(rows, target("xywh")))
+    else:
+        found = torch.cat([in_pixels(row["labels"]) for row in read_detection(rows, target("xywh"))])
+        torch.testing.assert_close(found, torch.tensor(as_written(boxes(12), "xywh")), atol=1e-3, rtol=0)
+
+
 @pytest.mark.parametrize("share", [0.02, 0.2, 0.45])
 def test_noise_is_no_other_format(share: float) -> None:
     """Real boxes end a little outside, have no area or lie elsewhere; they are clipped or dropped."""
@@ -113,7 +138,9 @@ def test_noise_is_no_other_format(share: float) -> None:
     corners[: int(share * 100) : 2, 2] = 1.2 * WIDTH
     corners[1 : int(share * 100) : 2, 3] = corners[1 : int(share * 100) : 2, 1]
     numbers = torch.tensor(as_written(corners, "xywh"), dtype=torch.float64)
-    check_format(Written.of(numbers, (HEIGHT, WIDTH), "row 0"), "xywh", name="pets", complete=True)
+    check_format(
+        Written.of(numbers, (HEIGHT, WIDTH), (HEIGHT, WIDTH), "row 0"), "xywh", name="pets", complete=True
+    )
 
 
 def test_boxes_too_small_for_a_crop_are_counted(caplog: pytest.LogCaptureFixture) -> None:

@@ -10,6 +10,7 @@ import torch
 
 from ._datasets import MAX_WORKERS, shared_zeros, worker_slot
 from .box_conventions import Written, check_format
+from .box_frames import check_scale
 from .boxes import BOX_RULES, Cleaned, ObjectBoxes, rule_counts
 
 logger = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ class BoxTally:
             written.append(cleaned.written)
         self.is_complete = True
         if written:
-            check_format(Written.joined(written), target.bbox_format, name=self.name, complete=True)
+            self._check(Written.joined(written), target, complete=True)
         self._check_first_id(categories, target)
         if any(self.counts.values()):
             logger.warning("%s, boxes: %s.", self.name, _summary(self.counts, unknown))
@@ -65,13 +66,17 @@ class BoxTally:
             return
         if sum(len(one.numbers) for one in self._first) < _FIRST_BOXES:
             self._first.append(cleaned.written)
-            check_format(Written.joined(self._first), target.bbox_format, name=self.name, complete=False)
+            self._check(Written.joined(self._first), target, complete=False)
         self._warn_at_first(cleaned.counts, set(cleaned.unknown), where)
 
     def add_lost(self, count: int, *, where: str) -> None:
         """Count boxes that a training crop shows below a pixel, and warn at the first."""
         if count:
             self._warn_at_first(rule_counts({"below_pixel": count}), set(), where)
+
+    def _check(self, written: Written, target: ObjectBoxes, *, complete: bool) -> None:
+        check_format(written, target.bbox_format, name=self.name, complete=complete)
+        check_scale(written, target.bbox_format, name=self.name)
 
     def _warn_at_first(self, counts: torch.Tensor, unknown: set[Any], where: str) -> None:
         new = (self._counts.sum(dim=0) == 0) & (counts > 0)

@@ -16,6 +16,8 @@ _NORMALIZED = "normalized_"
 # A few boxes of any dataset are wrong, so that fewer than these are no evidence of another format; of a whole
 # dataset that is smaller, it takes two.
 _FEWEST = 5
+# Unless another format fits them all: then three tell it, whose share of the boxes is no accident.
+_SEVERAL, _SHARE = 3, 0.01
 
 
 class Written(NamedTuple):
@@ -23,18 +25,21 @@ class Written(NamedTuple):
 
     numbers: Tensor  # (N, 4) float64
     sizes: Tensor  # (N, 2) float64, height and width of the image that each is written for, in pixels
+    shown: Tensor  # (N, 2) float64, height and width of the image that is read
     places: list[str]  # what an error calls the place of each
 
     @classmethod
-    def of(cls, numbers: Tensor, size: Sequence[int], where: str) -> Written:
-        """Return the boxes (N, 4) of one image."""
-        return cls(numbers, numbers.new_tensor([*size]).expand(len(numbers), 2), [where] * len(numbers))
+    def of(cls, numbers: Tensor, size: Sequence[int], shown: Sequence[int], where: str) -> Written:
+        """Return the boxes (N, 4) of one image, written for that of ``size`` and read with that ``shown``."""
+        written, read = (numbers.new_tensor([*one]).expand(len(numbers), 2) for one in (size, shown))
+        return cls(numbers, written, read, [where] * len(numbers))
 
     @classmethod
     def joined(cls, parts: Sequence[Written]) -> Written:
         """Return the boxes of several images, at least one."""
-        numbers, sizes, places = zip(*parts, strict=True)
-        return cls(torch.cat(numbers), torch.cat(sizes), [place for part in places for place in part])
+        numbers, sizes, shown, places = zip(*parts, strict=True)
+        joined = [place for part in places for place in part]
+        return cls(torch.cat(numbers), torch.cat(sizes), torch.cat(shown), joined)
 
 
 def corners_from(numbers: Tensor, bbox_format: BoxFormat, size: Tensor) -> Tensor:
@@ -75,15 +80,16 @@ def check_format(written: Written, bbox_format: BoxFormat, *, name: str, complet
 
     A box contradicts a format in which it lies past the border, is below a pixel or has swapped corners. If
     another format has at most a tenth of the contradictions, the format is refused for those of more than
-    half of the boxes, or of at least 2 % and five of them: small boxes whose centres are read as corners show
-    it only near the border. If no other format fits, it takes more than half of the boxes and ten of them.
+    half of the boxes, or of at least 1 % and three of them: small boxes whose centres are read as corners
+    show it only near the border. If no other format fits, it takes more than half of the boxes and ten of
+    them.
 
     Args:
         written: the boxes; those that are not finite do not count.
         bbox_format: the format in which they are to be read.
         name: what an error calls the dataset.
         complete: whether these are all boxes of a dataset, of which two must contradict, or only a part,
-            such as the first rows of a stream, of which five must; where no number exceeds 1, one suffices.
+            such as the first rows of a stream, of which five must; where none in pixels exceeds 1, one does.
 
     Raises:
         ValueError: if the format is refused; the message names the formats that fit best.
@@ -93,14 +99,15 @@ def check_format(written: Written, bbox_format: BoxFormat, *, name: str, complet
     fitting = {one: fits(corners_from(numbers, one, sizes), sizes) for one in get_args(BoxFormat)}
     count, wrong = len(numbers), ~fitting.pop(bbox_format)
     bad = int(wrong.sum())
-    needed = 1 if bool((numbers <= 1).all()) else 2 if complete else _FEWEST
+    are_shares = not is_normalized(bbox_format) and bool((numbers <= 1).all())
+    needed = 1 if are_shares else 2 if complete else _FEWEST
     if bad < needed:
         return
     left = {one: count - int(fit.sum()) for one, fit in fitting.items()}
     best = [one for one, misfits in left.items() if misfits == min(left.values())]
     fewest = left[best[0]]
     is_better = 10 * fewest <= bad
-    most, several = 2 * bad > count, bad >= max(_FEWEST, 0.02 * count)
+    most, several = 2 * bad > count, bad >= max(_SEVERAL, _SHARE * count)
     if not (most or several if is_better else most and bad >= 2 * _FEWEST):
         return
     index = int(wrong.nonzero()[0])

@@ -12,6 +12,8 @@ from .orientation import swapped, turned_boxes
 
 BoxFrame = Literal["auto", "shown", "stored"]
 
+_REDUCED, _ENOUGH = 1.5, 10
+
 
 class Placed(NamedTuple):
     """Boxes in the image as it is shown."""
@@ -67,7 +69,7 @@ class ImageFrame(NamedTuple):
         if turned:
             corners = turned_boxes(corners, self.orientation, size)
         scaled = self.recorded is not None and [*self.recorded] != [*size]
-        return Placed(corners, Written.of(numbers, self.recorded or size, where), scaled, turned)
+        return Placed(corners, Written.of(numbers, self.recorded or size, self.shown, where), scaled, turned)
 
     def _of_recorded_shape(
         self, frames: dict[str, Sequence[int]], any_stretch: bool, where: str
@@ -109,3 +111,28 @@ class ImageFrame(NamedTuple):
                 "ignore the tag do."
             )
         return holding
+
+
+def check_scale(written: Written, bbox_format: BoxFormat, *, name: str) -> None:
+    """Refuse recorded sizes that the boxes contradict: they lie in the smaller images that are read.
+
+    Boxes of an image that is half as large again or more reach past its resized copy, so that ten of which
+    none does are written for the copy.
+
+    Raises:
+        ValueError: if the boxes would be scaled once too often.
+    """
+    finite = written.numbers.isfinite().all(dim=1)
+    reduced = finite & (written.sizes >= _REDUCED * written.shown).all(dim=1)
+    if is_normalized(bbox_format) or int(reduced.sum()) < _ENOUGH:
+        return
+    numbers, shown = written.numbers[reduced], written.shown[reduced]
+    if bool(fits(corners_from(numbers, bbox_format, shown), shown).all()):
+        index = int(reduced.nonzero()[0])
+        sizes = (" x ".join(f"{side:g}" for side in of[index].tolist()) for of in written[1:3])
+        raise ValueError(
+            "The columns `height` and `width` must be the size of the image for which the boxes are "
+            f"written, got {' for an image of '.join(sizes)} pixels in {written.places[index]}, although "
+            f"all {len(numbers)} boxes of such images of {name} lie inside the smaller size; remove or "
+            "correct the columns."
+        )
