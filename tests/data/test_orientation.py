@@ -6,6 +6,7 @@ import io
 from typing import Any
 
 import datasets
+import fsspec
 import numpy as np
 import PIL.Image
 import PIL.ImageOps
@@ -139,6 +140,16 @@ def test_boxes_that_lie_in_both_frames_are_refused_unless_told(orientation: int,
     assert found(shown) == pytest.approx([X, Y, W, H], abs=1e-4)
     stored = read(image, [X, Y, W, H], size, box_frame="stored")
     assert found(stored) == pytest.approx(shown_object(orientation), abs=1e-4)
+
+
+def test_a_photo_that_lies_elsewhere_is_turned_too() -> None:
+    """A stream from the Hub holds addresses; read without its header, such a photo would have no tag."""
+    fsspec.filesystem("memory").pipe("/photo.png", photo(6)["bytes"])
+    content = {**one_row([X, Y, W, H]), "image": [{"bytes": None, "path": "memory://photo.png"}]}
+    content |= {"height": [STORED[0]], "width": [STORED[1]]}
+    rows = datasets.Dataset.from_dict(content, features=datasets.Features({**FEATURES, **SIZES}))
+    (row,) = read_detection(rows.to_iterable_dataset(), ObjectBoxes(id2label={0: "cat"}))
+    assert in_pixels(row["labels"])[0].tolist() == pytest.approx(shown_object(6), abs=1e-4)
 
 
 # ---- maps ----

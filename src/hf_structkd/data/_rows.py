@@ -12,7 +12,7 @@ import datasets
 import torch
 from torch import Tensor
 
-from .decoding import decode_image
+from .decoding import decode_image, fetched
 from .loading import check_columns
 from .transforms import DenseAugmentation, check_size
 
@@ -96,6 +96,7 @@ class RowReader(ABC):
     def read(self, row: Mapping[str, Any], *, index: int, epoch: int, identity: bytes) -> Row:
         """Turn one row into model inputs; the augmentation depends on seed, epoch and identity alone."""
         where = f"unlabelled row {index}" if self.labeled is False else f"row {index}"
+        row = {name: fetched(value, where=where) for name, value in row.items()}
         image = decode_image(row[self.image_column], where=f"{where}, column {self.image_column!r}")
         part = "unlabeled/" if self.labeled is False else ""
         digest = hashlib.blake2b(f"{self.seed}/{epoch}/{part}".encode() + identity, digest_size=8).digest()

@@ -16,6 +16,7 @@ import numpy as np
 import PIL.ExifTags
 import PIL.Image
 import torch
+from datasets.utils.file_utils import xopen
 from torch import Tensor
 
 from .orientation import swapped
@@ -45,6 +46,20 @@ def decode_image(value: Any, *, where: str) -> Tensor:
         image = image.convert("RGBA")  # through RGBA: a palette with transparency warns on its way to RGB
     array = np.array(image if image.mode == "RGB" else image.convert("RGB"))
     return torch.from_numpy(array).permute(2, 0, 1).contiguous().float().div_(255)
+
+
+def fetched(value: Any, *, where: str) -> Any:
+    """Return a file that lies elsewhere with its bytes, so that header and pixels are loaded only once."""
+    if not (isinstance(value, Mapping) and value.keys() == {"bytes", "path"} and value["bytes"] is None):
+        return value
+    path = value["path"]
+    if path is None or "://" not in path:
+        return value
+    try:
+        with xopen(path, "rb") as file:
+            return {"bytes": file.read(), "path": path}
+    except Exception as error:  # each file system has errors of its own
+        raise _bad_image(error, where=where) from error
 
 
 def read_image_size(value: Any, *, where: str) -> tuple[int, int]:
