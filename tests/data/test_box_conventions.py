@@ -165,6 +165,13 @@ def test_ids_from_1_are_refused_with_a_question(unknown_categories: str) -> None
     assert "drop" not in str(error.value)
 
 
+def test_ids_from_1_are_refused_in_a_stream_that_drops() -> None:
+    """After twenty boxes without the first class, an id past the last is no accident."""
+    stream = dataset_of(content(boxes(24), "xywh", [1, 2, 3, 1] * 6)).to_iterable_dataset()
+    with pytest.raises(ValueError, match=r"must run from 0 to 2, got 1 to 3 in .*; do your ids start at 1\?"):
+        list(read_detection(stream, target("xywh", unknown_categories="drop")))
+
+
 @pytest.mark.parametrize(("names", "told"), [(NAMES, True), ({**NAMES, 0: "background"}, False)])
 def test_a_first_class_without_boxes_is_told(
     names: dict[int, str], told: bool, caplog: pytest.LogCaptureFixture

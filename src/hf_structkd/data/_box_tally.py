@@ -37,6 +37,7 @@ class BoxTally:
         self.is_complete = False
         self._counts = shared_zeros(MAX_WORKERS, len(BOX_RULES))
         self._first: list[Written] = []
+        self._categories: list[Any] = []
 
     @property
     def counts(self) -> dict[str, int]:
@@ -56,7 +57,13 @@ class BoxTally:
         self.is_complete = True
         if written:
             self._check(Written.joined(written), target, complete=True)
-        self._check_first_id(categories, target)
+        first, label = target.first_category_id, target.id2label[0]
+        lacks_first = _check_first_id(categories, target, self.name)
+        if lacks_first and len(categories) >= _MANY and label.lower() not in _NO_CLASS:
+            logger.warning(
+                "%s, boxes: none of %d has the category %d (%r); %s.",
+                *(self.name, len(categories), first, label, _question(first)),
+            )
         if any(self.counts.values()):
             logger.warning("%s, boxes: %s.", self.name, _summary(self.counts, unknown))
 
@@ -66,7 +73,10 @@ class BoxTally:
             return
         if sum(len(one.numbers) for one in self._first) < _FIRST_BOXES:
             self._first.append(cleaned.written)
+            self._categories += cleaned.categories
             self._check(Written.joined(self._first), target, complete=False)
+            if len(self._categories) >= _MANY:
+                _check_first_id(self._categories, target, self.name)
         self._warn_at_first(cleaned.counts, set(cleaned.unknown), where)
 
     def add_lost(self, count: int, *, where: str) -> None:
@@ -86,23 +96,22 @@ class BoxTally:
             text = _summary(first, unknown)
             logger.warning("%s, boxes in %s: %s; further ones are only counted.", self.name, where, text)
 
-    def _check_first_id(self, categories: list[Any], target: ObjectBoxes) -> None:
-        """Refuse ids that run from 1 to K, and warn if the first class has no box but others have."""
-        first, ids = target.first_category_id, {one for one in categories if isinstance(one, int)}
-        if not ids or min(ids) != first + 1:
-            return
-        name = target.id2label[0]
-        question = f"do your ids start at {first + 1}? Then pass first_category_id={first + 1}"
-        if max(ids) == first + len(target.id2label):
-            raise ValueError(
-                f"The ids of categories must run from {first} to {max(ids) - 1}, got {min(ids)} to "
-                f"{max(ids)} in {self.name}; {question}."
-            )
-        if len(categories) >= _MANY and name not in categories and name.lower() not in _NO_CLASS:
-            logger.warning(
-                "%s, boxes: none of %d has the category %d (%r); %s.",
-                *(self.name, len(categories), first, name, question),
-            )
+
+def _check_first_id(categories: list[Any], target: ObjectBoxes, name: str) -> bool:
+    """Refuse ids that run from 1 to K, and tell whether the first class has no box but others have."""
+    first, ids = target.first_category_id, {one for one in categories if isinstance(one, int)}
+    if not ids or min(ids) != first + 1:
+        return False
+    if max(ids) == first + len(target.id2label):
+        raise ValueError(
+            f"The ids of categories must run from {first} to {max(ids) - 1}, got {min(ids)} to {max(ids)} in "
+            f"{name}; {_question(first)}."
+        )
+    return target.id2label[0] not in categories
+
+
+def _question(first: int) -> str:
+    return f"do your ids start at {first + 1}? Then pass first_category_id={first + 1}"
 
 
 def _summary(counts: dict[str, int], unknown: set[Any]) -> str:
