@@ -280,6 +280,8 @@ OF_TASK: dict[str, dict[str, Any]] = {
         **CLASSES,
         "objects_column": "objects",
         "bbox_format": "xywh",
+        "box_frame": "auto",
+        "first_category_id": 0,
         "unknown_categories": "error",
         "min_visibility": 0.3,
         "keep_aspect_ratio": False,
@@ -321,7 +323,7 @@ def test_detection_arguments_are_parsed() -> None:
     assert data.keep_aspect_ratio is True
 
 
-@pytest.mark.parametrize(("flag", "wrong"), [("--bbox_format", "cxcywh"), ("--unknown_categories", "keep")])
+@pytest.mark.parametrize(("flag", "wrong"), [("--bbox_format", "yxyx"), ("--unknown_categories", "keep")])
 def test_a_choice_that_there_is_not_is_refused(
     flag: str, wrong: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -333,6 +335,7 @@ def test_a_choice_that_there_is_not_is_refused(
 # Of flags that take one of a few.
 CHOSEN = {
     "bbox_format": "xyxy",
+    "box_frame": "stored",
     "unknown_categories": "drop",
     "depth_loss": "ssi",
     "depth_kind": "inverse",

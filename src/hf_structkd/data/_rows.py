@@ -12,7 +12,7 @@ import datasets
 import torch
 from torch import Tensor
 
-from .decoding import decode_image
+from .decoding import decode_image, fetched
 from .loading import check_columns
 from .transforms import DenseAugmentation, check_size
 
@@ -75,14 +75,24 @@ class RowReader(ABC):
         columns = {"image_column": self.image_column}
         return columns if self.labeled is False else columns | self.target_columns
 
+    @property
+    def further_columns(self) -> tuple[str, ...]:
+        """Columns that are read too if the dataset has them all."""
+        return ()
+
     def rows_of(self, dataset: Any) -> Any:
         """Select the columns that are read, still encoded, so that a damaged file fails in `read`."""
         check_columns(dataset, **self.columns)
-        return encoded_rows(dataset, list(self.columns.values()))
+        columns, further = list(self.columns.values()), self.further_columns
+        # A stream may not know its columns before its first row.
+        if further and {*further} <= {*(dataset.column_names or next(iter(dataset.take(1)), ()))}:
+            columns += [name for name in further if name not in columns]
+        return encoded_rows(dataset, columns)
 
     def read(self, row: Mapping[str, Any], *, index: int, epoch: int, identity: bytes) -> Row:
         """Turn one row into model inputs; the augmentation depends on seed, epoch and identity alone."""
         where = f"unlabelled row {index}" if self.labeled is False else f"row {index}"
+        row = {name: fetched(value, where=where) for name, value in row.items()}
         image = decode_image(row[self.image_column], where=f"{where}, column {self.image_column!r}")
         part = "unlabeled/" if self.labeled is False else ""
         digest = hashlib.blake2b(f"{self.seed}/{epoch}/{part}".encode() + identity, digest_size=8).digest()

@@ -16,11 +16,13 @@ import numpy as np
 import PIL.ExifTags
 import PIL.Image
 import torch
+from datasets.utils.file_utils import xopen
 from torch import Tensor
+
+from .orientation import swapped
 
 _SIXTEEN_BIT = 65535
 _ARRAYS = (list, np.ndarray, Tensor)
-_SIDEWAYS = (5, 6, 7, 8)  # orientation tags that swap height and width
 
 
 class BadImageError(ValueError):
@@ -46,24 +48,62 @@ def decode_image(value: Any, *, where: str) -> Tensor:
     return torch.from_numpy(array).permute(2, 0, 1).contiguous().float().div_(255)
 
 
+def fetched(value: Any, *, where: str) -> Any:
+    """Return a file that lies elsewhere with its bytes, so that header and pixels are loaded only once."""
+    if not (isinstance(value, Mapping) and value.keys() == {"bytes", "path"} and value["bytes"] is None):
+        return value
+    path = value["path"]
+    if path is None or "://" not in path:
+        return value
+    try:
+        with xopen(path, "rb") as file:
+            return {"bytes": file.read(), "path": path}
+    except Exception as error:  # each file system has errors of its own
+        raise _bad_image(error, where=where) from error
+
+
 def read_image_size(value: Any, *, where: str) -> tuple[int, int]:
     """Return height and width in pixels of what `decode_image` returns; of a file, read the header only."""
+    size, _ = read_header(value, where=where)
+    return size
+
+
+def read_header(value: Any, *, where: str) -> tuple[tuple[int, int], int]:
+    """Return height and width of what `decode_image` returns, and the orientation tag that it applies.
+
+    Of a file, only the header is read. The tag is 1 where none is applied.
+    """
+    header = _header_of_file(value, where=where)
+    if header is not None:
+        return header
+    height, width = decode_image(value, where=where).shape[-2:]
+    return (height, width), 1
+
+
+def read_orientation(value: Any, *, where: str) -> int:
+    """Return the orientation tag that decoding applies, 1 where none is applied, as to arrays."""
+    header = _header_of_file(value, where=where)
+    return 1 if header is None else header[1]
+
+
+def _header_of_file(value: Any, *, where: str) -> tuple[tuple[int, int], int] | None:
+    """Return the size and the tag, see `read_header`, or None if there is no file on this machine."""
     if isinstance(value, str):
         value = {"path": value, "bytes": None}
-    file: io.BytesIO | str | None = None
-    if isinstance(value, Mapping):
-        file = value["path"] if value["bytes"] is None else io.BytesIO(value["bytes"])
+    if not isinstance(value, Mapping):
+        return None
+    file = value["path"] if value["bytes"] is None else io.BytesIO(value["bytes"])
     if file is None or (isinstance(file, str) and not os.path.isfile(file)):
-        height, width = decode_image(value, where=where).shape[-2:]
-        return height, width
+        return None
     try:
         with PIL.Image.open(file) as image:
             width, height = image.size
             # Without "exif" in `info`, as in TIFF, the size is already that of the turned image.
-            tag = image.getexif().get(PIL.ExifTags.Base.Orientation) if "exif" in image.info else None
+            tag = image.getexif().get(PIL.ExifTags.Base.Orientation, 1) if "exif" in image.info else 1
     except Exception as error:  # Pillow's readers raise many types on damaged bytes
         raise _bad_image(error, where=where) from error
-    return (width, height) if tag in _SIDEWAYS else (height, width)
+    orientation = int(tag) if tag in range(2, 9) else 1
+    return swapped((height, width), orientation), orientation
 
 
 def decode_label(value: Any, *, where: str, colors: bool = False) -> Tensor:

@@ -11,9 +11,12 @@ from ..scenes.scenes import OBJECT_CLASS_NAMES
 from ._assembly import LoadedData, assemble
 from ._rows import Normalization
 from ._splits import find_class_names, load_splits
-from .boxes import BoxFormat, ObjectBoxes, UnknownCategories
+from .box_conventions import BoxFormat
+from .box_frames import BoxFrame
+from .boxes import ObjectBoxes, UnknownCategories
 from .detection import DetectionReader
 from .loading import check_columns
+from .object_fields import category_field
 from .options import ClassOptions, option, options_for
 
 
@@ -25,9 +28,18 @@ class DetectionOptions(ClassOptions):
     """
 
     objects_column: str = option(
-        "objects", "Column of the objects, with 'bbox' and 'category' (see ObjectBoxes)."
+        "objects", "Column of the objects, with 'bbox' and 'category' or other usual names (see ObjectBoxes)."
     )
-    bbox_format: BoxFormat = option("xywh", "How a box is written, in pixels; 'xywh' is COCO's.")
+    bbox_format: BoxFormat = option(
+        "xywh",
+        "How a box is written, in pixels or, if normalized, in shares of the image; 'xywh' is COCO's, "
+        "'normalized_cxcywh' YOLO's.",
+    )
+    box_frame: BoxFrame = option(
+        "auto",
+        "Whether boxes belong to photos as shown, turned by the camera's orientation tag, or as stored.",
+    )
+    first_category_id: int = option(0, "Id of the first class in the data; 1 where ids start at 1.")
     unknown_categories: UnknownCategories = option(
         "error", "What to do with boxes whose category is no class."
     )
@@ -74,13 +86,16 @@ def load_detection_data(
     splits = load_splits(chosen)
     column = chosen.objects_column
     check_columns(splits.train, objects_column=column)
+    field = category_field(splits.train.features, column)
     id2label = find_class_names(
-        chosen, splits.train, column, scenes=OBJECT_CLASS_NAMES, default=default_id2label, field="category"
+        chosen, splits.train, column, scenes=OBJECT_CLASS_NAMES, default=default_id2label, field=field
     )
     target = ObjectBoxes(
         id2label=id2label,
         column=column,
         bbox_format=chosen.bbox_format,
+        box_frame=chosen.box_frame,
+        first_category_id=chosen.first_category_id,
         unknown_categories=chosen.unknown_categories,
         min_visibility=chosen.min_visibility,
     )

@@ -34,9 +34,12 @@ def _aligned(student: Tensor, teacher: Tensor, batch: Batch) -> MapPair:
 
 
 def padding_mask(batch: Batch, size: tuple[int, int]) -> Tensor | None:
-    """Return the batch's `pixel_mask` at `size`, True on the image, or None where nothing is padded."""
+    """Return the batch's `pixel_mask` at `size`, True on the image, or None where nothing is padded.
+
+    Image processors make masks of integers, 1 on the image.
+    """
     mask: Tensor | None = batch.get("pixel_mask")
-    return None if mask is None else resize_ids(mask, size)
+    return None if mask is None else resize_ids(mask, size).bool()
 
 
 def on_image(maps: Tensor, mask: Tensor | None) -> Tensor:

@@ -52,8 +52,8 @@ class DetectionTask(ClassTask):
 
     The batch holds `pixel_values` (B, 3, H, W), `labels`, a list of B dicts with `class_labels` (N,) int64
     and `boxes` (N, 4) as cx, cy, w, h in shares of the image's sides (in evaluation also `canvas_size` (2,),
-    the height and width of `pixel_values` in pixels of the original image), and, where images were padded,
-    `pixel_mask` (B, H, W) bool, True on the image.
+    the height and width of `pixel_values` in pixels of the original image, or `orig_size` as image processors
+    write it), and, where images were padded, `pixel_mask` (B, H, W), not 0 on the image.
 
     The paper's detector is FCOS, and its detection code was never released. What is compared here is ours:
     outputs by query distillation (`losses.query_distillation_loss`), whole outputs as a rendering of boxes
@@ -231,8 +231,8 @@ class DetectionTask(ClassTask):
         not know, see `as_student`.
         """
         queries = output if isinstance(output, DetectionQueries) else final_queries(output, self._student)
-        head = detection_head(self._student, queries.logits)
-        rows = detection_statistics(queries.logits, queries.boxes, batch["labels"], head=head)
+        head, mask = detection_head(self._student, queries.logits), batch.get("pixel_mask")
+        rows = detection_statistics(*queries, batch["labels"], head=head, pixel_mask=mask)
         impossible = (rows[..., 0] == DETECTION) & (rows[..., 2] == 0)
         return rows.masked_fill(impossible.unsqueeze(-1), PADDING)
 
