@@ -31,6 +31,7 @@ def load_splits(options: DataOptions) -> Splits:
         config_name=options.dataset_config_name,
         revision=options.dataset_revision,
         streaming=options.streaming,
+        target_kind=options.target_kind,
     )
     train, validation = choose_splits(
         loaded, name, train_split=options.train_split, validation_split=options.validation_split

@@ -34,6 +34,8 @@ class DepthOptions(DenseOptions):
         "median_scaling",
     )
 
+    target_kind: ClassVar[str | None] = "depth"
+
     depth_column: str = option(
         "depth", "Column of the depth maps: 16-bit, 32-bit or float images, or arrays."
     )

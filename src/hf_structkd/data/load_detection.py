@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from ..scenes.scenes import OBJECT_CLASS_NAMES
 from ._assembly import LoadedData, assemble
@@ -23,6 +23,8 @@ class DetectionOptions(ClassOptions):
 
     Images without labels cannot join: detectors compute their loss inside their forward, over a whole batch.
     """
+
+    target_kind: ClassVar[str | None] = "objects"
 
     objects_column: str = option(
         "objects", "Column of the objects, with 'bbox' and 'category' (see ObjectBoxes)."

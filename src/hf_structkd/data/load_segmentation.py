@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from ..scenes.scenes import CLASS_NAMES
 from ._assembly import LoadedData, assemble
@@ -20,6 +20,8 @@ from .targets import ClassMap
 @dataclass(frozen=True, kw_only=True)
 class SegmentationOptions(ClassOptions, DenseOptions):
     """Options of semantic segmentation: of its data, and of its task."""
+
+    target_kind: ClassVar[str | None] = "label"
 
     label_column: str = option("label", "Column of the class ids, as gray or palette images or arrays.")
     ignore_index: int = option(255, "Label whose pixels do not count.")

@@ -19,6 +19,7 @@ from huggingface_hub.errors import (
 )
 
 from ..hub.access import explained
+from .folders import read_folder
 
 logger = logging.getLogger(__name__)
 
@@ -32,17 +33,20 @@ def load_dataset_splits(
     config_name: str | None = None,
     revision: str | None = None,
     streaming: bool = False,
+    target_kind: str | None = None,
     **hub: Any,
 ) -> Any:
     """Load all splits of a dataset.
 
     Args:
-        name_or_path: a Hub id; a local folder that `datasets.load_dataset` reads (parquet, images); or a
-            folder written by ``save_to_disk``. A folder comes before a Hub id of the same name.
+        name_or_path: a Hub id; a local folder of images beside maps or a COCO file, see `read_folder`; one
+            that `datasets.load_dataset` reads (parquet, images); or one written by ``save_to_disk``. A folder
+            comes before a Hub id of the same name.
         argument: what an error calls the dataset.
         config_name: configuration (subset) of the dataset, if it has several.
         revision: branch, tag or commit on the Hub.
         streaming: whether rows are read as they are needed, instead of storing the dataset first.
+        target_kind: what stands beside the images of a folder, see `read_folder`.
         **hub: passed to `datasets.load_dataset`, for example ``token`` or ``cache_dir``.
 
     Returns:
@@ -52,7 +56,13 @@ def load_dataset_splits(
         ValueError: if the Hub has no such dataset or revision, or does not let the user read it.
         ConnectionError: if the Hub cannot be reached, or fails.
     """
-    if not any((Path(name_or_path) / file).is_file() for file in ("dataset_dict.json", "state.json")):
+    if any((Path(name_or_path) / file).is_file() for file in ("dataset_dict.json", "state.json")):
+        loaded = datasets.load_from_disk(name_or_path)
+        if isinstance(loaded, datasets.Dataset):
+            loaded = {"train": loaded}
+    else:
+        loaded = read_folder(Path(name_or_path), target_kind)
+    if loaded is None:
         with explained(f"`{argument}`", name_or_path, revision=revision, kind="dataset"):
             try:
                 return datasets.load_dataset(
@@ -63,9 +73,6 @@ def load_dataset_splits(
                 # a type for each.
                 HfApi().auth_check(name_or_path, repo_type="dataset", token=hub.get("token"))
                 raise
-    loaded = datasets.load_from_disk(name_or_path)
-    if isinstance(loaded, datasets.Dataset):
-        loaded = {"train": loaded}
     return {name: split.to_iterable_dataset() if streaming else split for name, split in loaded.items()}
 
 

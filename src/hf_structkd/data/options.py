@@ -28,12 +28,14 @@ class DataOptions:
 
     Attributes:
         task_fields: Names of the fields that belong to the task and that a loader does not read.
+        target_kind: What a folder holds beside its images, see `read_folder`: "label", "depth" or "objects".
 
     Raises:
         ValueError: If a field is out of its range.
     """
 
     task_fields: ClassVar[tuple[str, ...]] = ()
+    target_kind: ClassVar[str | None] = None
 
     dataset_name: str | None = option(None, "Hub id or folder; without it the embedded scenes are rendered.")
     dataset_config_name: str | None = option(None, "Configuration of the dataset.")
