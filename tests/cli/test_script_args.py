@@ -264,7 +264,8 @@ OF_TASK: dict[str, dict[str, Any]] = {
     "depth": {
         **UNLABELED,
         "depth_column": "depth",
-        "depth_scale": 0.001,
+        "depth_scale": None,
+        "depth_hole": None,
         "depth_loss": "silog",
         "depth_kind": "metric",
         "teacher_depth_kind": None,
@@ -348,7 +349,8 @@ def changed(name: str, value: Any) -> Any:
         return value + 1
     if isinstance(value, list):
         return [9, *value[1:]] if value else [8, 9]
-    return 7 if value is None and name.startswith("max_") else f"another_{name}"
+    is_number = name.startswith(("max_", "depth_"))
+    return 7 if value is None and is_number else f"another_{name}"
 
 
 def as_flags(settings: dict[str, Any]) -> list[str]:

@@ -158,6 +158,7 @@ def _data_facts(options: DataOptions, run: Run) -> DataFacts:
         train_images=_length(run.train_dataset),
         validation_images=_length(run.eval_dataset),
         unlabeled=unlabeled,
+        notes=getattr(run.train_dataset, "notes", {}),
     )
 
 
