@@ -231,6 +231,7 @@ SHARED = {
     "dataset_revision": None,
     "train_split": "train",
     "validation_split": "validation",
+    "validation_fraction": None,
     "image_column": "image",
     "image_size": [512, 512],
     "scale": [0.5, 2.0],
@@ -349,6 +350,8 @@ def changed(name: str, value: Any) -> Any:
         return value + 1
     if isinstance(value, list):
         return [9, *value[1:]] if value else [8, 9]
+    if name == "validation_fraction":
+        return 0.25
     is_number = name.startswith(("max_", "depth_"))
     return 7 if value is None and is_number else f"another_{name}"
 

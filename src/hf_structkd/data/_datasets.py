@@ -50,6 +50,7 @@ class RowDataset:
 
     Attributes:
         notes: lines of the start table that say what the rows hold, text by label.
+        split: name of the split that the rows come from, None if unknown.
 
     Raises:
         ValueError: if a column is missing; while reading, naming the row, if a target does not fit its image.
@@ -60,6 +61,7 @@ class RowDataset:
         """Check the columns."""
         self.reader = reader
         self.notes: dict[str, str] = {}
+        self.split: str | None = None
         self._rows = reader.rows_of(dataset)
         self._skip_bad_images = skip_bad_images
         self._epoch = shared_zeros()

@@ -77,7 +77,7 @@ def load_depth_data(
     Args:
         dataset_name: Hub id or folder; None takes that of `options`, or renders the embedded scenes.
         normalization: Turns colours into the student's inputs.
-        seed: Seed of the augmentation and of a stream's order.
+        seed: Seed of the augmentation, of a stream's order and of the rows that are held out.
         options: Options to start from; None is the defaults, with the `image_size` of the scenes, 96 x 128.
         **fields: Fields of `DepthOptions`, which documents them; they win over `options`.
 
@@ -94,9 +94,9 @@ def load_depth_data(
     target = DepthMap(
         column=chosen.depth_column, depth_scale=chosen.depth_scale, depth_hole=chosen.depth_hole
     )
-    splits = load_splits(chosen)
+    splits = load_splits(chosen, seed=seed)
     seen = check_depths(splits.train, target, split=chosen.train_split)
-    check_depths(splits.validation, target, split=chosen.validation_split)
+    check_depths(splits.validation, target, split=splits.validation_name)
     make_reader = partial(DenseReader, target=target, normalization=normalization)
     data = assemble(chosen, splits, make_reader, seed=seed, nothing=target.nothing)
     data.labeled.notes = {"depth data": seen} if seen else {}

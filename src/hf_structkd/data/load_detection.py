@@ -59,7 +59,7 @@ def load_detection_data(
         dataset_name: Hub id or folder; None takes that of `options`, or renders the embedded scenes.
         normalization: Turns colours into the student's inputs.
         default_id2label: Class names to take if the dataset has none.
-        seed: Seed of the augmentation and of a stream's order.
+        seed: Seed of the augmentation, of a stream's order and of the rows that are held out.
         options: Options to start from; None is the defaults, with the `image_size` of the scenes, 96 x 128.
         **fields: Fields of `DetectionOptions`, which documents them; they win over `options`.
 
@@ -73,7 +73,7 @@ def load_detection_data(
             setting is out of range.
     """
     chosen = options_for("load_detection_data", DetectionOptions, options, dataset_name, fields)
-    splits = load_splits(chosen)
+    splits = load_splits(chosen, seed=seed)
     column = chosen.objects_column
     check_columns(splits.train, objects_column=column)
     id2label = find_class_names(

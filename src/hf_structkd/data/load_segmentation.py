@@ -43,7 +43,7 @@ def load_segmentation_data(
         dataset_name: Hub id or folder; None takes that of `options`, or renders the embedded scenes.
         normalization: Turns colours into the student's inputs.
         default_id2label: Class names to take if the dataset has none.
-        seed: Seed of the augmentation and of a stream's order.
+        seed: Seed of the augmentation, of a stream's order and of the rows that are held out.
         options: Options to start from; None is the defaults, with the `image_size` of the scenes, 96 x 128.
         **fields: Fields of `SegmentationOptions`, which documents them; they win over `options`.
 
@@ -55,7 +55,7 @@ def load_segmentation_data(
         ValueError: If a split or column is missing, nothing names the classes, or a setting is out of range.
     """
     chosen = options_for("load_segmentation_data", SegmentationOptions, options, dataset_name, fields)
-    splits = load_splits(chosen)
+    splits = load_splits(chosen, seed=seed)
     check_columns(splits.train, label_column=chosen.label_column)
     id2label = find_class_names(
         chosen, splits.train, chosen.label_column, scenes=CLASS_NAMES, default=default_id2label

@@ -77,23 +77,44 @@ def load_dataset_splits(
 
 
 def choose_splits(loaded: Any, name_or_path: str, **splits: str) -> list[Any]:
-    """Return some of the splits that `load_dataset_splits` loaded.
+    """Return some of the splits that `load_dataset_splits` loaded, or slices of them.
 
     Args:
         loaded: the splits by name.
         name_or_path: what an error calls the dataset.
-        **splits: argument name to split, for instance ``train_split="train"``.
+        **splits: argument name to split, for instance ``train_split="train"``, or to a slice in the form of
+            `datasets`, ``"train[:80%]"`` or ``"train[10:20]+test"``.
 
     Raises:
-        ValueError: if one does not exist; the message lists those that do.
+        ValueError: if one does not exist, the message lists those that do; or if a slice is malformed, holds
+            no row, or is one of a stream.
     """
+    chosen = []
     for argument, split in splits.items():
-        if split not in loaded:
-            raise ValueError(
-                f"`{argument}` must be one of the splits of {name_or_path!r}, got {split!r}; it has: "
-                f"{', '.join(loaded)}."
-            )
-    return [loaded[split] for split in splits.values()]
+        if split in loaded:
+            chosen.append(loaded[split])
+            continue
+        parts = split_ranges(loaded, name_or_path, argument, split)
+        chosen.append(datasets.concatenate_datasets([loaded[name].select(rows) for name, rows in parts]))
+    return chosen
+
+
+def split_ranges(loaded: Any, name_or_path: str, argument: str, split: str) -> list[tuple[str, range]]:
+    """Return which rows of which splits a slice names; the arguments and errors are of `choose_splits`."""
+    whole = f"must be one of the splits of {name_or_path!r}, got {split!r}; it has: {', '.join(loaded)}"
+    if "[" not in split and "+" not in split and split not in loaded:
+        raise ValueError(f"`{argument}` {whole}.")
+    if any(isinstance(rows, datasets.IterableDataset) for rows in loaded.values()):
+        raise ValueError(f"`{argument}` {whole}; a stream has no slices, so store it (`streaming` off).")
+    try:
+        instruction = datasets.ReadInstruction.from_spec(split)
+        parts = instruction.to_absolute({name: len(rows) for name, rows in loaded.items()})
+    except (ValueError, AssertionError) as error:
+        raise ValueError(f"`{argument}` {whole}; a slice is written 'train[:80%]' ({error}).") from error
+    ranges = [(part.splitname, range(part.from_, part.to)) for part in parts]
+    if not any(len(rows) for _, rows in ranges):
+        raise ValueError(f"`{argument}` must hold at least one row, got {split!r}; widen the slice.")
+    return ranges
 
 
 def check_columns(dataset: Any, **columns: str) -> None:
