@@ -11,7 +11,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from hf_structkd.data import load_depth_data, load_detection_data, load_segmentation_data
+from hf_structkd.data import BadImageError, load_depth_data, load_detection_data, load_segmentation_data
 from hf_structkd.data.loading import load_dataset_splits
 from hf_structkd.matching.normalization import ImageNormalization
 
@@ -79,6 +79,19 @@ def test_depth_maps_stand_beside_the_image_of_their_name(tmp_path: Path, maps: s
     two_folders(tmp_path, "rgb/{}", "masks/{}")
     two_folders(tmp_path, "rgb/{}", maps, kind="depth")
     assert pairs(load(tmp_path, "depth", validation_split="val").validation) == [(10, 2), (20, 3)]
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_depth_may_lie_in_arrays(tmp_path: Path, streaming: bool) -> None:
+    """Floats in metres have no picture format that everybody writes."""
+    for split in ("train", "validation"):
+        write(tmp_path / split / "images" / "a.png", 10)
+        (tmp_path / split / "depth").mkdir()
+        np.save(tmp_path / split / "depth" / "a.npy", np.full((4, 6), 2.5, np.float32))
+    assert pairs(load(tmp_path, "depth", streaming=streaming).validation) == [(10, 2.5)]
+    (tmp_path / "validation" / "depth" / "a.npy").write_bytes(b"\x93NUMPY damaged")
+    with pytest.raises(BadImageError, match="row 0, column 'depth' cannot be decoded"):
+        list(load(tmp_path, "depth", streaming=streaming).validation)
 
 
 def test_words_before_a_number_are_no_part_of_the_name(tmp_path: Path) -> None:
@@ -191,6 +204,22 @@ def test_a_coco_file_gives_the_boxes_of_its_images(tmp_path: Path, layout: str) 
     labels = row["labels"]
     assert (labels["class_labels"].tolist(), labels["crowd"].tolist()) == ([0, 1], [True, False])
     assert labels["boxes"][1].tolist() == pytest.approx([2.5 / 6, 2 / 4, 3 / 6, 2 / 4])
+
+
+def test_the_project_above_all_categories_of_roboflow_is_no_class(tmp_path: Path) -> None:
+    """The student would have a class that no box teaches."""
+    write(tmp_path / "valid" / "a.png", 0)
+    write(tmp_path / "train" / "a.png", 0)
+    categories = [
+        {"id": 0, "name": "animals", "supercategory": "none"},
+        {"id": 3, "name": "cat", "supercategory": "animals"},
+        {"id": 7, "name": "owl", "supercategory": "animals"},
+    ]
+    for split in ("train", "valid"):
+        coco(tmp_path / split / "_annotations.coco.json", ["a.png"], categories=categories)
+    data = load(tmp_path, "objects")
+    assert data.id2label == {0: "cat", 1: "owl"}
+    assert data.validation[0]["labels"]["class_labels"].tolist() == [0, 1]
 
 
 def test_one_coco_file_is_divided_as_its_images_are(tmp_path: Path) -> None:

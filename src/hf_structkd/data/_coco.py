@@ -90,18 +90,28 @@ def _contents(folder: Path, files: Sequence[FoundFile]) -> list[tuple[FoundFile,
                 f"`dataset_name` {str(folder)!r} must hold one COCO file for each split, got "
                 f"{str(found[file.split][0].place)!r} and {str(file.place)!r}; move one of them away."
             )
-        found[file.split] = file, {**content, "names": _names(file, content["categories"])}
+        found[file.split] = file, {**content, "names": _names(file, content)}
     return sorted(found.values(), key=lambda pair: (pair[0].split != "train", pair[0].place))
 
 
-def _names(file: FoundFile, categories: Sequence[Mapping[str, Any]]) -> dict[int, str]:
-    """Return the names of the categories in the order of their ids."""
+def _names(file: FoundFile, content: Mapping[str, Any]) -> dict[int, str]:
+    """Return the names of the categories in the order of their ids.
+
+    Roboflow lists the name of the project as a category above all others, which no box has; it is no class.
+    """
+    categories = content["categories"]
     names = {one["id"]: str(one.get("name")) for one in categories if isinstance(one.get("id"), int)}
     if len(set(names.values())) != len(categories):
         raise ValueError(
             f"The categories of {file.place} must have an integer `id` and a `name` of their own, got "
             f"{list(categories)[:3]}; correct the file."
         )
+    parents = {str(one.get("supercategory")) for one in categories}
+    used = {one.get("category_id") for one in content["annotations"]}
+    for one in categories:
+        if one.get("supercategory") == "none" and names[one["id"]] in parents and one["id"] not in used:
+            logger.info("%s: the category %r is above the others and is no class.", file.place, one["name"])
+            del names[one["id"]]
     return dict(sorted(names.items()))
 
 

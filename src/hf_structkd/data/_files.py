@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 _IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm"}
+_ARRAY = ".npy"
 _READ_BY_DATASETS = {".parquet", ".arrow", ".tar"}
 _KINDS = {
     "depth": {"depth", "depths"},
@@ -55,12 +56,13 @@ class FoundFile:
 
     @property
     def is_image(self) -> bool:
-        """Whether the file is an image by its ending."""
-        return self.path.suffix.lower() in _IMAGES
+        """Whether the file is an image, or a depth map in an array of NumPy's, by its ending."""
+        suffix = self.path.suffix.lower()
+        return suffix in _IMAGES or (suffix == _ARRAY and self.kind == "depth")
 
 
 def find_files(folder: Path) -> list[FoundFile] | None:
-    """Return all images and JSON files below a folder, in the order of their places.
+    """Return all images, arrays and JSON files below a folder, in the order of their places.
 
     None says that the folder holds what `datasets` reads with more than paths: tables or `metadata` files.
     """
@@ -72,7 +74,7 @@ def find_files(folder: Path) -> list[FoundFile] | None:
             suffix = path.suffix.lower()
             if suffix in _READ_BY_DATASETS or (path.stem == "metadata" and suffix in (".csv", ".jsonl")):
                 return None
-            if not name.startswith(".") and (suffix in _IMAGES or suffix == ".json"):
+            if not name.startswith(".") and suffix in {*_IMAGES, _ARRAY, ".json"}:
                 found.append(_described(path, path.relative_to(folder)))
     return sorted(found, key=lambda file: file.place)
 

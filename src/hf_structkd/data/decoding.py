@@ -105,7 +105,13 @@ def decode_depth(
 
 
 def decode_depth_units(value: Any, *, where: str) -> np.ndarray[Any, Any]:
-    """Decode a depth map (H, W) as it is stored, in its own type; see `decode_depth`."""
+    """Decode a depth map (H, W) as it is stored, in its own type; also a `.npy` file, see `decode_depth`."""
+    path = value.get("path") if isinstance(value, Mapping) else value
+    if isinstance(path, str) and path.endswith(".npy") and os.path.isfile(path):
+        try:
+            value = np.load(path, allow_pickle=False)
+        except (ValueError, OSError) as error:
+            raise _bad_image(error, where=where) from error
     if not isinstance(value, _ARRAYS):
         value = _open(value, where=where)
         value = value.convert("RGBA") if value.mode in ("P", "PA") else value

@@ -15,11 +15,11 @@ from ._files import FoundFile, find_files, first_names, split_names
 
 logger = logging.getLogger(__name__)
 
-_AFFIX = r"(images?|imgs?|rgb|photos?|masks?|labels?|annotations?|segmentation|seg|gt|sync|depths?|maps?)"
+_AFFIX = r"(images?|imgs?|rgb|photos?|masks?|labels?|annotations?|segmentation|seg|gt|sync|depths?|maps?|l)"
 _AFFIXES = re.compile(rf"(?i)^{_AFFIX}([_\W]+|(?=\d))|([_\W]+|(?<=\d)){_AFFIX}$")
 _EXPECTED = {
     "label": "label maps in a folder `masks`, `labels` or `annotations`",
-    "depth": "depth maps in a folder `depth`",
+    "depth": "depth maps in a folder `depth`, as images or `.npy`",
     "objects": "the boxes in a COCO file such as `annotations.json`",
 }
 
@@ -56,7 +56,7 @@ def read_folder(folder: Path, target_kind: str | None) -> dict[str, datasets.Dat
         return _read_pairs(folder, files, target_kind, "image" if "image" in kinds else None)
     if "image" not in kinds:
         return None
-    below = sorted({file.place.parts[0] for file in files if len(file.place.parts) > 1})
+    below = sorted(path.name for path in folder.iterdir() if path.is_dir())
     raise ValueError(
         f"`dataset_name` {str(folder)!r} must hold, beside its images, {_EXPECTED[target_kind]}, got the "
         f"folders {', '.join(below)}; add or rename the missing one."
@@ -91,7 +91,9 @@ def _read_pairs(
         ]
         if shared:
             columns = {"image": images, target_kind: maps}
-            loaded[name] = _rows({c: [str(side[key].path) for key in shared] for c, side in columns.items()})
+            loaded[name] = _rows(
+                {column: [str(side[key].path) for key in sorted(shared)] for column, side in columns.items()}
+            )
     if not loaded:
         raise ValueError(
             f"`dataset_name` {str(folder)!r} must hold for each image a {target_kind} map of the same name, "
