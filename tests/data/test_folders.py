@@ -247,6 +247,18 @@ def test_images_and_entries_without_a_partner_are_counted_and_named(
     assert "images that no COCO file lists are left out: 1 (train/new.png)." in caplog.text
 
 
+def test_an_image_is_not_taken_for_its_namesake_in_another_folder(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The image of the second camera got the boxes of both."""
+    write(tmp_path / "images" / "right" / "0.png", 0)
+    coco(tmp_path / "annotations.json", ["left/0.png", "right\\0.png"])
+    data = load(tmp_path, "objects", validation_split="train")
+    assert len(data.train) == 1
+    assert data.validation[0]["labels"]["class_labels"].tolist() == [0]
+    assert "do not exist: 1 (left/0.png)" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -55,10 +55,12 @@ def read_coco(folder: Path, files: Sequence[FoundFile]) -> dict[str, datasets.Da
     written, missing, used = split_names(files), [], set()
     for file, content in contents:
         objects = _objects(file, content, names)
+        listed = Counter(_last_name(str(one.get("file_name"))) for one in content["images"])
         for one in content["images"]:
-            found = _locate(str(one.get("file_name")), file, index)
+            name = str(one.get("file_name"))
+            found = _locate(name, file, index, is_repeated=listed[_last_name(name)] > 1)
             if found is None:
-                missing.append(str(one.get("file_name")))
+                missing.append(name)
                 continue
             used.add(found.path)
             row = {"image": str(found.path), "objects": objects[one["id"]]}
@@ -143,14 +145,18 @@ def _objects(
     return objects
 
 
-def _locate(name: str, file: FoundFile, index: Index) -> FoundFile | None:
-    """Return the image file of this name in the split of the COCO file, None if there is none."""
+def _locate(name: str, file: FoundFile, index: Index, *, is_repeated: bool) -> FoundFile | None:
+    """Return the image file of this name in the split of the COCO file, None if there is none.
+
+    The folders in the name count where they exist; a file that was moved is known by its last name alone,
+    unless the COCO file lists this name in several folders.
+    """
     wanted = PurePosixPath(name.replace("\\", "/"))
     found = [
         one for one in index.get(wanted.name, ()) if file.split is None or one.split in (file.split, None)
     ]
     exact = [one for one in found if one.place.parts[-len(wanted.parts) :] == wanted.parts]
-    found = exact or found
+    found = exact or ([] if is_repeated else found)
     if len(found) > 1:
         places = first_names([str(one.place) for one in found])
         raise ValueError(
@@ -158,6 +164,10 @@ def _locate(name: str, file: FoundFile, index: Index) -> FoundFile | None:
             "folder into it."
         )
     return found[0] if found else None
+
+
+def _last_name(name: str) -> str:
+    return PurePosixPath(name.replace("\\", "/")).name
 
 
 def _report(folder: Path, missing: Sequence[str], extra: Sequence[str], *, found: bool) -> None:

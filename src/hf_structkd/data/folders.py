@@ -85,7 +85,7 @@ def _read_pairs(
         images, maps = _by_name(both[0]), _by_name(both[1])
         if not images.keys() & maps.keys():
             images, maps = _by_name(both[0], plain=True), _by_name(both[1], plain=True)
-        shared = sorted(images.keys() & maps.keys())
+        shared = images.keys() & maps.keys()
         alone += [
             str(file.place) for side in (images, maps) for key, file in side.items() if key not in shared
         ]
