@@ -187,7 +187,7 @@ def _data_facts(options: DataOptions, run: Run) -> DataFacts:
         train_images=_length(run.train_dataset),
         validation_images=_length(run.eval_dataset),
         unlabeled=unlabeled,
-        notes=getattr(run.train_dataset, "notes", {}),
+        notes=tuple(getattr(run.train_dataset, "notes", {}).items()),
     )
 
 
