@@ -231,6 +231,7 @@ SHARED = {
     "dataset_revision": None,
     "train_split": "train",
     "validation_split": "validation",
+    "validation_fraction": None,
     "image_column": "image",
     "image_size": [512, 512],
     "scale": [0.5, 2.0],
@@ -267,7 +268,8 @@ OF_TASK: dict[str, dict[str, Any]] = {
     "depth": {
         **UNLABELED,
         "depth_column": "depth",
-        "depth_scale": 0.001,
+        "depth_scale": None,
+        "depth_hole": None,
         "depth_loss": "silog",
         "depth_kind": "metric",
         "teacher_depth_kind": None,
@@ -355,7 +357,10 @@ def changed(name: str, value: Any) -> Any:
         return value + 1
     if isinstance(value, list):
         return [9, *value[1:]] if value else [8, 9]
-    return 7 if value is None and name.startswith("max_") else f"another_{name}"
+    if name == "validation_fraction":
+        return 0.25
+    is_number = name.startswith(("max_", "depth_"))
+    return 7 if value is None and is_number else f"another_{name}"
 
 
 def as_flags(settings: dict[str, Any]) -> list[str]:

@@ -41,9 +41,9 @@ over_loaders = pytest.mark.parametrize(("kind", "load"), LOADERS.items(), ids=la
 @pytest.fixture
 def folder(tmp_path: Path) -> str:
     """Two rows that every task can read, without names of classes."""
-    gray = Image.new("L", (16, 12), 1)
+    gray, depth = Image.new("L", (16, 12), 1), Image.new("I;16", (16, 12), 1000)
     objects = {"bbox": [[2.0, 3.0, 8.0, 9.0]], "category": [1]}
-    row = {"image": Image.new("RGB", (16, 12)), "label": gray, "depth": gray, "objects": objects}
+    row = {"image": Image.new("RGB", (16, 12)), "label": gray, "depth": depth, "objects": objects}
     rows = datasets.Dataset.from_list([row, row])
     datasets.DatasetDict({"train": rows, "validation": rows}).save_to_disk(tmp_path / "data")
     return str(tmp_path / "data")

@@ -183,10 +183,11 @@ def _data_facts(options: DataOptions, run: Run) -> DataFacts:
         source=_dataset(options.dataset_name, options.dataset_revision, token),
         config=options.dataset_config_name,
         train_split=options.train_split,
-        validation_split=options.validation_split,
+        validation_split=str(getattr(run.eval_dataset, "split", None) or options.validation_split),
         train_images=_length(run.train_dataset),
         validation_images=_length(run.eval_dataset),
         unlabeled=unlabeled,
+        notes=tuple(getattr(run.train_dataset, "notes", {}).items()),
     )
 
 

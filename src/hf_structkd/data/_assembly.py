@@ -74,4 +74,5 @@ def assemble(
         mix: type[Any] = MixedIterableDataset if options.streaming else MixedDataset
         train = mix(labeled, read_training(splits.unlabeled, options.unlabeled_image_column, False))
     validation = read(splits.validation, options.image_column, size=augmentation.size, **evaluation)
+    validation.split = splits.validation_name
     return LoadedData(train, validation, labeled)

@@ -159,17 +159,37 @@ def lossy_format(value: Any) -> str | None:
     return "AVIF" if head[4:12] == b"ftypavif" else None
 
 
-def decode_depth(value: Any, *, depth_scale: float, where: str) -> Tensor:
+def decode_depth(
+    value: Any, *, depth_scale: float | None = None, depth_hole: float | None = None, where: str
+) -> Tensor:
     """Decode a depth map (H, W) float32 in metres; negative, NaN and infinite values become 0.
 
     Args:
         value: one number per pixel: 8, 16 or 32 bits, or floats.
-        depth_scale: metres per stored unit.
+        depth_scale: metres per stored unit; None is that of the type, see `metres_per_unit`.
+        depth_hole: stored value that becomes 0 too.
         where: what an error calls the place.
 
     Raises:
-        ValueError: if the row holds colours, a palette or truth values.
+        ValueError: if the row holds colours, a palette or truth values, or 8 bits without a scale.
     """
+    units = decode_depth_units(value, where=where)
+    scale = metres_per_unit(units.dtype, where=where) if depth_scale is None else depth_scale
+    depth = (torch.from_numpy(units.astype(np.float64)) * scale).float()
+    measured = (depth > 0) & depth.isfinite()
+    if depth_hole is not None:
+        measured &= torch.from_numpy(units != depth_hole)
+    return torch.where(measured, depth, 0.0)
+
+
+def decode_depth_units(value: Any, *, where: str) -> np.ndarray[Any, Any]:
+    """Decode a depth map (H, W) as it is stored, in its own type; also a `.npy` file, see `decode_depth`."""
+    path = value.get("path") if isinstance(value, Mapping) else value
+    if isinstance(path, str) and path.endswith(".npy") and os.path.isfile(path):
+        try:
+            value = np.load(path, allow_pickle=False)
+        except (ValueError, OSError) as error:
+            raise _bad_image(error, where=where) from error
     if not isinstance(value, _ARRAYS):
         value = _open(value, where=where)
         value = value.convert("RGBA") if value.mode in ("P", "PA") else value
@@ -179,8 +199,23 @@ def decode_depth(value: Any, *, depth_scale: float, where: str) -> Tensor:
             f"The depth map in {where} must hold one number per pixel, got shape {array.shape} of "
             f"{array.dtype}; save it as a 16-bit gray image or an array of floats, not as colours."
         )
-    depth = (torch.from_numpy(array.astype(np.float64)) * depth_scale).float()
-    return torch.where((depth > 0) & depth.isfinite(), depth, 0.0)
+    return array
+
+
+def metres_per_unit(dtype: np.dtype[Any], *, where: str) -> float:
+    """Return the unit that a type is written in by custom: floats are metres, integers millimetres.
+
+    Raises:
+        ValueError: for 8 bits, whose 256 steps are a unit of their own.
+    """
+    if dtype.kind == "f":
+        return 1.0
+    if dtype.itemsize == 1:
+        raise ValueError(
+            f"`depth_scale` must be given for depth in 8 bits, got {dtype} in {where}, whose steps are no "
+            "millimetres; pass the metres of one step (10 m / 255 is 0.0392), or save 16 bits."
+        )
+    return 0.001
 
 
 def _open(value: Any, *, where: str) -> PIL.Image.Image:

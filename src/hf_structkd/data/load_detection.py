@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from ..scenes.scenes import OBJECT_CLASS_NAMES
 from ._assembly import LoadedData, assemble
@@ -26,6 +26,8 @@ class DetectionOptions(ClassOptions):
 
     Images without labels cannot join: detectors compute their loss inside their forward, over a whole batch.
     """
+
+    target_kind: ClassVar[str | None] = "objects"
 
     objects_column: str = option(
         "objects", "Column of the objects, with 'bbox' and 'category' or other usual names (see ObjectBoxes)."
@@ -69,7 +71,7 @@ def load_detection_data(
         dataset_name: Hub id or folder; None takes that of `options`, or renders the embedded scenes.
         normalization: Turns colours into the student's inputs.
         default_id2label: Class names to take if the dataset has none.
-        seed: Seed of the augmentation and of a stream's order.
+        seed: Seed of the augmentation, of a stream's order and of the rows that are held out.
         options: Options to start from; None is the defaults, with the `image_size` of the scenes, 96 x 128.
         **fields: Fields of `DetectionOptions`, which documents them; they win over `options`.
 
@@ -83,7 +85,7 @@ def load_detection_data(
             setting is out of range.
     """
     chosen = options_for("load_detection_data", DetectionOptions, options, dataset_name, fields)
-    splits = load_splits(chosen)
+    splits = load_splits(chosen, seed=seed)
     column = chosen.objects_column
     check_columns(splits.train, objects_column=column)
     field = category_field(splits.train.features, column)

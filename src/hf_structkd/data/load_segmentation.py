@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from ..scenes.scenes import CLASS_NAMES
 from ._assembly import LoadedData, assemble
@@ -22,6 +22,8 @@ from .targets import ClassMap
 @dataclass(frozen=True, kw_only=True)
 class SegmentationOptions(ClassOptions, DenseOptions):
     """Options of semantic segmentation: of its data, and of its task."""
+
+    target_kind: ClassVar[str | None] = "label"
 
     label_column: str = option(
         "label", "Column of the class ids, as gray or palette images or arrays, or of colours (label_values)."
@@ -62,7 +64,7 @@ def load_segmentation_data(
         dataset_name: Hub id or folder; None takes that of `options`, or renders the embedded scenes.
         normalization: Turns colours into the student's inputs.
         default_id2label: The teacher's class names, which `labels_are_teacher_ids` takes for missing ones.
-        seed: Seed of the augmentation and of a stream's order.
+        seed: Seed of the augmentation, of a stream's order and of the rows that are held out.
         options: Options to start from; None is the defaults, with the `image_size` of the scenes, 96 x 128.
         **fields: Fields of `SegmentationOptions`, which documents them; they win over `options`.
 
@@ -75,7 +77,7 @@ def load_segmentation_data(
             the masks do not hold what the options say, see `check_masks`.
     """
     chosen = options_for("load_segmentation_data", SegmentationOptions, options, dataset_name, fields)
-    splits = load_splits(chosen)
+    splits = load_splits(chosen, seed=seed)
     values = LabelValues.parse(chosen.label_values)
     seen = _look(chosen, splits, values) if chosen.dataset_name is not None else None
     id2label = _class_names(chosen, splits.train, values, seen, default_id2label or {})
@@ -97,7 +99,7 @@ def load_segmentation_data(
 def _look(options: SegmentationOptions, splits: Splits, values: LabelValues) -> tuple[SeenLabels, SeenLabels]:
     """Look at the masks of the training and of the validation rows."""
     column, skip = options.label_column, options.skip_bad_images
-    parts = ((splits.train, options.train_split), (splits.validation, options.validation_split))
+    parts = ((splits.train, options.train_split), (splits.validation, splits.validation_name))
     for rows, _ in parts:
         check_mask_column(rows, column)
     training, validation = (

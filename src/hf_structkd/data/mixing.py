@@ -46,6 +46,11 @@ class _Mix(Generic[PartT]):
         self.unlabeled.set_epoch(epoch)
 
     @property
+    def notes(self) -> dict[str, str]:
+        """Lines of the start table that say what the labelled rows hold, text by label."""
+        return self.labeled.notes
+
+    @property
     def skipped(self) -> int:
         """Rows of both parts left out so far."""
         return self.labeled.skipped + self.unlabeled.skipped

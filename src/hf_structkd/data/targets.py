@@ -118,10 +118,13 @@ class DepthMap:
 
     Args:
         column: column of the depth maps, as 16-bit, 32-bit or float images or arrays.
-        depth_scale: metres per stored unit: 0.001 for millimetres, 1 for metres.
+        depth_scale: metres per stored unit: 0.001 for millimetres, 1 for metres; None takes floats as metres
+            and integers as millimetres.
+        depth_hole: stored value that means, as 0 does, that nothing was measured.
 
     Raises:
-        ValueError: if ``depth_scale`` is not positive and finite.
+        ValueError: if ``depth_scale`` is not positive and finite; from `decode`, if a map is no depth, or has
+            8 bits and no ``depth_scale``.
     """
 
     # The same as in `ClassMap`; `nothing` is the value of a pixel that was padded or not measured.
@@ -130,11 +133,12 @@ class DepthMap:
     nothing: ClassVar[float] = 0.0
 
     column: str = "depth"
-    depth_scale: float = 0.001
+    depth_scale: float | None = None
+    depth_hole: float | None = None
 
     def __post_init__(self) -> None:
         """Check the scale."""
-        if not 0 < self.depth_scale < math.inf:
+        if self.depth_scale is not None and not 0 < self.depth_scale < math.inf:
             raise ValueError(
                 f"`depth_scale` must be positive and finite, got {self.depth_scale}; it is metres per stored "
                 "unit, 0.001 for millimetres."
@@ -142,7 +146,7 @@ class DepthMap:
 
     def decode(self, value: Any, *, where: str) -> Tensor:
         """Return the depths (H, W) float32 in metres, 0 where the file holds none."""
-        return decode_depth(value, depth_scale=self.depth_scale, where=where)
+        return decode_depth(value, depth_scale=self.depth_scale, depth_hole=self.depth_hole, where=where)
 
     def zoomed(self, target: Tensor, zoom: float) -> Tensor:
         """Return the depths divided by ``zoom``."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,6 +34,9 @@ class Distillation:
     Args:
         terms: Every term, on or off. A term is on while its weight is above 0.
         pair: The two models.
+
+    Attributes:
+        data_notes: Lines of the start table on the training data, text by label.
     """
 
     def __init__(self, terms: Terms, pair: ModelPair) -> None:
@@ -41,6 +44,7 @@ class Distillation:
         self.terms = terms
         self.pair = pair
         self.modules = TermModules()
+        self.data_notes: Mapping[str, str] = {}
         self._plan: TrainingPlan | None = None
         self._is_described = False
         self._stepping: list[Term] = []
@@ -179,7 +183,8 @@ class Distillation:
         self._is_described = True
         if teacher is not None and is_first and may_print:
             # The one thing to read before a long training.
-            print(describe_pair(self.pair, active, student, inputs), flush=True)  # noqa: T201
+            table = describe_pair(self.pair, active, student, inputs, notes=self.data_notes)
+            print(table, flush=True)  # noqa: T201
 
     def _begin(self, term: Term) -> None:
         """Begin a term that came on after the training began."""

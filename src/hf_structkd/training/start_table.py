@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,12 @@ Side = tuple[nn.Module, Forward, Capture | None]
 
 @torch.no_grad()
 def describe_pair(
-    pair: ModelPair, terms: Sequence[tuple[Term, float]], student: nn.Module, batch: Batch
+    pair: ModelPair,
+    terms: Sequence[tuple[Term, float]],
+    student: nn.Module,
+    batch: Batch,
+    *,
+    notes: Mapping[str, str],
 ) -> str:
     """Run both models on one image of the first batch and describe them; see `start_table`.
 
@@ -29,6 +34,7 @@ def describe_pair(
         terms: The terms that are on, and their weights.
         student: The student, not wrapped.
         batch: The first batch.
+        notes: Lines on the training data, text by label.
     """
     assert pair.teacher is not None
     one = {name: value[:1] for name, value in batch.items()}
@@ -41,11 +47,18 @@ def describe_pair(
         batch,
         student=(student, forward, pair.student_capture),
         teacher=(pair.teacher.model, pair.teacher(one), pair.teacher.capture),
+        notes=notes,
     )
 
 
 def start_table(
-    task: Task, terms: Sequence[tuple[Term, float]], batch: Batch, *, student: Side, teacher: Side
+    task: Task,
+    terms: Sequence[tuple[Term, float]],
+    batch: Batch,
+    *,
+    student: Side,
+    teacher: Side,
+    notes: Mapping[str, str] | None = None,
 ) -> str:
     """Describe a pair of models and the terms between them.
 
@@ -55,6 +68,7 @@ def start_table(
         batch: The first batch; its size counts in the memory estimate.
         student: The model, its answer to one image, and where its feature map is taken.
         teacher: The same of the teacher.
+        notes: Lines on the training data, text by label.
 
     Returns:
         Lines of text, without a final newline.
@@ -72,7 +86,7 @@ def start_table(
         rows.append(("feature map", *(", ".join(map(_shape, side[1].features)) for side in sides)))
     width = max(len(student_cell) for _, student_cell, _ in rows)
     lines = [f"{name:<14}{left:<{width + 2}}{right}".rstrip() for name, left, right in rows]
-    lines += [f"{label:<14}{text}" for label, text in task.describe().items()]
+    lines += [f"{label:<14}{text}" for label, text in {**(notes or {}), **task.describe()}.items()]
     for term, _ in terms:
         described = term.describe(task, student[1], teacher[1], one)
         lines += [f"{label:<14}{text}" for label, text in described.items()]

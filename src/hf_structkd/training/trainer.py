@@ -108,6 +108,7 @@ class StructKDTrainer(Trainer):
         if kwargs.get("compute_metrics") is None:
             self.compute_metrics = self._streaming = StreamingScores(self.task)
         self.add_callback(EpochCallback(self.train_dataset))
+        self.distillation.data_notes = getattr(self.train_dataset, "notes", {})
         self._guard, self._term_log = FiniteGuard(), TermLog()
         self._settings: dict[str, Any] = {}
         self._values: dict[str, Tensor] = {}  # what one micro-step leaves to its end
