@@ -32,7 +32,8 @@ def saved(folder: Path, **counts: int) -> str:
 
 def load(name: str | None, **settings: Any) -> Any:
     shared: dict[str, Any] = {"normalization": ImageNormalization(), "default_id2label": {0: "sky"}, **OFF}
-    return load_segmentation_data(name, **{**shared, "image_size": (4, 6), **settings})
+    own = {"image_size": (4, 6), "labels_are_teacher_ids": True}
+    return load_segmentation_data(name, **{**shared, **own, **settings})
 
 
 def numbers(rows: Any) -> list[int]:
