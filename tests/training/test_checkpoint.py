@@ -82,8 +82,8 @@ def test_a_checkpoint_without_its_critic_is_refused(case: TaskCase, tmp_path: Pa
     """Else the resumed run goes on with a fresh critic and says nothing."""
     make_trainer(case, saving(tmp_path, max_steps=1)).train()
     (tmp_path / "checkpoint-1" / "critic.safetensors").unlink()
-    with pytest.raises(FileNotFoundError, match=r"holds no critic\.safetensors"):
-        make_trainer(case, saving(tmp_path)).train(resume_from_checkpoint=True)
+    with pytest.raises(ValueError, match=r"cannot be resumed: its critic\.safetensors is missing"):
+        make_trainer(case, saving(tmp_path)).train(resume_from_checkpoint=str(tmp_path / "checkpoint-1"))
 
 
 @over_tasks

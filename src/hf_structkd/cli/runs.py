@@ -13,7 +13,7 @@ from transformers.utils import logging
 
 from ..terms import BUILT_IN_TERMS
 from ..training.arguments import StructKDTrainingArguments
-from ..training.checkpoints import last_checkpoint
+from ..training.manifest import last_checkpoint
 from ..training.trainer import StructKDTrainer
 
 logger = logging.get_logger(__name__)
@@ -35,7 +35,9 @@ def train_and_evaluate(trainer: StructKDTrainer) -> dict[str, float]:
     resume = _resumption(trainer.args)
     if resume is True and last_checkpoint(trainer.args.output_dir) is None:
         # A comparison that stopped in its first half has nothing to resume in its second half.
-        logger.warning("%s holds no checkpoint to resume: training starts anew.", trainer.args.output_dir)
+        logger.warning(
+            "%s holds no complete checkpoint to resume: training starts anew.", trainer.args.output_dir
+        )
         resume = None
     result = trainer.train(resume_from_checkpoint=resume)
     trainer.save_model(_internal_call=True)  # without a push, which comes last, when all else is on disk

@@ -56,6 +56,11 @@ class Distillation:
         titles = {f"loss_{term.name}": term.title for term in self.terms}
         return titles | {name: title for term in self.terms for name, title in term.log_titles.items()}
 
+    @property
+    def networks(self) -> list[nn.Module]:
+        """What the terms train beside the student and write into checkpoints."""
+        return [network for term in self.terms for network in term.networks]
+
     def active(self) -> Weighted:
         """Return the terms that are on with their weights, read anew.
 

@@ -11,8 +11,8 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from ..features import unwrap
-from ..terms import Term
-from .checkpoints import last_checkpoint
+from .distillation import Distillation
+from .manifest import last_checkpoint, what_is_missing
 
 
 class GuardedRun(Protocol):
@@ -21,8 +21,9 @@ class GuardedRun(Protocol):
     accelerator: Any
     state: Any
     args: Any
+    model: Any
     model_wrapped: Any
-    terms: Iterable[Term]
+    distillation: Distillation
 
     _save_checkpoint: Callable[..., None]
 
@@ -62,8 +63,24 @@ class FiniteGuard:
         if names:
             raise FloatingPointError(
                 f"{' and '.join(names)} turned non-finite at step {run.state.global_step + 1}; "
-                f"{self._save_last_good(run)}. Lower the learning rate or that term's weight, or set "
-                "`critic_loss` to hinge, and resume from there."
+                f"{self._save_last_good(run)}; lower the learning rate or that term's weight."
+            )
+
+    def refuse_to_save(self, run: GuardedRun, networks: Iterable[nn.Module] = ()) -> None:
+        """Raise if the student, or what the terms train beside it, is not finite and would be written.
+
+        A checkpoint of them would take the place of a good one.
+
+        Raises:
+            FloatingPointError: It names what is not finite, and the last checkpoint, which was found finite.
+        """
+        student = are_finite([unwrap(run.model)])
+        if not student or not are_finite(networks):
+            last = last_checkpoint(run.args.output_dir)
+            raise FloatingPointError(
+                f"the weights of {'a module of the terms' if student else 'the student'} are not finite "
+                f"after step {run.state.global_step} and are not saved; {_where(last)}; lower the learning "
+                "rate, or look for what changes the weights beside the optimiser."
             )
 
     def _save_last_good(self, run: GuardedRun) -> str:
@@ -71,13 +88,18 @@ class FiniteGuard:
         student = unwrap(run.model_wrapped)
         restore_buffers(student, self._buffers)
         folder = Path(str(run.args.output_dir)) / f"checkpoint-{run.state.global_step}"
-        missing = not folder.exists()
+        is_saved = what_is_missing(folder) is None
         run.accelerator.wait_for_everyone()  # before the first process makes the folder
-        if missing and are_finite([student, *(n for term in run.terms for n in term.networks)]):
+        if not is_saved and are_finite([student, *run.distillation.networks]):
             run._save_checkpoint(run.model_wrapped, trial=None)
-            missing = False
-        last = last_checkpoint(run.args.output_dir) if missing else str(folder)
-        return f"the weights before it are in {last}" if last else "no checkpoint was written before"
+            is_saved = True
+        if is_saved:
+            return f"the weights before it are in {folder}"
+        return _where(last_checkpoint(run.args.output_dir))
+
+
+def _where(last: str | None) -> str:
+    return f"the last checkpoint is {last}" if last else "no checkpoint was written before"
 
 
 def snapshot_buffers(model: nn.Module) -> dict[str, Tensor]:

@@ -8,29 +8,29 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel, Trainer
+from transformers import PreTrainedModel
 
 from ..card import RunNotes, write_card
 from ..features import unwrap
-from ..hub.pushing import Pusher, token_hidden
+from ..hub.pushing import Pusher
 from ..models import FrozenTeacher, load_image_processor
-from ..models.loading import restore_weights
 from ..tasks import Task, task_of
 from ..terms import Term
 from .arguments import StructKDTrainingArguments
 from .best_model import choose_best_metric
 from .callbacks import EpochCallback
-from .checkpoints import refuse_other_settings, run_settings, save_settings
+from .checkpoints import refuse_other_settings, run_settings
 from .distillation import Distillation
 from .evaluation import StreamingScores, score_teacher
 from .guard import FiniteGuard
 from .pair import ModelPair
+from .saving import SavingTrainer
 from .set_up import check_support, collect_terms, first_student, training_plan
 from .term_log import TermLog
 from .term_modules import example_batch
 
 
-class StructKDTrainer(Trainer):
+class StructKDTrainer(SavingTrainer):
     """Train a student on its task and on what a frozen teacher knows.
 
     Args:
@@ -193,28 +193,6 @@ class StructKDTrainer(Trainer):
             optimizer.add_param_group({"params": parameters, "weight_decay": self.args.weight_decay})
         return optimizer
 
-    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        """Write the terms' states and the settings into the checkpoint, before it is rotated or pushed."""
-        super()._save_optimizer_and_scheduler(output_dir)
-        if not self.args.should_save:
-            return
-        save_settings({**self._settings, "weights_in_use": self.weights}, output_dir)
-        self.distillation.save(output_dir)
-
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        """Read the terms' states back after Trainer's own."""
-        super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint is not None:
-            self.distillation.load(checkpoint)
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        """Read the student back, with every weight that transformers has renamed."""
-        restore_weights(self.model, resume_from_checkpoint)
-
-    def _load_best_model(self) -> None:
-        """Read the best student back; keeps Trainer's contract, and loses no renamed weight."""
-        restore_weights(self.model, str(self.state.best_model_checkpoint))
-
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
         """Return Trainer's norm; stop before a gradient that is not finite reaches the weights."""
         norm = super()._get_grad_norm(model, grad_norm)
@@ -281,11 +259,6 @@ class StructKDTrainer(Trainer):
     def push_to_hub(self, commit_message: str | None = "End of training", *args: Any, **kwargs: Any) -> Any:
         """Save the student, write its card and push the folder, but no checkpoints; see `hub.Pusher.push`."""
         return self._pusher.push(self, commit_message, *args, **kwargs)
-
-    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        """Save as Trainer does, while `args`, which it pickles, hold no token."""
-        with token_hidden(self):
-            super()._save(output_dir, state_dict)
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
         """Push a fresh checkpoint in the background, as `hub_strategy` says; a failure is logged."""
