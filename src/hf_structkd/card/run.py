@@ -15,7 +15,7 @@ from transformers import PretrainedConfig
 from transformers.utils import logging
 
 from ..data import DataOptions, DenseOptions
-from ..models.loading import config_of, holds_only_a_configuration
+from ..models.loading import config_of, holds_only_a_configuration, model_of
 from ..models.parameters import count_parameters
 from .command import printable_command
 from .facts import CardFacts, DataFacts, Origin, TermFacts, license_notice
@@ -122,7 +122,7 @@ def _models(run: Run, notes: RunNotes) -> dict[str, Any]:
     """Return the facts of student and teacher."""
     start, from_scratch = _start(run, notes.student_revision)
     facts: dict[str, Any] = {
-        "architecture": type(run.model).__name__,
+        "architecture": type(model_of(run.model)).__name__,
         "parameters": count_parameters(run.model),
         "needs_library": _needs_library(config_of(run.model)),
         "student": start,

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from ..features import unwrap
 from ..features.forward import Batch
+from ..models.loading import model_of
+from ..models.restoring import refuse_what_adapters_lack
 from ..terms import Term, Terms, TrainingPlan
 from .pair import ModelPair
 from .start_table import describe_pair
@@ -93,7 +94,7 @@ class Distillation:
             term.begin(self.pair.task, plan)
 
     def build_modules(
-        self, student: PreTrainedModel, example: Callable[[], Batch], *, anew: bool
+        self, student: nn.Module, example: Callable[[], Batch], *, anew: bool
     ) -> list[nn.Parameter]:
         """Make the modules that terms own, and return their parameters for the student's optimiser.
 
@@ -171,14 +172,15 @@ class Distillation:
         self, model: nn.Module, inputs: dict[str, Any], active: Weighted, *, may_print: bool
     ) -> None:
         """See that the terms have all that they need, and say once what is compared with what."""
-        student = unwrap(model)
-        assert isinstance(student, PreTrainedModel)
+        student = model_of(model)
         self.load_teacher(student, active)
         for term, _ in active:
             self._begin(term)
         teacher, is_first = self.pair.teacher, self.is_first_batch()
         if teacher is not None and is_first:
             teacher.check(inputs)
+        if is_first:
+            refuse_what_adapters_lack(student)
         if any("features" in term.reads_for(self.pair.task) for term, _ in active):
             self.pair.capture_features(model, inputs["pixel_values"])
         self._is_described = True

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from torch import nn
-from transformers import Trainer
+from transformers import PreTrainedModel, Trainer
 
 from ..hub.pushing import token_hidden
-from ..models.loading import restore_weights
+from ..models.restoring import restore_weights
 from .arguments import StructKDTrainingArguments
 from .checkpoints import save_settings
 from .distillation import Distillation
@@ -69,9 +69,15 @@ class SavingTrainer(Trainer):
             self.distillation.load(checkpoint)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        """Read the student back, with every weight that transformers has renamed."""
-        restore_weights(self.model, resume_from_checkpoint)
+        """Read the student back into the live model; the wrapper of PEFT is left to Trainer."""
+        if isinstance(self.model, PreTrainedModel):
+            restore_weights(self.model, resume_from_checkpoint)
+        else:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
 
     def _load_best_model(self) -> None:
-        """Read the best student back; keeps Trainer's contract, and loses no renamed weight."""
-        restore_weights(self.model, str(self.state.best_model_checkpoint))
+        """Read the best student back in the same way."""
+        if isinstance(self.model, PreTrainedModel):
+            restore_weights(self.model, str(self.state.best_model_checkpoint))
+        else:
+            super()._load_best_model()

@@ -14,6 +14,7 @@ from ..card import RunNotes, write_card
 from ..features import unwrap
 from ..hub.pushing import Pusher
 from ..models import FrozenTeacher, load_image_processor
+from ..models.loading import model_of
 from ..tasks import Task, task_of
 from ..terms import Term
 from .arguments import StructKDTrainingArguments
@@ -35,7 +36,7 @@ class StructKDTrainer(SavingTrainer):
 
     Args:
         model: The student: a Hub id, a folder (one with only a `config.json` starts from scratch), or a
-            model; None where `model_init` makes it.
+            model, also one wrapped by PEFT; None where `model_init` makes it.
         teacher_model: The teacher: a Hub id, a folder, or a model; may be None where every distillation
             weight is 0, which trains the student alone.
         args: The settings.
@@ -67,7 +68,7 @@ class StructKDTrainer(SavingTrainer):
 
     def __init__(
         self,
-        model: PreTrainedModel | str | Path | None,
+        model: nn.Module | str | Path | None,
         teacher_model: PreTrainedModel | str | Path | None,
         args: StructKDTrainingArguments,
         *,
@@ -82,7 +83,8 @@ class StructKDTrainer(SavingTrainer):
         if not isinstance(args, StructKDTrainingArguments):
             raise TypeError(f"`args` must be StructKDTrainingArguments, got {type(args).__name__}.")
         self.terms = collect_terms(terms, args)
-        student = first_student(model, kwargs.get("model_init"), task)
+        first = first_student(model, kwargs.get("model_init"), task)
+        student = model_of(first)
         processing_class = processing_class or load_image_processor(student.name_or_path)
         self.pair = ModelPair(
             student,
@@ -98,7 +100,7 @@ class StructKDTrainer(SavingTrainer):
         kwargs.setdefault("data_collator", self.task.collate)
         if kwargs.get("compute_metrics") is None:
             choose_best_metric(args, self.task)
-        model = None if kwargs.get("model_init") is not None else student
+        model = None if kwargs.get("model_init") is not None else first
         self._pusher = Pusher()
         super().__init__(model=model, args=args, processing_class=processing_class, **kwargs)
         # Dense models take **kwargs, from which Trainer concludes that they divide their loss themselves.
@@ -174,7 +176,7 @@ class StructKDTrainer(SavingTrainer):
     ) -> Any:
         """Begin the terms before states are loaded into them: `train()` frees what `__init__` prepares."""
         if self.model_init is not None:
-            self.pair.follow(self.model)
+            self.pair.follow(model_of(self.model))
         self._settings = run_settings(self.terms, self.weights, self.args, self.teacher, self.task)
         refuse_other_settings(self._settings, self.args.output_dir, resume_from_checkpoint)
         self._values, self._term_log = {}, TermLog()
