@@ -177,10 +177,11 @@ class Distillation:
         for term, _ in active:
             self._begin(term)
         teacher, is_first = self.pair.teacher, self.is_first_batch()
+        if is_first:
+            _refuse_non_finite_images(inputs["pixel_values"])
+            refuse_what_adapters_lack(student)
         if teacher is not None and is_first:
             teacher.check(inputs)
-        if is_first:
-            refuse_what_adapters_lack(student)
         if any("features" in term.reads_for(self.pair.task) for term, _ in active):
             self.pair.capture_features(model, inputs["pixel_values"])
         self._is_described = True
@@ -202,3 +203,12 @@ class Distillation:
                 f"the {term.title} trains modules of its own, which are made when a training starts; start "
                 f"with `{term.name}_weight` above 0."
             )
+
+
+def _refuse_non_finite_images(pixel_values: Tensor) -> None:
+    bad = int((~torch.isfinite(pixel_values)).flatten(1).any(dim=1).sum())
+    if bad:
+        raise ValueError(
+            f"`pixel_values` must be finite, and {bad} of the {len(pixel_values)} images of the first batch "
+            "hold NaN or infinity; check how they are read and normalised (is a standard deviation 0?)."
+        )

@@ -30,7 +30,10 @@ class SavingTrainer(Trainer):
     ) -> Any:
         """Train as Trainer does; go on from complete checkpoints alone, see `checkpoint_to_resume`."""
         resume = checkpoint_to_resume(resume_from_checkpoint, self.args.output_dir)
-        return super().train(resume, *args, **kwargs)
+        try:
+            return super().train(resume, *args, **kwargs)
+        finally:
+            self.distillation.pair.drop_captures()  # another trainer may have the same teacher
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         """Save as Trainer does, but nothing that is not finite; see `FiniteGuard.refuse_to_save`."""
