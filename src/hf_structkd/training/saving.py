@@ -37,6 +37,7 @@ class SavingTrainer(Trainer):
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         """Save as Trainer does, but nothing that is not finite; see `FiniteGuard.refuse_to_save`."""
+        self._guard.verify(self)
         self._guard.refuse_to_save(self, self.distillation.networks)
         if self.args.should_save:
             begin_checkpoint(Path(self._get_output_dir(trial)) / f"checkpoint-{self.state.global_step}")

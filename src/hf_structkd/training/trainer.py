@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ..card import RunNotes, write_card
-from ..features import unwrap
 from ..hub.pushing import Pusher
 from ..models import FrozenTeacher, load_image_processor
 from ..models.loading import model_of
@@ -110,7 +109,7 @@ class StructKDTrainer(SavingTrainer):
         if kwargs.get("compute_metrics") is None:
             self.compute_metrics = self._streaming = StreamingScores(self.task)
         self.add_callback(EpochCallback(self.train_dataset))
-        self._guard, self._term_log = FiniteGuard(), TermLog()
+        self._guard, self._term_log = FiniteGuard(at_once=args.device.type == "cpu"), TermLog()
         self._settings: dict[str, Any] = {}
         self._values: dict[str, Tensor] = {}  # what one micro-step leaves to its end
 
@@ -157,16 +156,17 @@ class StructKDTrainer(SavingTrainer):
         Keeps Trainer's contract: the detached loss of the micro-batch. What a term trains beside the student
         steps once for each optimiser step, after the last micro-batch.
         """
-        self._guard.before_step(unwrap(model))
+        self._guard.before_micro_step(self)
         self.distillation.before_backward()
         loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
         steps = self.current_gradient_accumulation_steps
         values = self._values | self.distillation.after_backward(micro_steps=steps)
         self._values = {}
-        self._guard.stop_unless_finite(values, self)
+        self._guard.watch(values, self)
         self._term_log.add(values)
         if self.accelerator.sync_gradients:
-            self._guard.stop_unless_finite(self.distillation.step(), self)
+            self._guard.before_optimizer(self)  # nor does a term step beside a student that does not
+            self._guard.watch(self.distillation.step(), self)
         return loss
 
     # ---- a training's beginning, checkpoints and end ----
@@ -180,6 +180,7 @@ class StructKDTrainer(SavingTrainer):
         self._settings = run_settings(self.terms, self.weights, self.args, self.teacher, self.task)
         refuse_other_settings(self._settings, self.args.output_dir, resume_from_checkpoint)
         self._values, self._term_log = {}, TermLog()
+        self._guard.begin()
         self.distillation.prepare(training_plan(self.args, max_steps))
         return super()._prepare_for_training(max_steps, train_dataloader, resume_from_checkpoint)
 
@@ -203,11 +204,14 @@ class StructKDTrainer(SavingTrainer):
         # In fp16 such gradients are the scaler's daily business: it skips their step.
         if self.accelerator.scaler is None:
             known = {name: n for name, n in norms.items() if n is not None}
-            self._guard.stop_unless_finite(known, self)
+            self._guard.watch(known, self)
+        self._guard.before_optimizer(self)
         return norm
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add every term, unweighted, averaged over the logging window and the processes."""
+        if "loss" in logs or "train_loss" in logs:  # Trainer waits for the device here, too
+            self._guard.verify(self)
         if "loss" in logs:
             logs.update(self._term_log.pop(self.accelerator))
         super().log(logs, start_time)
