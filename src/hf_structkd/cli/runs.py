@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import logging
 
 from ..terms import BUILT_IN_TERMS
@@ -82,7 +83,8 @@ def refuse_used_folder(args: StructKDTrainingArguments) -> None:
     """Raise `ValueError` if `output_dir` holds checkpoints, which this run would rotate away."""
     folder = Path(str(args.output_dir))
     for place in (folder, folder / ALONE_FOLDER):
-        last = last_checkpoint(str(place))
+        # Also one that cannot be resumed, as `save_only_model` writes them, is not to be rotated away.
+        last = get_last_checkpoint(place) if place.is_dir() else None
         if last is not None and not _resumption(args):
             raise ValueError(
                 f"`output_dir` {place} already holds {Path(last).name}; continue it with "
