@@ -106,9 +106,10 @@ def test_the_critic_is_inside_the_checkpoint_and_not_beside_the_student(
 @over_tasks
 def test_a_checkpoint_without_its_critic_is_refused(case: TaskCase, stopped: Path) -> None:
     """Else the resumed run goes on with a fresh critic and says nothing."""
-    (stopped / "checkpoint-1" / "critic.safetensors").unlink()
-    with pytest.raises(FileNotFoundError, match=r"holds no critic\.safetensors"):
-        make_trainer(case, saving(stopped)).train(resume_from_checkpoint=True)
+    checkpoint = stopped / "checkpoint-1"
+    (checkpoint / "critic.safetensors").unlink()
+    with pytest.raises(ValueError, match=r"cannot be resumed: its critic\.safetensors is missing"):
+        make_trainer(case, saving(stopped)).train(resume_from_checkpoint=str(checkpoint))
 
 
 @over_tasks

@@ -14,7 +14,7 @@ from transformers import PretrainedConfig
 from transformers.utils import logging
 
 from ..data import DataOptions, DenseOptions
-from ..models.loading import config_of, holds_only_a_configuration
+from ..models.loading import config_of, holds_only_a_configuration, model_of
 from ..models.parameters import count_parameters
 from .command import printable_command
 from .facts import CardFacts, DataFacts, Origin, TermFacts, license_notice
@@ -159,7 +159,7 @@ def _models(run: Run, notes: RunNotes) -> dict[str, Any]:
     else:
         student = find_origin(name, kind="model", revision=notes.student_revision, token=token)
     facts: dict[str, Any] = {
-        "architecture": type(run.model).__name__,
+        "architecture": type(model_of(run.model)).__name__,
         "parameters": count_parameters(run.model),
         "needs_library": _needs_library(config_of(run.model)),
         "student": student,

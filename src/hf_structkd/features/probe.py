@@ -28,12 +28,14 @@ class LastCall(NamedTuple):
 
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """Return the model inside the wrappers of data parallelism and `torch.compile`."""
+    """Return the model inside the wrappers of data parallelism, `torch.compile` and PEFT."""
     while True:
         if isinstance(model, DataParallel | DistributedDataParallel):
             model = model.module
         elif "_orig_mod" in model._modules:
             model = model.get_submodule("_orig_mod")
+        elif callable(inner := getattr(model, "get_base_model", None)):  # PEFT, which may not be installed
+            model = inner()
         else:
             return model
 

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from ..features import unwrap
 from ..features.forward import Batch
+from ..models.loading import model_of
+from ..models.restoring import refuse_what_adapters_lack
 from ..terms import Term, Terms, TrainingPlan
 from .pair import ModelPair
 from .start_table import describe_pair
@@ -60,6 +61,11 @@ class Distillation:
         titles = {f"loss_{term.name}": term.title for term in self.terms}
         return titles | {name: title for term in self.terms for name, title in term.log_titles.items()}
 
+    @property
+    def networks(self) -> list[nn.Module]:
+        """What the terms train beside the student and write into checkpoints."""
+        return [network for term in self.terms for network in term.networks]
+
     def active(self) -> Weighted:
         """Return the terms that are on with their weights, read anew.
 
@@ -92,7 +98,7 @@ class Distillation:
             term.begin(self.pair.task, plan)
 
     def build_modules(
-        self, student: PreTrainedModel, example: Callable[[], Batch], *, anew: bool
+        self, student: nn.Module, example: Callable[[], Batch], *, anew: bool
     ) -> list[nn.Parameter]:
         """Make the modules that terms own, and return their parameters for the student's optimiser.
 
@@ -170,12 +176,14 @@ class Distillation:
         self, model: nn.Module, inputs: dict[str, Any], active: Weighted, *, may_print: bool
     ) -> None:
         """See that the terms have all that they need, and say once what is compared with what."""
-        student = unwrap(model)
-        assert isinstance(student, PreTrainedModel)
+        student = model_of(model)
         self.load_teacher(student, active)
         for term, _ in active:
             self._begin(term)
         teacher, is_first = self.pair.teacher, self.is_first_batch()
+        if is_first:
+            _refuse_non_finite_images(inputs["pixel_values"])
+            refuse_what_adapters_lack(student)
         if teacher is not None and is_first:
             teacher.check(inputs)
         if any("features" in term.reads_for(self.pair.task) for term, _ in active):
@@ -200,3 +208,12 @@ class Distillation:
                 f"the {term.title} trains modules of its own, which are made when a training starts; start "
                 f"with `{term.name}_weight` above 0."
             )
+
+
+def _refuse_non_finite_images(pixel_values: Tensor) -> None:
+    bad = int((~torch.isfinite(pixel_values)).flatten(1).any(dim=1).sum())
+    if bad:
+        raise ValueError(
+            f"`pixel_values` must be finite, and {bad} of the {len(pixel_values)} images of the first batch "
+            "hold NaN or infinity; check how they are read and normalised (is a standard deviation 0?)."
+        )

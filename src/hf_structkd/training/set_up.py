@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from torch.utils.data import IterableDataset
-from transformers import PreTrainedModel, Trainer, get_scheduler
+from transformers import Trainer, get_scheduler
 from transformers.trainer_utils import number_of_arguments
 
 from ..models import load_student
+from ..models.loading import model_of
 from ..tasks import Task, task_of
 from ..terms import TaskTerm, Term, Terms, TrainingPlan, built_in_terms
 from .arguments import StructKDTrainingArguments
@@ -52,11 +54,11 @@ def _refuse_without_effect(term: Term) -> None:
 
 
 def first_student(
-    model: PreTrainedModel | str | Path | None,
-    model_init: Callable[..., PreTrainedModel] | None,
+    model: nn.Module | str | Path | None,
+    model_init: Callable[..., nn.Module] | None,
     task: type[Task] | None,
-) -> PreTrainedModel:
-    """Return the student: loaded where it is named, made where `model_init` makes it.
+) -> nn.Module:
+    """Return the student: loaded where it is named, made where `model_init` makes it; PEFT may wrap it.
 
     Raises:
         ValueError: If both or none are given.
@@ -68,10 +70,12 @@ def first_student(
         )
     if model_init is not None:
         return model_init(None) if number_of_arguments(model_init) else model_init()
-    if isinstance(model, PreTrainedModel):
+    if isinstance(model, nn.Module):
+        model_of(model)
         return model
     assert model is not None
-    return load_student(model, task or task_of(model))
+    loaded: nn.Module = load_student(model, task or task_of(model))
+    return loaded
 
 
 def training_plan(args: StructKDTrainingArguments, max_steps: int) -> TrainingPlan:
