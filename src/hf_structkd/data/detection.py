@@ -153,11 +153,14 @@ def collate_detection(rows: Sequence[Row]) -> Row:
 
     Returns:
         ``pixel_values`` (B, 3, H, W); ``labels``, a list of B dicts; and, if the rows have them,
-        ``pixel_mask`` (B, H, W) bool, True on the image, and ``labeled`` (B,) bool.
+        ``pixel_mask`` (B, H, W) bool, True on the image, and ``labeled`` (B,) bool. Rows without ``labels``,
+        of images that are only predicted, give a batch without them.
 
     Raises:
         ValueError: if the images differ in size and have no ``pixel_mask``.
     """
+    if "labels" not in rows[0]:
+        return stack_inputs(rows)
     if all("canvas_size" in row["labels"] and "pixel_mask" in row for row in rows):
         sizes = torch.tensor([row["pixel_mask"].shape for row in rows])
         height, width = (_BUCKET * math.ceil(side / _BUCKET) for side in sizes.amax(dim=0).tolist())

@@ -1,0 +1,39 @@
+"""What a detector found, in the form in which transformers' post-processing returns it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from transformers import PretrainedConfig
+
+from ..features.forward import Batch
+from ..metrics import decode_detections
+from .detectors import DetectionQueries, detection_head, final_queries
+
+
+def detected_boxes(output: Any, config: PretrainedConfig, batch: Batch) -> list[dict[str, NDArray[Any]]]:
+    """Return each image's detections, best first, without those of score 0.
+
+    Args:
+        output: A detector's output, or its queries.
+        config: The detector's configuration.
+        batch: What it was shown.
+
+    Returns:
+        One dict for each image of "scores" (N,), "labels" (N,) and "boxes" (N, 4), the corners x1, y1, x2, y2
+        in pixels of the original image where the labels know its size (`canvas_size`), otherwise in pixels of
+        `pixel_values`.
+    """
+    queries = output if isinstance(output, DetectionQueries) else final_queries(output, config)
+    head = detection_head(config, queries.logits)
+    detections = decode_detections(queries.logits, queries.boxes, head=head)
+    shown = torch.tensor(batch["pixel_values"].shape[-2:])
+    labels = batch.get("labels") or [{}] * len(queries.logits)
+    found = []
+    for scores, classes, boxes, own in zip(*detections, labels, strict=True):
+        scale = own.get("canvas_size", shown).to(boxes).flip(0).repeat(2)  # width, height, width, height
+        values = {"scores": scores, "labels": classes, "boxes": boxes * scale}
+        found.append({name: value[scores > 0].cpu().numpy() for name, value in values.items()})
+    return found
