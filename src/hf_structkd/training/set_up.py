@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import IterableDataset
 from transformers import PreTrainedModel, Trainer, get_scheduler
 from transformers.trainer_utils import number_of_arguments
 
@@ -90,13 +89,7 @@ def training_plan(args: StructKDTrainingArguments, max_steps: int) -> TrainingPl
 
 
 def check_support(trainer: Trainer) -> None:
-    """Raise `ValueError` for options of `Trainer` that would be passed over in silence.
-
-    Streams are read by every process itself: dispatching concatenates batches, and label maps of different
-    sizes cannot be.
-    """
-    if any(isinstance(data, IterableDataset) for data in (trainer.train_dataset, trainer.eval_dataset)):
-        trainer.accelerator.dataloader_config.dispatch_batches = False
+    """Raise `ValueError` for options of `Trainer` that would be passed over in silence."""
     if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
         raise ValueError("StructKDTrainer is not tested with FSDP or DeepSpeed; use DDP.")
     for name, is_set in (
