@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel, Trainer
+from transformers import PreTrainedModel
 
 from ..card import RunNotes, write_card
 from ..features import unwrap
@@ -22,7 +22,8 @@ from .best_model import choose_best_metric
 from .callbacks import EpochCallback
 from .checkpoints import refuse_other_settings, run_settings, save_settings
 from .distillation import Distillation
-from .evaluation import StreamingScores, score_teacher
+from .evaluating_trainer import EvaluatingTrainer
+from .evaluation import StreamingScores, feed_as_wanted
 from .guard import FiniteGuard
 from .pair import ModelPair
 from .set_up import check_support, collect_terms, first_student, training_plan
@@ -30,7 +31,7 @@ from .term_log import TermLog
 from .term_modules import example_batch
 
 
-class StructKDTrainer(Trainer):
+class StructKDTrainer(EvaluatingTrainer):
     """Train a student on its task and on what a frozen teacher knows.
 
     Args:
@@ -96,6 +97,7 @@ class StructKDTrainer(Trainer):
         self.distillation = Distillation(self.terms, self.pair)
         self.distillation.load_teacher(student, self.distillation.active())
         kwargs.setdefault("data_collator", self.task.collate)
+        feed_as_wanted(args, kwargs.get("compute_metrics"))
         if kwargs.get("compute_metrics") is None:
             choose_best_metric(args, self.task)
         model = None if kwargs.get("model_init") is not None else student
@@ -236,33 +238,6 @@ class StructKDTrainer(Trainer):
     def log_titles(self) -> dict[str, str]:
         """What figures call the values that the terms log, by their names in the log."""
         return self.distillation.log_titles
-
-    def prediction_step(
-        self, model: nn.Module, inputs: Any, prediction_loss_only: bool, ignore_keys: Any = None
-    ) -> tuple[Tensor | None, Any, Any]:
-        """Return the images' statistics in place of predictions, so that no logits are gathered or kept.
-
-        Keeps Trainer's contract: (loss, predictions, labels). With a `compute_metrics` of the caller's it is
-        Trainer's own.
-        """
-        if self._streaming is None:
-            return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)  # type: ignore[no-any-return]
-        inputs = self._prepare_inputs(inputs)
-        with torch.no_grad(), self.compute_loss_context_manager():
-            loss, output = self.compute_loss(model, inputs, return_outputs=True)
-        if prediction_loss_only:
-            return loss, None, None
-        return loss, *self._streaming.statistics(output, inputs)
-
-    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
-        """Run Trainer's loop over a fresh metric."""
-        if self._streaming is not None:
-            self._streaming.start(self.task)
-        return super().evaluation_loop(*args, **kwargs)
-
-    def evaluate_teacher(self) -> dict[str, float]:
-        """Return the teacher's scores on `eval_dataset`, shown as in training; see `score_teacher`."""
-        return score_teacher(self, self.teacher, self.task)
 
     # ---- the card and the Hub: Trainer hides failed pushes and pickles the token ----
 
