@@ -14,6 +14,7 @@ from transformers.trainer_utils import PredictionOutput
 from ..models import FrozenTeacher
 from ..tasks import Task
 from .arguments import StructKDTrainingArguments
+from .best_model import warn_of_undecided
 from .evaluation import (
     Predicted,
     StreamingScores,
@@ -66,6 +67,11 @@ class EvaluatingTrainer(Trainer):
             description = "Evaluation"  # in a "Prediction" Trainer would keep the statistics of every image
         with one_evaluation(self, dataloader, self._streaming):
             return super().evaluation_loop(dataloader, description, *args, **kwargs)
+
+    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
+        """Return, as Trainer does, whether these metrics are the best; say where they cannot tell."""
+        warn_of_undecided(self.args, metrics)
+        return bool(super()._determine_best_metric(metrics, trial))
 
     def predict(self, test_dataset: Any, *args: Any, **kwargs: Any) -> PredictionOutput:
         """Return predictions in the task's form (class maps, metres, boxes), the labels and the scores.

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import PreTrainedModel, Trainer, get_scheduler
-from transformers.trainer_utils import number_of_arguments
+from transformers.trainer_utils import has_length, number_of_arguments
+from transformers.utils import logging
 
 from ..models import load_student
 from ..tasks import Task, task_of
 from ..terms import TaskTerm, Term, Terms, TrainingPlan, built_in_terms
 from .arguments import StructKDTrainingArguments
+from .evaluating_trainer import EvaluatingTrainer
+
+logger = logging.get_logger(__name__)
+
+_LOOKED_AT = 256
+"""Rows of validation data that are read, at most, in search of a label."""
 
 
 def collect_terms(terms: Sequence[Term] | None, args: StructKDTrainingArguments) -> Terms:
@@ -98,3 +106,35 @@ def check_support(trainer: Trainer) -> None:
     ):
         if is_set:
             raise ValueError(f"`{name}` has no effect on StructKDTrainer's loss; leave it out.")
+
+
+def warn_of_missing_labels(trainer: EvaluatingTrainer) -> None:
+    """Say before a training if nothing in the validation data is labelled; usually this reads one row.
+
+    Raises:
+        ValueError: If the task refuses the labels that it meets, see `Task.check_batch`.
+    """
+    data = trainer.eval_dataset
+    for name, rows in (data if isinstance(data, dict) else {"": data}).items():
+        if rows is None or any(_is_labelled(trainer, row) for row in islice(_rows_of(rows), _LOOKED_AT)):
+            continue
+        if trainer.is_world_process_zero():
+            logger.warning(
+                "Nothing is labelled in the first %d images (or fewer, if there are fewer) of the validation "
+                "data%s: scores are NaN without labels, and can choose no best model.",
+                _LOOKED_AT,
+                f" {name!r}" if name else "",
+            )
+
+
+def _rows_of(rows: Any) -> Iterator[Any]:
+    # A map-style dataset need not end an iteration by an IndexError.
+    return (rows[index] for index in range(len(rows))) if has_length(rows) else iter(rows)
+
+
+def _is_labelled(trainer: EvaluatingTrainer, row: Any) -> bool:
+    batch = trainer.data_collator([row])
+    if batch.get("labels") is None:
+        return False
+    trainer.task.check_batch(batch)
+    return trainer.task.has_labels(batch)

@@ -26,7 +26,7 @@ from .evaluating_trainer import EvaluatingTrainer
 from .evaluation import StreamingScores, feed_as_wanted
 from .guard import FiniteGuard
 from .pair import ModelPair
-from .set_up import check_support, collect_terms, first_student, training_plan
+from .set_up import check_support, collect_terms, first_student, training_plan, warn_of_missing_labels
 from .term_log import TermLog
 from .term_modules import example_batch
 
@@ -179,6 +179,7 @@ class StructKDTrainer(EvaluatingTrainer):
             self.pair.follow(self.model)
         self._settings = run_settings(self.terms, self.weights, self.args, self.teacher, self.task)
         refuse_other_settings(self._settings, self.args.output_dir, resume_from_checkpoint)
+        warn_of_missing_labels(self)
         self._values, self._term_log = {}, TermLog()
         self.distillation.prepare(training_plan(self.args, max_steps))
         return super()._prepare_for_training(max_steps, train_dataloader, resume_from_checkpoint)
