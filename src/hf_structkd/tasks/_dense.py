@@ -36,7 +36,8 @@ def _aligned(student: Tensor, teacher: Tensor, batch: Batch) -> MapPair:
 def padding_mask(batch: Batch, size: tuple[int, int]) -> Tensor | None:
     """Return the batch's `pixel_mask` at `size`, True on the image, or None where nothing is padded."""
     mask: Tensor | None = batch.get("pixel_mask")
-    return None if mask is None else resize_ids(mask, size)
+    # Processors of transformers make integers of it.
+    return None if mask is None else resize_ids(mask.bool(), size)
 
 
 def on_image(maps: Tensor, mask: Tensor | None) -> Tensor:

@@ -135,7 +135,6 @@ def predicted_batches(trainer: Any, dataset: Any) -> Iterator[Predicted]:
     try:
         for batch in loader:
             inputs = trainer._prepare_inputs(batch)
-            gather.images = len(inputs["pixel_values"])
             with trainer.compute_loss_context_manager():
                 output = run_model(model, trainer.task.model_inputs(inputs), None).output
             yield predicted(trainer.task, output, inputs, gather)

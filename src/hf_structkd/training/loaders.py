@@ -97,10 +97,11 @@ class ImageGather:
         loader: The loader that is iterated.
 
     Attributes:
-        images: The number of images in this process's batch; whoever iterates sets it for each batch.
+        images: The number of images in this process's batch, to which the loss that Trainer repeats for a
+            full batch is cut; None cuts nothing.
     """
 
-    images: int
+    images: int | None = None
 
     def __init__(self, trainer: LoaderOwner, loader: Any) -> None:
         """Find out what tells the number of images."""
@@ -120,7 +121,6 @@ class ImageGather:
         """
         if self._accelerator.num_processes > 1:
             return self._gathered(values, self._images_of_step())
-        # Trainer repeats a loss as often as a full batch has images.
         return values[: self.images] if isinstance(values, Tensor) and values.dim() == 1 else values
 
     def _images_of_step(self) -> int:

@@ -12,13 +12,19 @@ from transformers import PreTrainedModel, Trainer, get_scheduler
 from transformers.trainer_utils import has_length, number_of_arguments
 from transformers.utils import logging
 
-from ..models import load_student
+from ..data import MixedDataset, MixedIterableDataset, StoredRows, StreamedRows
+from ..matching.normalization import ImageNormalization
+from ..models import load_image_processor, load_student
+from ..models.loading import config_of
 from ..tasks import Task, task_of
 from ..terms import TaskTerm, Term, Terms, TrainingPlan, built_in_terms
 from .arguments import StructKDTrainingArguments
 from .evaluating_trainer import EvaluatingTrainer
 
 logger = logging.get_logger(__name__)
+
+LOADED = (StoredRows, StreamedRows, MixedDataset, MixedIterableDataset)
+"""The datasets that loaders make."""
 
 _LOOKED_AT = 256
 """Rows of validation data that are read, at most, in search of a label."""
@@ -62,8 +68,11 @@ def first_student(
     model: PreTrainedModel | str | Path | None,
     model_init: Callable[..., PreTrainedModel] | None,
     task: type[Task] | None,
+    data: Any,
 ) -> PreTrainedModel:
     """Return the student: loaded where it is named, made where `model_init` makes it.
+
+    A student that is named learns the classes of the training data, if these come from one of the loaders.
 
     Raises:
         ValueError: If both or none are given.
@@ -78,7 +87,29 @@ def first_student(
     if isinstance(model, PreTrainedModel):
         return model
     assert model is not None
-    return load_student(model, task or task_of(model))
+    known: dict[str, Any] = {}
+    if isinstance(data, LOADED):
+        known = {"id2label": data.id2label, "ignore_index": data.ignore_index}
+    return load_student(model, task or task_of(model), **known)
+
+
+def student_processor(student: PreTrainedModel, task: type[Task] | None, data: Any) -> Any | None:
+    """Return the image processor beside a student, or what the training images of a loader went through.
+
+    Returns:
+        The saved one; without it the task's own, in the size of the data; None if the data are no loader's,
+        or are normalised otherwise.
+    """
+    saved = load_image_processor(student.name_or_path)
+    if saved is not None or not isinstance(data, LOADED) or data.reader.augmentation is None:
+        return saved
+    normalization = data.reader.normalization
+    processor = (task or task_of(student)).image_processor(data.reader.augmentation.size, config_of(student))
+    if normalization is None:
+        processor.do_normalize = False
+    elif normalization != ImageNormalization.from_image_processor(processor):
+        return None
+    return processor
 
 
 def training_plan(args: StructKDTrainingArguments, max_steps: int) -> TrainingPlan:

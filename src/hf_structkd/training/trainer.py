@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from ..card import RunNotes, write_card
 from ..features import unwrap
 from ..hub.pushing import Pusher, token_hidden
-from ..models import FrozenTeacher, load_image_processor
+from ..models import FrozenTeacher
 from ..models.loading import restore_weights
 from ..tasks import Task, task_of
 from ..terms import Term
@@ -26,7 +26,14 @@ from .evaluating_trainer import EvaluatingTrainer
 from .evaluation import StreamingScores, feed_as_wanted
 from .guard import FiniteGuard
 from .pair import ModelPair
-from .set_up import check_support, collect_terms, first_student, training_plan, warn_of_missing_labels
+from .set_up import (
+    check_support,
+    collect_terms,
+    first_student,
+    student_processor,
+    training_plan,
+    warn_of_missing_labels,
+)
 from .term_log import TermLog
 from .term_modules import example_batch
 
@@ -36,7 +43,7 @@ class StructKDTrainer(EvaluatingTrainer):
 
     Args:
         model: The student: a Hub id, a folder (one with only a `config.json` starts from scratch), or a
-            model; None where `model_init` makes it.
+            model; None where `model_init` makes it. A named one learns the classes of a loader's data.
         teacher_model: The teacher: a Hub id, a folder, or a model; may be None where every distillation
             weight is 0, which trains the student alone.
         args: The settings.
@@ -44,7 +51,7 @@ class StructKDTrainer(EvaluatingTrainer):
             settings of terms in this list are their own, and those in `args` have no effect.
         task: What both models solve; None reads it off the student.
         processing_class: The student's image processor, saved beside it. It says how the batch's images are
-            normalised; None loads the one beside `model`.
+            normalised; None loads the one beside `model`, or makes one where a loader made the data.
         teacher_processing_class: The teacher's; None loads the one beside `teacher_model`. Images are
             converted from the student's normalisation to the teacher's.
         task_options: Keyword arguments of the task's own, for example `teacher_label_map`.
@@ -83,8 +90,8 @@ class StructKDTrainer(EvaluatingTrainer):
         if not isinstance(args, StructKDTrainingArguments):
             raise TypeError(f"`args` must be StructKDTrainingArguments, got {type(args).__name__}.")
         self.terms = collect_terms(terms, args)
-        student = first_student(model, kwargs.get("model_init"), task)
-        processing_class = processing_class or load_image_processor(student.name_or_path)
+        student = first_student(model, kwargs.get("model_init"), task, kwargs.get("train_dataset"))
+        processing_class = processing_class or student_processor(student, task, kwargs.get("train_dataset"))
         self.pair = ModelPair(
             student,
             teacher_model,
