@@ -72,6 +72,11 @@ class DetectionReader(RowReader):
         return {"objects_column": self.target.column}
 
     @property
+    def fits_images(self) -> bool:
+        """As `keep_aspect_ratio` says."""
+        return self.keep_aspect_ratio
+
+    @property
     def box_counts(self) -> dict[str, int]:
         """Boxes that were clipped or dropped, by the names in `BOX_RULES`.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from transformers.utils import logging
 from ..data import MixedDataset, MixedIterableDataset, StoredRows, StreamedRows
 from ..matching.normalization import ImageNormalization
 from ..models import load_image_processor, load_student
-from ..models.loading import config_of
+from ..models.loading import config_of, resizing_to
 from ..tasks import Task, task_of
 from ..terms import TaskTerm, Term, Terms, TrainingPlan, built_in_terms
 from .arguments import StructKDTrainingArguments
@@ -93,18 +93,30 @@ def first_student(
     return load_student(model, task or task_of(model), **known)
 
 
-def student_processor(student: PreTrainedModel, task: type[Task] | None, data: Any) -> Any | None:
-    """Return the image processor beside a student, or what the training images of a loader went through.
+def student_processor(
+    student: PreTrainedModel, task: type[Task] | None, data: Mapping[str, Any]
+) -> Any | None:
+    """Return the image processor beside a student, or the one that does what a loader did to the images.
+
+    Args:
+        student: The student.
+        task: Its task; None reads it off the student.
+        data: `eval_dataset` and `train_dataset`; the first that a loader made counts.
 
     Returns:
-        The saved one; without it the task's own, in the size of the data; None if the data are no loader's,
-        or are normalised otherwise.
+        The saved one; without it the task's own, in the size of the data; None if no loader made the data,
+        or they are normalised otherwise.
     """
     saved = load_image_processor(student.name_or_path)
-    if saved is not None or not isinstance(data, LOADED) or data.reader.augmentation is None:
+    # Validation images are resized as a pipeline does it; training images are cropped too.
+    parts = (data.get("eval_dataset"), data.get("train_dataset"))
+    reader = next((part.reader for part in parts if isinstance(part, LOADED)), None)
+    size = reader and (reader.size or (reader.augmentation and reader.augmentation.size))
+    if saved is not None or reader is None or not size:
         return saved
-    normalization = data.reader.normalization
-    processor = (task or task_of(student)).image_processor(data.reader.augmentation.size, config_of(student))
+    processor = (task or task_of(student)).image_processor(size, config_of(student))
+    processor = resizing_to(processor, size, keep_aspect_ratio=reader.fits_images)
+    normalization = reader.normalization
     if normalization is None:
         processor.do_normalize = False
     elif normalization != ImageNormalization.from_image_processor(processor):

@@ -91,7 +91,7 @@ class StructKDTrainer(EvaluatingTrainer):
             raise TypeError(f"`args` must be StructKDTrainingArguments, got {type(args).__name__}.")
         self.terms = collect_terms(terms, args)
         student = first_student(model, kwargs.get("model_init"), task, kwargs.get("train_dataset"))
-        processing_class = processing_class or student_processor(student, task, kwargs.get("train_dataset"))
+        processing_class = processing_class or student_processor(student, task, kwargs)
         self.pair = ModelPair(
             student,
             teacher_model,
