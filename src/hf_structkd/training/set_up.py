@@ -163,10 +163,10 @@ def warn_of_missing_labels(trainer: EvaluatingTrainer) -> None:
             continue
         if trainer.is_world_process_zero():
             logger.warning(
-                "Nothing is labelled in the first %d images (or fewer, if there are fewer) of the validation "
-                "data%s: scores are NaN without labels, and can choose no best model.",
-                _LOOKED_AT,
+                "Nothing is labelled in the validation data%s (at most their first %d images are looked at): "
+                "scores are NaN without labels, and can choose no best model.",
                 f" {name!r}" if name else "",
+                _LOOKED_AT,
             )
 
 
