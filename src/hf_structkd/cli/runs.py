@@ -16,6 +16,7 @@ from ..terms import BUILT_IN_TERMS
 from ..training.arguments import StructKDTrainingArguments
 from ..training.manifest import last_checkpoint
 from ..training.trainer import StructKDTrainer
+from .failures import Failures
 
 logger = logging.get_logger(__name__)
 
@@ -23,15 +24,16 @@ ALONE_FOLDER = "alone"
 _LAUNCHER = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
-def train_and_evaluate(trainer: StructKDTrainer) -> dict[str, float]:
+def train_and_evaluate(trainer: StructKDTrainer, failures: Failures) -> dict[str, float]:
     """Train, save the student with its image processor, evaluate, and write `all_results.json`.
 
     Args:
         trainer: Its `args.resume_from_checkpoint` is a path to resume from, or "true" for the last checkpoint
             in `output_dir`.
+        failures: Takes the failure of the evaluation; the student is saved by then.
 
     Returns:
-        What `evaluate()` returned.
+        What `evaluate()` returned, and nothing if it failed.
     """
     resume = _resumption(trainer.args)
     if resume is True and last_checkpoint(trainer.args.output_dir) is None:
@@ -45,9 +47,11 @@ def train_and_evaluate(trainer: StructKDTrainer) -> dict[str, float]:
     trainer.save_state()
     trainer.log_metrics("train", result.metrics)
     trainer.save_metrics("train", result.metrics)
-    metrics: dict[str, float] = trainer.evaluate()
-    trainer.log_metrics("eval", metrics)
-    trainer.save_metrics("eval", metrics)
+    metrics: dict[str, float] = {}
+    with failures.of("The evaluation"):
+        metrics = trainer.evaluate()
+        trainer.log_metrics("eval", metrics)
+        trainer.save_metrics("eval", metrics)
     return metrics
 
 

@@ -57,6 +57,10 @@ class RowDataset:
         BadImageError: while reading, if a file cannot be decoded and is not to be skipped.
     """
 
+    # What a loader knows of the classes, for a student that is named by its folder.
+    id2label: dict[int, str] | None = None
+    ignore_index: int | None = None
+
     def __init__(self, dataset: Any, reader: RowReader, *, skip_bad_images: bool = False) -> None:
         """Check the columns."""
         self.reader = reader

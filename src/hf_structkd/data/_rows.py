@@ -65,6 +65,11 @@ class RowReader(ABC):
     def target_columns(self) -> dict[str, str]:
         """The columns of the target, by the arguments that name them."""
 
+    @property
+    def fits_images(self) -> bool:
+        """Whether images are resized to fit into `size` instead of to fill it."""
+        return False
+
     @abstractmethod
     def finish(self, row: Mapping[str, Any], image: Tensor, generator: torch.Generator, *, where: str) -> Row:
         """Decode, check and augment (or only resize) what the row holds beside its decoded image."""

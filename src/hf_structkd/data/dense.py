@@ -85,11 +85,14 @@ def collate_dense(rows: Sequence[Row]) -> Row:
 
     Returns:
         ``pixel_values`` (B, 3, H, W); ``labels`` (B, H, W), or a list of B maps when their sizes differ;
-        and, if the rows have them, ``pixel_mask`` (B, H, W) and ``labeled`` (B,).
+        and, if the rows have them, ``pixel_mask`` (B, H, W) and ``labeled`` (B,). Rows without ``labels``,
+        of images that are only predicted, give a batch without them.
 
     Raises:
         ValueError: if the images differ in size.
     """
+    if "labels" not in rows[0]:
+        return stack_inputs(rows)
     labels = [as_tensor(row["labels"], "labels") for row in rows]
     same = len({label.shape for label in labels}) == 1
     return stack_inputs(rows) | {"labels": torch.stack(labels) if same else labels}

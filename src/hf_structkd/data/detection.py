@@ -82,6 +82,11 @@ class DetectionReader(RowReader):
         return () if self.labeled is False else _SIZE_COLUMNS
 
     @property
+    def fits_images(self) -> bool:
+        """As `keep_aspect_ratio` says."""
+        return self.keep_aspect_ratio
+
+    @property
     def box_counts(self) -> dict[str, int]:
         """Boxes that were clipped or dropped, by the names in `BOX_RULES`.
 
@@ -172,11 +177,14 @@ def collate_detection(rows: Sequence[Row]) -> Row:
 
     Returns:
         ``pixel_values`` (B, 3, H, W); ``labels``, a list of B dicts; and, if the rows have them,
-        ``pixel_mask`` (B, H, W), True or 1 on the image, and ``labeled`` (B,) bool.
+        ``pixel_mask`` (B, H, W), True or 1 on the image, and ``labeled`` (B,) bool. Rows without ``labels``,
+        of images that are only predicted, give a batch without them.
 
     Raises:
         ValueError: if the images differ in size and have no ``pixel_mask``, or a row holds no numbers.
     """
+    if "labels" not in rows[0]:
+        return stack_inputs(rows)
     rows = [_as_tensors(row) for row in rows]
     is_own = all("canvas_size" in row["labels"] for row in rows)
     if all("pixel_mask" in row for row in rows):

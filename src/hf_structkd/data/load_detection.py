@@ -103,4 +103,4 @@ def load_detection_data(
     )
     make_reader = partial(DetectionReader, target=target, normalization=normalization)
     data = assemble(chosen, splits, make_reader, seed=seed, keep_aspect_ratio=chosen.keep_aspect_ratio)
-    return data._replace(id2label=id2label)
+    return data.named(id2label)

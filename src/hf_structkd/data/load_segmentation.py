@@ -93,7 +93,7 @@ def load_segmentation_data(
         check_masks(*seen, target, id2label)
     make_reader = partial(DenseReader, target=target, normalization=normalization)
     data = assemble(chosen, splits, make_reader, seed=seed, nothing=target.nothing)
-    return data._replace(id2label=id2label, ignore_index=chosen.ignore_index)
+    return data.named(id2label, chosen.ignore_index)
 
 
 def _look(options: SegmentationOptions, splits: Splits, values: LabelValues) -> tuple[SeenLabels, SeenLabels]:

@@ -25,6 +25,9 @@ class _Mix(Generic[PartT]):
         ValueError: if ``labeled`` or the augmentation of a part is another.
     """
 
+    id2label: dict[int, str] | None = None
+    ignore_index: int | None = None
+
     def __init__(self, labeled: PartT, unlabeled: PartT) -> None:
         """Check and keep the parts."""
         first, second = labeled.reader, unlabeled.reader
@@ -39,6 +42,7 @@ class _Mix(Generic[PartT]):
                 "stack."
             )
         self.labeled, self.unlabeled = labeled, unlabeled
+        self.reader = first
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch of both parts."""

@@ -42,12 +42,18 @@ class ImageNormalization:
 
     @classmethod
     def from_image_processor(cls, processor: Any) -> ImageNormalization:
-        """Read the normalisation of a Transformers image processor, of either backend.
+        """Read the normalisation of a Transformers image processor from its attributes.
+
+        Args:
+            processor: An image processor, of either backend; None, for a student that has none, is that of
+                the processors that tasks make: ImageNet's mean and standard deviation.
 
         Raises:
             TypeError: If the argument is no image processor.
             ValueError: If the processor normalises without a mean and a std.
         """
+        if processor is None:
+            return cls(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
         if not hasattr(processor, "do_rescale"):
             raise TypeError(f"`processor` must be an image processor, got {type(processor).__name__}.")
         # Not every processor has the other options. A processor without an option does not do that step.

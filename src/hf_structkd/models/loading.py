@@ -161,6 +161,11 @@ def student_image_processor(
         with explained("the student", name_or_path, revision=revision):
             config = AutoConfig.from_pretrained(name_or_path, revision=revision, **hub)
         processor = task.image_processor(size, config)
+    return resizing_to(processor, size, keep_aspect_ratio=keep_aspect_ratio)
+
+
+def resizing_to(processor: Any, size: tuple[int, int], *, keep_aspect_ratio: bool) -> Any:
+    """Let an image processor resize to `size`, or into it, and change the size no further; return it."""
     names = ("max_height", "max_width") if keep_aspect_ratio else ("height", "width")
     processor.size = dict(zip(names, size, strict=True))
     processor.do_resize = True

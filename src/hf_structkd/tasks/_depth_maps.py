@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from collections.abc import Iterable, Mapping
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from ..data.load_depth import DepthKind
 from ..losses.depth import DEPTH_LOSSES, valid_depth
 from ..losses.depth_fits import align_scale_shift
 from ..matching.alignment import at_least, resize_map
+from ..metrics import counted_pixels
 
 METRIC_LABELS = {
     "abs_rel": "AbsRel",
@@ -32,6 +34,17 @@ DEPTH_KINDS: tuple[str, ...] = get_args(DepthKind)
 
 NEAREST = 1e-3
 """Metres. Where a depth must be inverted, nearer is as near."""
+
+
+def read_depth(output: Any) -> Tensor:
+    depth: Tensor = output.predicted_depth
+    return depth
+
+
+def scored_pixels(labels: Iterable[Tensor], scoring: Mapping[str, Any]) -> list[Tensor]:
+    """Return which pixels of each label (H, W) are scored under these settings of `depth_statistics`."""
+    limits = {name: scoring[name] for name in ("min_depth", "max_depth", "crop")}
+    return [counted_pixels(one, **limits) for one in labels]
 
 
 def resized(maps: Tensor, size: tuple[int, int]) -> Tensor:

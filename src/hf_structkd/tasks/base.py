@@ -175,6 +175,18 @@ class Task(ABC):
     def evaluation_statistics(self, output: Any, batch: Batch) -> Tensor:
         """Return sufficient statistics of each image, (B, ...), on the device; only these are gathered."""
 
+    def has_labels(self, batch: Batch) -> bool:
+        """Return whether anything in a batch is labelled, so that it can be scored."""
+        return True
+
+    def image_predictions(self, output: Any, batch: Batch) -> list[Any]:
+        """Return what is predicted for each image as arrays of numpy, without reading a label's values.
+
+        A task says it in its natural form; this is `prediction`, image by image. The batch may have no
+        labels.
+        """
+        return list(self.prediction(output).detach().float().cpu().numpy())
+
     @abstractmethod
     def as_student(self, teacher_output: Any, batch: Batch) -> Any:
         """Return the teacher's output as the student would give it, for `evaluation_statistics`."""

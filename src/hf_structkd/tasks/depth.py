@@ -21,9 +21,9 @@ from ..losses.depth import DEPTH_LOSSES, valid_depth
 from ..losses.depth_distillation import depth_distillation_loss
 from ..losses.depth_fits import affine_statistics
 from ..matching.alignment import align_to_coarser
-from ..metrics import DepthErrors, counted_pixels, depth_statistics
+from ..metrics import DepthErrors, depth_statistics
 from ..report import Exhibit, Headline, plot_depth_maps
-from ._dense import by_label_size, captured_pairs, on_image, padding_mask
+from ._dense import at_image_sizes, by_label_size, captured_pairs, on_image, padding_mask
 from ._depth_maps import (
     METRIC_LABELS,
     NEAREST,
@@ -35,7 +35,9 @@ from ._depth_maps import (
     kind_of,
     kind_source,
     pooled,
+    read_depth,
     resized,
+    scored_pixels,
 )
 from ._drawing import picture_rows
 from .base import MapPair, Task
@@ -144,11 +146,11 @@ class DepthTask(Task):
         name = find_decoder(model)
         if name is not None:
             return FeatureCapture.of_module(model, name)
-        return FeatureCapture.before_regressor(model, pixel_values, get_map=_read_depth)
+        return FeatureCapture.before_regressor(model, pixel_values, get_map=read_depth)
 
     def prediction(self, output: Any) -> Tensor:
         """Return the depth map (B, h, w), in metres for a model of kind "metric"."""
-        return _read_depth(output)
+        return read_depth(output)
 
     def check_batch(self, batch: Batch) -> None:
         """Raise `ValueError` where the labels are missing or class ids."""
@@ -226,8 +228,16 @@ class DepthTask(Task):
 
     def evaluation_statistics(self, output: Any, batch: Batch) -> Tensor:
         """Return each image's errors at its label's own size, see `depth_statistics`."""
-        depth = self.in_metres(output, batch)
-        return depth_statistics(depth, batch["labels"], **self._scoring)
+        return depth_statistics(self.in_metres(output, batch), batch["labels"], **self._scoring)
+
+    def has_labels(self, batch: Batch) -> bool:
+        """Return whether the depth of a pixel is scored."""
+        return any(bool(pixels.any()) for pixels in scored_pixels(batch["labels"], self._scoring))
+
+    def image_predictions(self, output: Any, batch: Batch) -> list[Any]:
+        """Return maps (H, W), metres for a metric student, at the labels' or, without, the images' size."""
+        maps = at_image_sizes(self.prediction(output)[:, None], batch)
+        return [depth[0].cpu().numpy() for depth in maps]
 
     def as_student(self, teacher_output: Any, batch: Batch) -> Any:
         """Return the teacher's depth as the student would predict it; a relative one is aligned to labels."""
@@ -246,8 +256,8 @@ class DepthTask(Task):
         kind = kind or self.depth_kind
         if kind == "metric":
             return prediction
-        limits = {name: self._scoring[name] for name in ("min_depth", "max_depth", "crop")}
-        scored = [torch.where(counted_pixels(one, **limits), one, 0.0) for one in batch["labels"]]
+        counted = scored_pixels(batch["labels"], self._scoring)
+        scored = [torch.where(*pair, 0.0) for pair in zip(counted, batch["labels"], strict=True)]
         return torch.cat([fitted_to_truth(*pair, kind) for pair in zip(prediction, scored, strict=True)])
 
     def settings(self) -> dict[str, Any]:
@@ -279,7 +289,7 @@ class DepthTask(Task):
     def score_note(self, *, has_teacher: bool) -> str:
         """Return whose depth is not metric and is fitted to the ground truth: that flatters the score."""
         fitted = "every model" if self.depth_kind != "metric" else "the teacher"
-        if self.depth_kind == "metric" and (not has_teacher or self.teacher_depth_kind == "metric"):
+        if fitted == "the teacher" and (not has_teacher or self.teacher_depth_kind == "metric"):
             return ""
         return f"Fitted to each image's ground truth by a scale and a shift before it is scored: {fitted}."
 
@@ -287,10 +297,4 @@ class DepthTask(Task):
         """Draw every model's depth in metres, and its errors, into `predictions.png`."""
         outputs = exhibit.outputs.items()
         depths = {name: self.in_metres(output, exhibit.batch)[:, None] for name, output in outputs}
-        rows = picture_rows(exhibit, depths, lambda one: one[0])
-        plot_depth_maps(rows, folder / "predictions.png")
-
-
-def _read_depth(output: Any) -> Tensor:
-    depth: Tensor = output.predicted_depth
-    return depth
+        plot_depth_maps(picture_rows(exhibit, depths, lambda one: one[0]), folder / "predictions.png")

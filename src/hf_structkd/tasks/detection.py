@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,7 +20,7 @@ from ..adversary.score_maps import ScoreMaps
 from ..data import DetectionOptions, LoadedData, Normalization, collate_detection, load_detection_data
 from ..features.forward import Batch, Capture, Forward, run_model
 from ..features.pyramid import PyramidCapture, pair_levels
-from ..losses import DetectionHead, foreground_probabilities, query_distillation_loss, render_detections
+from ..losses import DetectionHead, query_distillation_loss
 from ..matching.alignment import at_least
 from ..metrics import PADDING, MeanAveragePrecision, detection_statistics
 from ..metrics._detections import DETECTION
@@ -28,15 +28,19 @@ from ..report import Exhibit, Headline, plot_boxes, plot_class_bars
 from ._box_labels import boxes_to_find, check_box_labels
 from ._classes import ClassTask
 from ._dense import on_image, padding_mask
+from ._detected import detected_boxes
 from ._drawing import box_rows, class_scores
 from .base import MapPair
 from .detectors import (
     DetectionQueries,
+    are_finite,
     boxes_counted_over_processes,
     check_can_learn,
     check_can_teach,
     detection_head,
     final_queries,
+    rendered,
+    shared_queries,
 )
 
 # The critic sees rendered boxes at an eighth of the image's sides, the finest level of most pyramids.
@@ -164,7 +168,7 @@ class DetectionTask(ClassTask):
                 return run_model(model, {**self.model_inputs(batch), "labels": labels}, capture)
         except ValueError:
             forward = run_model(model, self.model_inputs(batch), capture)
-            if _are_finite(final_queries(forward.output, self._student)) and _are_finite(model.parameters()):
+            if are_finite(final_queries(forward.output, self._student)) and are_finite(model.parameters()):
                 raise
             forward.output.loss = self.prediction(forward.output).sum() * math.nan
             return forward
@@ -195,7 +199,7 @@ class DetectionTask(ClassTask):
         """Query distillation over the shared classes."""
         own, own_head = self._shared_student(student.output)
         theirs, their_head = self._shared_teacher(teacher.output)
-        if not _are_finite(own):
+        if not are_finite(own):
             return own.logits.sum() * math.nan  # which cannot be matched, see `student_forward`
         return query_distillation_loss(
             own.logits,
@@ -221,7 +225,7 @@ class DetectionTask(ClassTask):
         size = at_least((height, width), SMALLEST_MAP)
         inside = padding_mask(batch, size)
         sides = self._shared_teacher(teacher.output), self._shared_student(student.output)
-        real, fake = (on_image(_rendered(queries, head, size), inside) for queries, head in sides)
+        real, fake = (on_image(rendered(queries, head, size), inside) for queries, head in sides)
         return ScoreMaps(real=real, fake=fake, images=images)
 
     def evaluation_statistics(self, output: Any, batch: Batch) -> Tensor:
@@ -235,6 +239,14 @@ class DetectionTask(ClassTask):
         rows = detection_statistics(*queries, batch["labels"], head=head, pixel_mask=mask)
         impossible = (rows[..., 0] == DETECTION) & (rows[..., 2] == 0)
         return rows.masked_fill(impossible.unsqueeze(-1), PADDING)
+
+    def has_labels(self, batch: Batch) -> bool:
+        """Return whether there is a box, other than that of a crowd."""
+        return any(len(boxes_to_find(labels)["boxes"]) > 0 for labels in batch["labels"])
+
+    def image_predictions(self, output: Any, batch: Batch) -> list[Any]:
+        """Return each image's scores, labels and boxes, see `detected_boxes`."""
+        return detected_boxes(output, self._student, batch)
 
     def as_student(self, teacher_output: Any, batch: Batch) -> DetectionQueries:
         """Return the teacher's queries over the student's classes; a class that it does not know scores 0."""
@@ -254,13 +266,13 @@ class DetectionTask(ClassTask):
 
     def _shared_student(self, output: Any) -> tuple[DetectionQueries, DetectionHead]:
         assert self.labels is not None  # a teacher's pass exists only where a teacher was given
-        return _shared(final_queries(output, self._student), self._student, self.labels.student_logits)
+        return shared_queries(final_queries(output, self._student), self._student, self.labels.student_logits)
 
     def _shared_teacher(self, output: Any) -> tuple[DetectionQueries, DetectionHead]:
         assert self.labels is not None
         assert self._teacher is not None
         # The odds of merged classes are added, under a softmax as under a sigmoid.
-        return _shared(final_queries(output, self._teacher), self._teacher, self.labels.teacher_logits)
+        return shared_queries(final_queries(output, self._teacher), self._teacher, self.labels.teacher_logits)
 
     # ---- what a report shows ----
 
@@ -279,22 +291,3 @@ class DetectionTask(ClassTask):
             score_threshold=_DRAWN_FROM,
         )
         plot_class_bars(class_scores(exhibit.scores, "ap_"), folder / "classes.png")
-
-
-def _shared(
-    queries: DetectionQueries, config: PretrainedConfig, pick: Callable[[Tensor], Tensor]
-) -> tuple[DetectionQueries, DetectionHead]:
-    """Return the queries with the class logits that `pick` takes; "no object" stays the last."""
-    head = detection_head(config, queries.logits)
-    classes = queries.logits[..., : config.num_labels].transpose(1, 2)
-    nothing = queries.logits[..., config.num_labels :]
-    logits = torch.cat([pick(classes).transpose(1, 2), nothing], dim=-1)
-    return DetectionQueries(logits, queries.boxes), head
-
-
-def _are_finite(tensors: Iterable[Tensor]) -> bool:
-    return all(bool(values.isfinite().all()) for values in tensors)
-
-
-def _rendered(queries: DetectionQueries, head: DetectionHead, size: tuple[int, int]) -> Tensor:
-    return render_detections(foreground_probabilities(queries.logits.float(), head), queries.boxes, size)

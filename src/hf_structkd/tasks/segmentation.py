@@ -27,7 +27,7 @@ from ..metrics import MeanIoU, confusion_matrices
 from ..models.ignore_index import ignore_index_of
 from ..report import Exhibit, Headline, plot_label_maps
 from ._classes import ClassTask
-from ._dense import by_label_size, captured_pairs, on_image, padding_mask
+from ._dense import at_image_sizes, by_label_size, captured_pairs, on_image, padding_mask
 from ._drawing import picture_rows
 from .base import MapPair
 
@@ -211,6 +211,15 @@ class SegmentationTask(ClassTask):
             num_labels=len(self.id2label),
             ignore_index=self.ignore_index,
         )
+
+    def has_labels(self, batch: Batch) -> bool:
+        """Return whether a pixel has a class."""
+        return any(bool((labels != self.ignore_index).any()) for labels in batch["labels"])
+
+    def image_predictions(self, output: Any, batch: Batch) -> list[Any]:
+        """Return maps (H, W) of class ids, int32, at the labels' or, without labels, the images' own size."""
+        maps = at_image_sizes(self.prediction(output), batch)
+        return [logits.argmax(dim=0).int().cpu().numpy() for logits in maps]
 
     def as_student(self, teacher_output: Any, batch: Batch) -> Any:
         """Return the teacher's logits over the student's classes; one that it does not know never wins."""

@@ -66,7 +66,10 @@ def refuse_other_settings(
         if saved.get(name) != value
     ]
     if changed:
+        advice = "restore them to resume, or choose another `output_dir`"
+        if not resume_from_checkpoint:
+            advice = "to start anew, choose another `output_dir` or remove the checkpoints of the earlier run"
         raise ValueError(
             f"`output_dir` holds {checkpoint}, which was trained with other settings ({'; '.join(changed)}); "
-            "restore them to resume, or choose another `output_dir`."
+            f"{advice}."
         )

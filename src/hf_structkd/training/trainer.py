@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from ..card import RunNotes, write_card
 from ..hub.pushing import Pusher
-from ..models import FrozenTeacher, load_image_processor
+from ..models import FrozenTeacher
 from ..models.loading import model_of
 from ..tasks import Task, task_of
 from ..terms import Term
@@ -21,21 +21,30 @@ from .best_model import choose_best_metric
 from .callbacks import EpochCallback
 from .checkpoints import refuse_other_settings, run_settings
 from .distillation import Distillation
-from .evaluation import StreamingScores, score_teacher
+from .evaluating_trainer import EvaluatingTrainer
+from .evaluation import StreamingScores, feed_as_wanted
 from .guard import FiniteGuard
 from .pair import ModelPair
 from .saving import SavingTrainer
-from .set_up import check_support, collect_terms, first_student, training_plan
+from .set_up import (
+    check_support,
+    collect_terms,
+    first_student,
+    student_processor,
+    training_plan,
+    warn_of_missing_labels,
+)
 from .term_log import TermLog
 from .term_modules import example_batch
 
 
-class StructKDTrainer(SavingTrainer):
+class StructKDTrainer(EvaluatingTrainer, SavingTrainer):
     """Train a student on its task and on what a frozen teacher knows.
 
     Args:
         model: The student: a Hub id, a folder (one with only a `config.json` starts from scratch), or a
-            model, also one wrapped by PEFT; None where `model_init` makes it.
+            model, also one wrapped by PEFT; None where `model_init` makes it. A named one learns the classes
+            of a loader's data.
         teacher_model: The teacher: a Hub id, a folder, or a model; may be None where every distillation
             weight is 0, which trains the student alone.
         args: The settings.
@@ -43,7 +52,7 @@ class StructKDTrainer(SavingTrainer):
             settings of terms in this list are their own, and those in `args` have no effect.
         task: What both models solve; None reads it off the student.
         processing_class: The student's image processor, saved beside it. It says how the batch's images are
-            normalised; None loads the one beside `model`.
+            normalised; None loads the one beside `model`, or makes one where a loader made the data.
         teacher_processing_class: The teacher's; None loads the one beside `teacher_model`. Images are
             converted from the student's normalisation to the teacher's.
         task_options: Keyword arguments of the task's own, for example `teacher_label_map`.
@@ -82,9 +91,9 @@ class StructKDTrainer(SavingTrainer):
         if not isinstance(args, StructKDTrainingArguments):
             raise TypeError(f"`args` must be StructKDTrainingArguments, got {type(args).__name__}.")
         self.terms = collect_terms(terms, args)
-        first = first_student(model, kwargs.get("model_init"), task)
+        first = first_student(model, kwargs.get("model_init"), task, kwargs.get("train_dataset"))
         student = model_of(first)
-        processing_class = processing_class or load_image_processor(student.name_or_path)
+        processing_class = processing_class or student_processor(student, task, kwargs)
         self.pair = ModelPair(
             student,
             teacher_model,
@@ -97,6 +106,7 @@ class StructKDTrainer(SavingTrainer):
         self.distillation = Distillation(self.terms, self.pair)
         self.distillation.load_teacher(student, self.distillation.active())
         kwargs.setdefault("data_collator", self.task.collate)
+        feed_as_wanted(args, kwargs.get("compute_metrics"))
         if kwargs.get("compute_metrics") is None:
             choose_best_metric(args, self.task)
         model = None if kwargs.get("model_init") is not None else first
@@ -105,12 +115,16 @@ class StructKDTrainer(SavingTrainer):
         # Dense models take **kwargs, from which Trainer concludes that they divide their loss themselves.
         self.model_accepts_loss_kwargs = False
         check_support(self)
-        self._streaming: StreamingScores | None = None
-        if kwargs.get("compute_metrics") is None:
-            self.compute_metrics = self._streaming = StreamingScores(self.task)
+        self._streaming = StreamingScores(self.task) if kwargs.get("compute_metrics") is None else None
+        self.compute_metrics = self._streaming or self.compute_metrics
+        self._watch_training()
+
+    def _watch_training(self) -> None:
+        """Make what follows a training from step to step."""
         self.add_callback(EpochCallback(self.train_dataset))
         self.distillation.data_notes = getattr(self.train_dataset, "notes", {})
-        self._guard, self._term_log = FiniteGuard(at_once=args.device.type == "cpu"), TermLog()
+        self._guard = FiniteGuard(at_once=self.args.device.type == "cpu")
+        self._term_log = TermLog()
         self._settings: dict[str, Any] = {}
         self._values: dict[str, Tensor] = {}  # what one micro-step leaves to its end
 
@@ -180,6 +194,7 @@ class StructKDTrainer(SavingTrainer):
             self.pair.follow(model_of(self.model))
         self._settings = run_settings(self.terms, self.weights, self.args, self.teacher, self.task)
         refuse_other_settings(self._settings, self.args.output_dir, resume_from_checkpoint)
+        warn_of_missing_labels(self)
         self._values, self._term_log = {}, TermLog()
         self._guard.begin()
         self.distillation.prepare(training_plan(self.args, max_steps))
@@ -221,33 +236,6 @@ class StructKDTrainer(SavingTrainer):
     def log_titles(self) -> dict[str, str]:
         """What figures call the values that the terms log, by their names in the log."""
         return self.distillation.log_titles
-
-    def prediction_step(
-        self, model: nn.Module, inputs: Any, prediction_loss_only: bool, ignore_keys: Any = None
-    ) -> tuple[Tensor | None, Any, Any]:
-        """Return the images' statistics in place of predictions, so that no logits are gathered or kept.
-
-        Keeps Trainer's contract: (loss, predictions, labels). With a `compute_metrics` of the caller's it is
-        Trainer's own.
-        """
-        if self._streaming is None:
-            return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)  # type: ignore[no-any-return]
-        inputs = self._prepare_inputs(inputs)
-        with torch.no_grad(), self.compute_loss_context_manager():
-            loss, output = self.compute_loss(model, inputs, return_outputs=True)
-        if prediction_loss_only:
-            return loss, None, None
-        return loss, *self._streaming.statistics(output, inputs)
-
-    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
-        """Run Trainer's loop over a fresh metric."""
-        if self._streaming is not None:
-            self._streaming.start(self.task)
-        return super().evaluation_loop(*args, **kwargs)
-
-    def evaluate_teacher(self) -> dict[str, float]:
-        """Return the teacher's scores on `eval_dataset`, shown as in training; see `score_teacher`."""
-        return score_teacher(self, self.teacher, self.task)
 
     # ---- the card and the Hub: Trainer hides failed pushes and pickles the token ----
 
