@@ -115,8 +115,9 @@ class StructKDTrainer(EvaluatingTrainer, SavingTrainer):
         # Dense models take **kwargs, from which Trainer concludes that they divide their loss themselves.
         self.model_accepts_loss_kwargs = False
         check_support(self)
-        self._streaming = StreamingScores(self.task) if kwargs.get("compute_metrics") is None else None
-        self.compute_metrics = self._streaming or self.compute_metrics
+        self._streaming: StreamingScores | None = None
+        if kwargs.get("compute_metrics") is None:
+            self.compute_metrics = self._streaming = StreamingScores(self.task)
         self._watch_training()
 
     def _watch_training(self) -> None:
