@@ -35,6 +35,13 @@ class SavingTrainer(Trainer):
         finally:
             self.distillation.pair.drop_captures()  # another trainer may have the same teacher
 
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        """Train as Trainer does, but take no step beyond the last when a finished run is resumed."""
+        if self.state.global_step >= self.state.max_steps:
+            self.control.should_training_stop = True
+        else:
+            super()._run_epoch(*args, **kwargs)
+
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         """Save as Trainer does, but nothing that is not finite; see `FiniteGuard.refuse_to_save`."""
         self._guard.verify(self)
