@@ -52,3 +52,13 @@ def test_the_term_on_the_page_trains(namespace: dict[str, Any], tmp_path: Path) 
     trainer.train()
     log = trainer.state.log_history[0]
     assert log["loss"] == pytest.approx(log["loss_task"] + 2 * log["loss_confidence"], rel=1e-5)
+
+
+def test_what_the_page_on_reliability_names_exists() -> None:
+    """Else a promise is checked by a command that there is not."""
+    page = (PAGE.parent / "reliability.md").read_text(encoding="utf-8")
+    named = re.findall(r"((?:tests|scripts)/[\w/]+\.py)(?:::(\w+))?", page)
+    assert named
+    for file, test in named:
+        source = (PAGE.parents[1] / file).read_text(encoding="utf-8")
+        assert not test or f"def {test}(" in source, f"{file} has no {test}"

@@ -145,8 +145,8 @@ def match_label_spaces(
         raise ValueError(
             f"student and teacher share too few classes by name ({len(shared)}, at least 2 are needed): the "
             f"student has {_listed(student_id2label.values())}, the teacher has "
-            f"{_listed(teacher_id2label.values())}; say with the label map (teacher to student name) which "
-            "belong together."
+            f"{_listed(teacher_id2label.values())}; say with `teacher_label_map`, a JSON object of "
+            "teacher and student names, which belong together."
         )
     if all(re.fullmatch(r"label \d+", name) for name in shared):
         logger.warning(
