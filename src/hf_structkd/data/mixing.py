@@ -46,6 +46,11 @@ class _Mix(Generic[PartT]):
         self.unlabeled.set_epoch(epoch)
 
     @property
+    def views(self) -> int | None:
+        """The number of views of each image, or None if every epoch augments anew."""
+        return self.labeled.views
+
+    @property
     def skipped(self) -> int:
         """Rows of both parts left out so far."""
         return self.labeled.skipped + self.unlabeled.skipped

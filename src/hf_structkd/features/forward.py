@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from torch import Tensor, nn
 
 Batch = Mapping[str, Any]
+
+Reading = Literal["output", "features"]
+"""A part of a forward that a term may read."""
 
 
 class Forward(NamedTuple):

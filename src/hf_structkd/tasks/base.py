@@ -137,6 +137,16 @@ class Task(ABC):
     def prediction(self, output: Any) -> Tensor:
         """Return the tensor of a model's output that this task reads, for example its logits."""
 
+    def stored_output(self, student: Forward, teacher: Forward) -> dict[str, Tensor]:
+        """Return the tensors (B, ...) that this task reads of the teacher's output, by name, for a cache."""
+        raise NotImplementedError(
+            f"`teacher_cache` must be left out for {self.name}: its task has no `stored_output`."
+        )
+
+    def restored_output(self, tensors: Mapping[str, Tensor]) -> Any:
+        """Return an output of a teacher made of the tensors of `stored_output`."""
+        raise NotImplementedError(f"{type(self).__name__} needs `restored_output` beside `stored_output`.")
+
     @abstractmethod
     def check_batch(self, batch: Batch) -> None:
         """Raise `ValueError` if a batch cannot be learned from; called once, on the first one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -150,6 +151,14 @@ class DepthTask(Task):
         """Return the depth map (B, h, w), in metres for a model of kind "metric"."""
         return _read_depth(output)
 
+    def stored_output(self, student: Forward, teacher: Forward) -> dict[str, Tensor]:
+        """Return the teacher's depth map (B, h, w), of its own kind, at the coarser of the two grids."""
+        return {"predicted_depth": self._aligned_maps(student, teacher)[1]}
+
+    def restored_output(self, tensors: Mapping[str, Tensor]) -> Any:
+        """Return an output with this depth map."""
+        return DepthEstimatorOutput(**tensors)
+
     def check_batch(self, batch: Batch) -> None:
         """Raise `ValueError` where the labels are missing or class ids."""
         if "labels" not in batch:
@@ -219,10 +228,12 @@ class DepthTask(Task):
 
     def _shared_maps(self, student: Forward, teacher: Forward) -> tuple[Tensor, Tensor]:
         """Return both maps in one kind, see `in_one_kind`, at the coarser of the two grids."""
+        return in_one_kind(*self._aligned_maps(student, teacher), self.depth_kind, self.teacher_depth_kind)
+
+    def _aligned_maps(self, student: Forward, teacher: Forward) -> tuple[Tensor, Tensor]:
         maps = self.prediction(student.output).float(), self.prediction(teacher.output).float()
         pair = align_to_coarser(maps[0].unsqueeze(1), maps[1].unsqueeze(1))
-        own, theirs = pair[0].squeeze(1), pair[1].squeeze(1)
-        return in_one_kind(own, theirs, self.depth_kind, self.teacher_depth_kind)
+        return pair[0].squeeze(1), pair[1].squeeze(1)
 
     def evaluation_statistics(self, output: Any, batch: Batch) -> Tensor:
         """Return each image's errors at its label's own size, see `depth_statistics`."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForObjectDetection, PretrainedConfig, PreTrainedModel
 from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING_NAMES
 from transformers.models.auto.modeling_auto import MODEL_FOR_OBJECT_DETECTION_MAPPING_NAMES
+from transformers.models.detr.modeling_detr import DetrObjectDetectionOutput
 from transformers.utils import is_torchvision_available
 
 from ..adversary.critic import SMALLEST_MAP
@@ -173,6 +174,16 @@ class DetectionTask(ClassTask):
         """Return the logits (B, Q, K), or K + 1 of them with "no object"."""
         logits: Tensor = output.logits
         return logits
+
+    def stored_output(self, student: Forward, teacher: Forward) -> dict[str, Tensor]:
+        """Return the logits and the boxes of the teacher's final queries."""
+        assert self._teacher is not None
+        queries = final_queries(teacher.output, self._teacher)
+        return {"logits": queries.logits, "pred_boxes": queries.boxes}
+
+    def restored_output(self, tensors: Mapping[str, Tensor]) -> Any:
+        """Return an output with these queries."""
+        return DetrObjectDetectionOutput(**tensors)
 
     def check_batch(self, batch: Batch) -> None:
         """Raise `ValueError` for labels that are no boxes, or a class that the student does not have."""

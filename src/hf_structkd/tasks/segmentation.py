@@ -112,6 +112,15 @@ class SegmentationTask(ClassTask):
         logits: Tensor = output.logits
         return logits
 
+    def stored_output(self, student: Forward, teacher: Forward) -> dict[str, Tensor]:
+        """Return the teacher's logits over the shared classes, at the coarser of the two grids."""
+        return {"shared_logits": self._shared_logits(student, teacher)[1]}
+
+    def restored_output(self, tensors: Mapping[str, Tensor]) -> Any:
+        """Return an output with logits that `LabelMatch.teacher_logits` turns into the stored ones."""
+        assert self.labels is not None
+        return SemanticSegmenterOutput(logits=self.labels.all_teacher_logits(tensors["shared_logits"]))
+
     def check_batch(self, batch: Batch) -> None:
         """Raise `ValueError` for a label outside [0, K) that is not the ignored one."""
         if "labels" not in batch:

@@ -7,16 +7,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, field, fields
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from ..features.forward import Batch, Forward
+from ..features.forward import Batch, Forward, Reading
 from ..tasks import Task
-
-Reading = Literal["output", "features"]
 
 
 class TrainingPlan(NamedTuple):

@@ -10,11 +10,11 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from ..features.forward import Batch, Forward
+from ..features.forward import Batch, Forward, Reading
 from ..losses import node_grid_size, pairwise_distillation_loss
 from ..losses.pairwise import check_connection_range
 from ..tasks import MapPair, Task
-from .base import Reading, Term, check_choice
+from .base import Term, check_choice
 
 
 @dataclass(eq=False)

@@ -19,13 +19,13 @@ from ..tasks import Task, task_of
 from ..terms import Term
 from .arguments import StructKDTrainingArguments
 from .best_model import choose_best_metric
-from .callbacks import EpochCallback
+from .callbacks import AnswersCallback, EpochCallback
 from .checkpoints import refuse_other_settings, run_settings, save_settings
 from .distillation import Distillation
 from .evaluation import StreamingScores, score_teacher
 from .guard import FiniteGuard
 from .pair import ModelPair
-from .set_up import check_support, collect_terms, first_student, training_plan
+from .set_up import answers_to_expect, check_support, collect_terms, first_student, training_plan
 from .term_log import TermLog
 from .term_modules import example_batch
 
@@ -108,6 +108,7 @@ class StructKDTrainer(Trainer):
         if kwargs.get("compute_metrics") is None:
             self.compute_metrics = self._streaming = StreamingScores(self.task)
         self.add_callback(EpochCallback(self.train_dataset))
+        self.add_callback(AnswersCallback(self.pair))
         self._guard, self._term_log = FiniteGuard(), TermLog()
         self._settings: dict[str, Any] = {}
         self._values: dict[str, Tensor] = {}  # what one micro-step leaves to its end
@@ -178,6 +179,7 @@ class StructKDTrainer(Trainer):
         self._settings = run_settings(self.terms, self.weights, self.args, self.teacher, self.task)
         refuse_other_settings(self._settings, self.args.output_dir, resume_from_checkpoint)
         self._values, self._term_log = {}, TermLog()
+        self.pair.expected_answers = answers_to_expect(self.args, self.train_dataset)
         self.distillation.prepare(training_plan(self.args, max_steps))
         return super()._prepare_for_training(max_steps, train_dataloader, resume_from_checkpoint)
 

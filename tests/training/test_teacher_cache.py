@@ -1,0 +1,112 @@
+"""A run that reads its teacher's answers is the run that computes them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from ..cases import CASES, TaskCase, arguments, make_trainer, state_of
+
+SIX_EPOCHS_OF_TWO_STEPS = {"max_steps": 6, "mimic_weight": 1.0}
+
+
+@pytest.fixture(params=CASES, ids=lambda case: case.name)
+def case(request: pytest.FixtureRequest) -> TaskCase:
+    return request.param
+
+
+def _trained(case: TaskCase, folder: Path, teacher: Path, **settings):
+    trainer = make_trainer(
+        case, arguments(folder, **SIX_EPOCHS_OF_TWO_STEPS, **settings), teacher=str(teacher)
+    )
+    trainer.train()
+    return trainer
+
+
+@pytest.fixture
+def teacher(case: TaskCase, tmp_path: Path) -> Path:
+    case.teacher(1).save_pretrained(tmp_path / "teacher")
+    return tmp_path / "teacher"
+
+
+def test_a_cache_of_float32_changes_no_bit(case: TaskCase, teacher: Path, tmp_path: Path, capsys) -> None:
+    """Otherwise nobody could tell whether a result is due to the method or to its cache.
+
+    The first run stores in its first epoch and reads from the second on; the last one reads only, and must
+    then not even load the weights.
+    """
+    cache = {"teacher_cache": str(tmp_path / "cache"), "teacher_cache_dtype": "float32"}
+    plain = _trained(case, tmp_path / "plain", teacher)
+    first = _trained(case, tmp_path / "first", teacher, **cache)
+    later = _trained(case, tmp_path / "later", teacher, **cache)
+    for run in (first, later):
+        for name, value in state_of(plain).items():
+            assert torch.equal(value, state_of(run)[name]), name
+        logs = [[e.get("loss") for e in one.state.log_history if "loss" in e] for one in (plain, run)]
+        assert logs[0] == logs[1]
+    assert first.teacher.source.is_loaded
+    assert not later.teacher.source.is_loaded
+    table = capsys.readouterr().out.split("─\n")[-2]
+    assert "teacher (read from cache)" in table and "8 answers in" in table
+
+
+def test_float16_answers_are_the_same_fresh_and_read(case: TaskCase, teacher: Path, tmp_path: Path) -> None:
+    """A rounding that came only with the second epoch would be a jump in the loss that nobody could explain."""
+    cache = {"teacher_cache": str(tmp_path / "cache")}
+    first = _trained(case, tmp_path / "first", teacher, **cache)
+    later = _trained(case, tmp_path / "later", teacher, **cache)
+    for name, value in state_of(first).items():
+        assert torch.equal(value, state_of(later)[name]), name
+    plain = _trained(case, tmp_path / "plain", teacher)
+    losses = [[e["loss"] for e in run.state.log_history if "loss" in e] for run in (plain, later)]
+    torch.testing.assert_close(*map(torch.tensor, losses), rtol=5e-3, atol=1e-3)
+
+
+def test_data_that_never_comes_again_is_refused(tmp_path: Path) -> None:
+    """The folder would grow with every epoch, and no answer in it would ever be read."""
+    rows = CASES[0].rows(4)
+    rows.views = None
+    trainer = make_trainer(CASES[0], arguments(tmp_path, teacher_cache=str(tmp_path)), train_dataset=rows)
+    with pytest.raises(ValueError, match="`augmentation_views`"):
+        trainer.train()
+
+
+CHANGES = {
+    "weights": lambda folder: _edit_weights(folder),
+    "image size": lambda folder: {"teacher_image_size": [64, 96]},
+    "precision": lambda folder: {"teacher_cache_dtype": "float32"},
+    "what is stored": lambda folder: {"pixel_weight": 0.0, "holistic_weight": 0.0},
+    "feature": lambda folder: {
+        "student_feature": ["segformer.stages.0"],
+        "teacher_feature": ["neck.fusion_stage.layers.0"],
+    },
+}
+
+
+def _edit_weights(folder: Path) -> dict:
+    model = CASES[0].teacher(2)
+    model.save_pretrained(folder)
+    return {}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_an_answer_of_other_ingredients_is_never_read(change: str, tmp_path: Path) -> None:
+    """A wrong hit teaches the student another model's answers, and nothing would say so."""
+    case, folder = CASES[0], tmp_path / "teacher"
+    case.teacher(1).save_pretrained(folder)
+    cache = {"teacher_cache": str(tmp_path / "cache")}
+
+    def train(**settings):
+        args = arguments(tmp_path / "run", **{"max_steps": 1, **cache, **settings})
+        trainer = make_trainer(case, args, teacher=str(folder))
+        trainer.train()
+        return trainer
+
+    train()
+    assert not train().teacher.source.is_loaded
+    assert train(**CHANGES[change](folder)).teacher.source.is_loaded
+    facts = [json.loads(path.read_text()) for path in tmp_path.glob("cache/*/answers.json")]
+    assert len(facts) == 2
