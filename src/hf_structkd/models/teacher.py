@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, ClassVar, Protocol
 
@@ -110,6 +110,18 @@ class FrozenTeacher:
             keep: Whether a cache may keep the answer.
         """
         return self(batch)
+
+    def statistics(
+        self, batch: Batch, compute: Callable[[Any], Tensor], scoring: Mapping[str, Any]
+    ) -> Tensor:
+        """Return what `compute` makes of the output of each image, (B, ...).
+
+        Args:
+            batch: The batch, with labels.
+            compute: Returns statistics of an output and the batch's labels.
+            scoring: What the statistics depend on beside these and the match of the models, as JSON values.
+        """
+        return compute(self(batch).output)
 
     def flush(self) -> None:
         """Write what a cache has not yet written."""

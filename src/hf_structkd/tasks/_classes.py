@@ -70,6 +70,10 @@ class ClassTask(Task):
         """Return the shared classes: the student's id of each, and the teacher's ids that it is taught by."""
         return {"shared_classes": None if self.labels is None else self.labels.settings()}
 
+    def scoring(self) -> dict[str, Any]:
+        """Return the student's classes."""
+        return {"id2label": self.id2label}
+
 
 def _named(names: Sequence[str]) -> str:
     """Return how many names there are, and the first of them."""

@@ -185,6 +185,10 @@ class Task(ABC):
     def evaluation_statistics(self, output: Any, batch: Batch) -> Tensor:
         """Return sufficient statistics of each image, (B, ...), on the device; only these are gathered."""
 
+    def scoring(self) -> dict[str, Any]:
+        """Return what `evaluation_statistics` depends on beside `settings`, as JSON values."""
+        return {}
+
     @abstractmethod
     def as_student(self, teacher_output: Any, batch: Batch) -> Any:
         """Return the teacher's output as the student would give it, for `evaluation_statistics`."""

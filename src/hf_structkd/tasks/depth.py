@@ -240,6 +240,10 @@ class DepthTask(Task):
         depth = self.in_metres(output, batch)
         return depth_statistics(depth, batch["labels"], **self._scoring)
 
+    def scoring(self) -> dict[str, Any]:
+        """Return which pixels are scored, and how the prediction is aligned."""
+        return dict(self._scoring)
+
     def as_student(self, teacher_output: Any, batch: Batch) -> Any:
         """Return the teacher's depth as the student would predict it; a relative one is aligned to labels."""
         depth = self.in_metres(teacher_output, batch, kind=self.teacher_depth_kind)

@@ -199,6 +199,10 @@ class SegmentationTask(ClassTask):
             ignore_index=self.ignore_index,
         )
 
+    def scoring(self) -> dict[str, Any]:
+        """Return the student's classes and the label that does not count."""
+        return {**super().scoring(), "ignore_index": self.ignore_index}
+
     def as_student(self, teacher_output: Any, batch: Batch) -> Any:
         """Return the teacher's logits over the student's classes; one that it does not know never wins."""
         assert self.labels is not None

@@ -5,23 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import torch
 import transformers
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..data.views import sample_key
 from ..features.forward import Batch, Forward, Reading
+from ..metrics import PADDING
 from ..models.teacher import FrozenTeacher, OutputReader
 from .store import AnswerStore
 
 CacheDtype = Literal["float16", "float32"]
 _FACTS_FILE = "answers.json"
 _OUTPUT, _FEATURE = "output", "feature"
-_MASK = 2**64 - 1
+_SHOWN = ("pixel_values", "pixel_mask")
 
 
 class AnswerReader(OutputReader, Protocol):
@@ -69,7 +70,7 @@ class CachedTeacher(FrozenTeacher):
         self._root = Path(root)
         self._dtype: torch.dtype = getattr(torch, dtype)
         self._feature = feature
-        self._stores: dict[frozenset[Reading], AnswerStore] = {}
+        self._stores: dict[str, AnswerStore] = {}
         self._is_checked = False
         self._answer_bytes = 0
 
@@ -87,6 +88,22 @@ class CachedTeacher(FrozenTeacher):
                 if keep:
                     store.put(key, tensors)
         return self._restored(known, batch["pixel_values"].device)
+
+    def statistics(
+        self, batch: Batch, compute: Callable[[Any], Tensor], scoring: Mapping[str, Any]
+    ) -> Tensor:
+        """Return the statistics of each image; the folder keeps these, exactly, in place of outputs."""
+        store = self._open({"stored": "statistics", **scoring})
+        shown = [_of_image(batch, image) for image in range(len(batch["pixel_values"]))]
+        keys = [_text(sample_key(tensors)) for tensors in shown]
+        found = [store.get(key) for key in keys]
+        known = [tensors["statistics"] for tensors in found if tensors is not None]
+        if len(known) < len(keys):
+            known = list(super().statistics(batch, compute, scoring).cpu())
+            for key, tensor in zip(keys, known, strict=True):
+                store.put(key, {"statistics": tensor.clone()})
+        padded = nn.utils.rnn.pad_sequence(known, batch_first=True, padding_value=PADDING)
+        return padded.to(batch["pixel_values"].device)
 
     def check(self, batch: Batch) -> None:
         """Wait until an answer is missing, as `prepare_features` does."""
@@ -111,29 +128,33 @@ class CachedTeacher(FrozenTeacher):
         return {"teacher cache": text}
 
     def _store(self, reads: frozenset[Reading]) -> AnswerStore:
-        if reads not in self._stores:
-            facts = self._facts(reads)
-            text = json.dumps(facts, indent=2, sort_keys=True)
-            name = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-            store = self._stores[reads] = AnswerStore(self._root / name)
-            (store.folder / _FACTS_FILE).write_text(text + "\n", encoding="utf-8")
-        return self._stores[reads]
+        """Return the store of the answers that are read in training."""
+        facts = {
+            "stored": sorted(reads),
+            "feature": self._feature if "features" in reads else None,
+            "precision": str(self._dtype),
+        }
+        return self._open(facts)
 
-    def _facts(self, reads: frozenset[Reading]) -> dict[str, Any]:
-        """Return all that an answer depends on beside what the teacher is shown."""
-        return {
+    def _open(self, facts: Mapping[str, Any]) -> AnswerStore:
+        """Return the store of one kind of answer, with all that an answer depends on in its name."""
+        facts = {
+            **facts,
             "teacher": self.source.name,
             "fingerprint": self.source.fingerprint,
             "student_normalization": repr(self._student_normalization),
             "teacher_normalization": repr(self._teacher_normalization),
             "image_size": self._image_size,
-            "stored": sorted(reads),
-            "feature": self._feature if "features" in reads else None,
             "task": self._task.name,
             "match": self._task.settings(),
-            "precision": str(self._dtype),
             "transformers": transformers.__version__,
         }
+        text = json.dumps(facts, indent=2, sort_keys=True)
+        name = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+        if name not in self._stores:
+            store = self._stores[name] = AnswerStore(self._root / name)
+            (store.folder / _FACTS_FILE).write_text(text + "\n", encoding="utf-8")
+        return self._stores[name]
 
     def _computed(self, batch: Batch, student: Forward, reads: frozenset[Reading]) -> list[dict[str, Tensor]]:
         """Run the teacher, and return what is stored of each image."""
@@ -178,22 +199,33 @@ class CachedTeacher(FrozenTeacher):
         )
 
     def _keys(self, batch: Batch, student: Forward) -> list[str]:
-        """Return the key of each image, with the sizes of the student's maps, to which the answer is fitted."""
+        """Return the key of each image, with the sizes of the student's maps, to which it is fitted."""
         maps = (self._task.prediction(student.output), *student.features)
         grids = "".join(f"-{'x'.join(map(str, one.shape[2:]))}" for one in maps)
         keys = batch.get("sample_key")
         if keys is None:  # rows of another loader
-            shown = [batch[name].cpu() for name in ("pixel_values", "pixel_mask") if name in batch]
+            shown = [batch[name].cpu() for name in _SHOWN if name in batch]
             keys = torch.stack([sample_key([tensor[i] for tensor in shown]) for i in range(len(shown[0]))])
-        return [f"{high & _MASK:016x}{low & _MASK:016x}{grids}" for high, low in keys.tolist()]
+        return [f"{_text(key)}{grids}" for key in keys]
+
+
+def _text(key: Tensor) -> str:
+    return "".join(f"{half & (2**64 - 1):016x}" for half in key.tolist())
+
+
+def _of_image(batch: Batch, image: int) -> list[Tensor]:
+    """Return what an image's score depends on: what the teacher is shown, and the labels."""
+    labels = batch["labels"][image]
+    tensors = [labels[name] for name in sorted(labels)] if isinstance(labels, Mapping) else [labels]
+    return [*(batch[name][image].cpu() for name in _SHOWN if name in batch), *(one.cpu() for one in tensors)]
 
 
 def _with_layout(name: str, tensor: Tensor) -> tuple[str, Tensor]:
-    """Return a tensor (B, ...) with its axes as they follow one another in memory, and that order in its name.
+    """Return a tensor (B, ...) with its axes in their order in memory, and this order in its name.
 
     Sums over a tensor depend in their last bits on its order in memory.
     """
-    axes = sorted(range(1, tensor.dim()), key=lambda axis: -tensor.stride(axis))
+    axes = sorted(range(1, tensor.dim()), key=lambda axis: -tensor.stride()[axis])
     return f"{name}@{''.join(map(str, axes))}", tensor.permute(0, *axes)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import uuid
@@ -78,7 +79,8 @@ class AnswerStore:
             os.replace(part, path)
         except (OSError, SafetensorError) as error:
             self.is_writable = False
-            part.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
             logger.warning(
                 "The teacher's answers can no longer be stored in %s (%s): the training goes on without "
                 "storing more; free disk space, or choose another `teacher_cache`.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -60,12 +61,16 @@ def score_teacher(trainer: Trainer, teacher: FrozenTeacher | None, task: Task) -
     metric = task.metric()
     for batch in trainer.get_eval_dataloader():
         inputs = trainer._prepare_inputs(batch)
-        output = task.as_student(teacher(inputs).output, inputs)
-        statistics = task.evaluation_statistics(output, inputs)
+        statistics = teacher.statistics(inputs, partial(_statistics_of_teacher, task, inputs), task.scoring())
         # As Trainer pads what its own evaluation gathers: images have differently many boxes.
         statistics = trainer.accelerator.pad_across_processes(statistics, dim=1, pad_index=PADDING)
         metric.add_statistics(trainer.accelerator.gather_for_metrics(statistics))
+    teacher.flush()
     return _scores(metric)
+
+
+def _statistics_of_teacher(task: Task, inputs: dict[str, Any], output: Any) -> Tensor:
+    return task.evaluation_statistics(task.as_student(output, inputs), inputs)
 
 
 def _scores(metric: StreamingMetric) -> dict[str, float]:

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, Trainer
 from ..card import RunNotes, write_card
 from ..features import unwrap
 from ..hub.pushing import Pusher, token_hidden
-from ..models import FrozenTeacher, load_image_processor
+from ..models import FrozenTeacher, TeacherSource, load_image_processor
 from ..models.loading import restore_weights
 from ..tasks import Task, task_of
 from ..terms import Term
@@ -68,7 +68,7 @@ class StructKDTrainer(Trainer):
     def __init__(
         self,
         model: PreTrainedModel | str | Path | None,
-        teacher_model: PreTrainedModel | str | Path | None,
+        teacher_model: PreTrainedModel | TeacherSource | str | Path | None,
         args: StructKDTrainingArguments,
         *,
         terms: Sequence[Term] | None = None,
