@@ -20,8 +20,8 @@ from hf_structkd.card.card import TEMPLATE, model_card, template_variables, with
 from hf_structkd.card.facts import CardFacts, DataFacts, Origin, TermFacts, license_notice
 from hf_structkd.card.origin import find_origin
 from hf_structkd.card.run import card_facts
-from hf_structkd.card.scores import Score, finite_scores, labelled_scores
-from hf_structkd.report.comparison import ComparisonRow, comparison_table
+from hf_structkd.card.scores import Score, read_scores
+from hf_structkd.report.comparison import ComparisonRow, Headline, comparison_table
 from hf_structkd.tasks import TASKS, Task
 from tests.cases import CASES, SEGMENTATION, TaskCase, arguments, make_trainer
 from tests.loopback_hub.cards import check_card, read_metadata
@@ -33,18 +33,8 @@ TABLE = comparison_table(
         ComparisonRow("alone", {"mean_iou": 0.370}, parameters=810_000, milliseconds=11.0),
         ComparisonRow("distilled", {"mean_iou": 0.428}, parameters=810_000, milliseconds=11.0),
     ],
-    metric="mean_iou",
-    metric_label="mean IoU",
+    Headline("mean_iou", "mean IoU"),
 )
-
-
-def terms(task: float, pixel: float, pairwise: float, holistic: float) -> tuple[TermFacts, ...]:
-    return (
-        TermFacts("task", task, "the student's output with the labels (its own supervised loss)"),
-        TermFacts("pixel-wise", pixel, "the two outputs, pixel by pixel or query by query"),
-        TermFacts("pair-wise", pairwise, "how similar the places of a feature map are to one another"),
-        TermFacts("holistic", holistic, "whole outputs, which a critic tries to tell apart"),
-    )
 
 
 def facts(**changes: Any) -> CardFacts:
@@ -59,7 +49,11 @@ def facts(**changes: Any) -> CardFacts:
         from_scratch=False,
         teacher=Origin("user/teacher", "user/teacher", "v1", ("apache-2.0",)),
         teacher_description="SegformerForSemanticSegmentation of 2,040,000 parameters",
-        terms=terms(1.0, 1.0, 10.0, 0.0),
+        terms=(
+            TermFacts("pixel-wise", 1.0, "the two outputs, pixel by pixel or query by query"),
+            TermFacts("pair-wise", 10.0, "how similar the places of a feature map are to one another"),
+            TermFacts("holistic", 0.0, "whole outputs, which a critic tries to tell apart"),
+        ),
         settings={"temperature": "1.0", "optim": "adamw_torch"},
         data=DataFacts(
             source=Origin("user/camvid", "user/camvid", "main", ("apache-2.0",)),
@@ -70,9 +64,10 @@ def facts(**changes: Any) -> CardFacts:
         ),
         dataset_ids=("user/camvid",),
         usage='for part in predictor(image):\n    print(part["label"], part["mask"].size)',
-        metrics={"mean_iou": 0.4281, "iou_road|way": 0.899},
-        metric_labels={"mean_iou": "mean IoU"},
-        class_metric_labels={"iou_": "IoU"},
+        scores=(
+            Score("mean_iou", "mean IoU", 0.4281),
+            Score("iou_road|way", "IoU of road|way", 0.899, of_class=True),
+        ),
         table=TABLE,
         figures=("figures/predictions.png", "figures/classes.png", "figures/curves.png"),
         command="python examples/run_seg_distill.py \\\n    --seed 1",
@@ -115,10 +110,11 @@ VARIANTS = pytest.mark.parametrize(
         {"repo_id": None, "dataset_ids": (), "data": None},
         {"teacher": None, "teacher_description": None, "table": None},
         {"from_scratch": True, "student": Origin("segformer-0.8m"), "figures": (), "command": None},
-        {"from_scratch": True, "student": Origin(""), "metrics": {}, "train_seconds": None, "settings": {}},
+        {"from_scratch": True, "student": Origin(""), "scores": (), "train_seconds": None, "settings": {}},
         {"teacher": Origin("teacher: a # b"), "license": "mit", "language": "en", "tags": ("x",)},
+        {"scores": (Score("map", "mAP", math.nan), Score("silog", "SILog", math.inf))},
     ],
-    ids=["all", "local", "alone", "config only", "before evaluation", "odd names"],
+    ids=["all", "local", "alone", "config only", "before evaluation", "odd names", "no finite score"],
 )
 
 
@@ -205,44 +201,45 @@ def test_the_index_holds_every_score_with_its_data() -> None:
 # ---- scores ----
 
 
-def test_scores_are_finite_numbers_of_the_model() -> None:
+def test_scores_are_numbers_of_the_model_and_their_names_tell_their_class() -> None:
+    """A time is no score, and a metric that only begins like one of a class keeps its own label."""
+    metrics = {
+        "eval_map": np.float32(0.5),
+        "ap_50": 0.12345678,
+        "eval_ap_traffic_light": math.nan,
+        "my_score": 2,
+        "eval_loss": 1.0,
+        "eval_runtime": 3.0,
+        "epoch": 2,
+        "eval_per_category_iou": [0.1],
+        "eval_ok": True,
+    }
+    scores = read_scores(metrics, {"map": "mAP", "ap_50": "AP at IoU 0.50"}, {"ap_": "AP"})
+    assert [(score.name, score.label, str(score.value), score.of_class) for score in scores] == [
+        ("map", "mAP", "0.5", False),
+        ("ap_50", "AP at IoU 0.50", "0.123457", False),
+        ("ap_traffic_light", "AP of traffic_light", "nan", True),
+        ("my_score", "my score", "2.0", False),
+    ]
+
+
+def test_a_score_that_is_not_finite_is_in_the_text_alone() -> None:
     """NaN is no number in YAML's core schema, and the Hub refuses the whole push for it."""
-    scores = finite_scores(
-        {
-            "eval_mean_iou": np.float32(0.5),
-            "eval_map": 0.12345678,
-            "eval_map_large": math.nan,
-            "eval_silog": math.inf,
-            "eval_loss": 1.0,
-            "eval_runtime": 3.0,
-            "epoch": 2,
-            "eval_per_category_iou": [0.1],
-            "eval_ok": True,
-        }
+    card = model_card(
+        facts(scores=(Score("map", "mAP", math.nan), Score("ap_50", "AP", 0.5), Score("x", "X", math.inf)))
     )
-    assert scores == {"mean_iou": 0.5, "map": 0.123457}
-    assert all(type(value) is float for value in scores.values())
+    metrics = metadata(card)["model-index"][0]["results"][0]["metrics"]
+    assert metrics == [{"type": "ap_50", "value": 0.5, "name": "AP"}]
+    for row in ("| mAP | n/a |", "| AP | 0.500 |", "| X | n/a |"):
+        assert row in card.text
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_every_score_of_every_task_has_a_name_for_people(case: TaskCase, tmp_path: Path) -> None:
     trainer = make_trainer(case, arguments(tmp_path, report_to="none"), rows=1)
-    for name in (key.removeprefix("eval_") for key in trainer.evaluate()):
-        if name in finite_scores({name: 0.0}):
-            prefixes = tuple(trainer.task.class_metric_labels)
-            assert name in trainer.task.metric_labels or name.startswith(prefixes), name
-
-
-def test_scores_of_one_class_are_told_by_their_name() -> None:
-    """A metric that only begins like one keeps the label that is its own."""
-    labels = {"map": "mAP", "ap_50": "AP at IoU 0.50"}
-    metrics = {"ap_traffic_light": 0.1, "ap_50": 0.2, "map": 0.3, "my_score": 0.4}
-    assert labelled_scores(metrics, labels, {"ap_": "AP"}) == [
-        Score("ap_traffic_light", "AP of traffic_light", 0.1, of_class=True),
-        Score("ap_50", "AP at IoU 0.50", 0.2, of_class=False),
-        Score("map", "mAP", 0.3, of_class=False),
-        Score("my_score", "my score", 0.4, of_class=False),
-    ]
+    task = trainer.task
+    for score in read_scores(trainer.evaluate(), task.metric_labels, task.class_metric_labels):
+        assert score.of_class or score.name in task.metric_labels, score.name
 
 
 # ---- text ----
@@ -289,7 +286,8 @@ def test_a_teacher_that_was_built_in_the_process_is_named_once() -> None:
 
 
 def test_scores_are_printed_alike_and_small_ones_do_not_vanish() -> None:
-    found = text(metrics={"a": 0.7, "b": 0.0, "c": 36.94512, "d": 0.000412})
+    values = {"a": 0.7, "b": 0.0, "c": 36.94512, "d": 0.000412}
+    found = text(scores=tuple(Score(name, name, value) for name, value in values.items()))
     for row in ("| a | 0.700 |", "| b | 0.000 |", "| c | 36.945 |", "| d | 0.000412 |"):
         assert row in found
 
@@ -315,7 +313,7 @@ def test_figures_are_embedded_by_relative_paths() -> None:
 
 
 def test_no_teacher_and_no_evaluation_leave_nothing_half_said() -> None:
-    found = text(teacher=None, teacher_description=None, table=None, metrics={}, command=None, data=None)
+    found = text(teacher=None, teacher_description=None, table=None, scores=(), command=None, data=None)
     assert "without a teacher" in found
     assert "Not evaluated yet." in found
     assert "None" not in found.replace("None is stated", "")

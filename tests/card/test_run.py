@@ -12,6 +12,7 @@ from hf_structkd import StructKDTrainer
 from hf_structkd.card.card import model_card
 from hf_structkd.card.facts import DataFacts, Origin, license_notice
 from hf_structkd.card.run import RunNotes, _needs_library, card_facts
+from hf_structkd.card.scores import Score
 from hf_structkd.data import DataOptions, SegmentationOptions
 from hf_structkd.models.backbones import MobileNetV2BackboneConfig
 from tests.cases import ALONE, SEGMENTATION, arguments, make_trainer
@@ -66,7 +67,8 @@ def test_a_run_is_read_off_its_trainer(
         unlabeled=Origin("user/more", "user/more"),
     )
     assert known.dataset_ids == ("user/more",)
-    assert known.metrics["mean_iou"] == pytest.approx(metrics["eval_mean_iou"], rel=1e-5)
+    assert known.scores[0][:2] == ("mean_iou", "mean IoU")
+    assert known.scores[0].value == pytest.approx(metrics["eval_mean_iou"], rel=1e-5)
     assert {term.title: term.weight for term in known.terms} == {
         "task loss": 1.0,
         "pixel-wise term": 1.0,
@@ -95,7 +97,7 @@ def test_without_notes_a_card_is_complete(trainer: StructKDTrainer, caplog: pyte
     assert license_notice(known) is not None
     assert "licences" not in caplog.text
     assert (known.name, known.repo_id) == ("student", "user/student")
-    assert (known.data, known.command, known.table, known.metrics) == (None, None, None, {})
+    assert (known.data, known.command, known.table, known.scores) == (None, None, None, ())
     assert check_card(str(model_card(known))) == ([], [])
 
 
@@ -107,14 +109,14 @@ def test_a_training_is_told_with_its_length(tmp_path: Path) -> None:
     assert (known.steps, known.epochs, known.global_batch_size) == (1, 1.0, 4)
     assert known.train_seconds is not None
     assert known.train_seconds > 0
-    assert known.metrics == {"mean_iou": 0.25}
+    assert known.scores == (Score("mean_iou", "mean IoU", 0.25),)
     assert known.teacher is None
     assert "temperature" not in known.settings
     assert known.data is not None
     assert known.data.source.generated
     assert "embedded scenes" in model_card(known).text
     given = card_facts(trainer, RunNotes(metrics={"eval_mean_iou": 0.5}))
-    assert given.metrics == {"mean_iou": 0.5}
+    assert given.scores == (Score("mean_iou", "mean IoU", 0.5),)
 
 
 def test_models_that_were_built_in_the_process_have_no_place(tmp_path: Path) -> None:

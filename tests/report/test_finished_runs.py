@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +11,19 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+from matplotlib.figure import Figure
 from transformers import SegformerConfig
 
 from hf_structkd import StructKDTrainer, StructKDTrainingArguments
+from hf_structkd.card import RunNotes, write_card
 from hf_structkd.cli.runs import alone_arguments
 from hf_structkd.data import LoadedData, load_segmentation_data
 from hf_structkd.matching.normalization import ImageNormalization
 from hf_structkd.report import write_report
 from hf_structkd.tasks import SegmentationTask
+from hf_structkd.terms import PixelTerm
+from tests.cases import CASES, SEGMENTATION, Rows, TaskCase, arguments, make_trainer
+from tests.loopback_hub.cards import check_card
 from tests.tiny_models import tiny_segmentation_model
 
 SIZE = (64, 64)
@@ -102,3 +109,61 @@ def test_a_student_without_a_teacher_or_an_image_processor(tmp_path: Path, scene
     _, *rows = cells(write_report(trainer, metrics))
     assert [row[0] for row in rows] == ["student"]
     check_picture(tmp_path / "alone" / "figures" / "predictions.png")
+
+
+def unlabelled(case: TaskCase) -> Rows:
+    """The rows of a case with nothing in their labels that counts."""
+    rows = case.rows(2).rows
+    for row in rows:
+        labels = row["labels"]
+        if isinstance(labels, dict):
+            labels |= {"class_labels": labels["class_labels"][:0], "boxes": labels["boxes"][:0]}
+        else:
+            labels.fill_(255 if case is SEGMENTATION else 0)
+    return Rows(rows)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_validation_without_labels_costs_its_scores_alone(case: TaskCase, tmp_path: Path) -> None:
+    """The teacher's labels train a student without others; hours of training must not end in an error."""
+    trainer = make_trainer(case, arguments(tmp_path, report_to="none"), eval_dataset=unlabelled(case))
+    metrics = {key: math.nan for key in make_trainer(case, arguments(tmp_path), rows=1).evaluate()}
+    of_teacher = {key.removeprefix("eval_"): value for key, value in metrics.items()}
+    trainer.state.log_history = [{"step": 1, "loss": 2.0, "loss_task": 2.0}, {"step": 1, **metrics}]
+    table = write_report(trainer, metrics, teacher_metrics=of_teacher)
+    assert [row[1] for row in cells(table)[1:]] == ["n/a", "n/a"]
+    figures = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert {"curves.png", "predictions.png"} <= figures
+    assert ("classes.png" in figures) is (case.name == "detection")
+    write_card(trainer, RunNotes(metrics=metrics, table=table))
+    card = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert check_card(card) == ([], [])
+    assert not re.search(r"\bnan\b|\binf", card, re.IGNORECASE)
+    assert "model-index" not in card
+    label = trainer.task.metric_labels[case.metric.removeprefix("eval_")]
+    assert f"| {label} | n/a |" in card
+    assert "Not evaluated yet" not in card
+
+
+def test_a_titled_term_of_a_users_own_is_drawn_under_its_title(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader of the figure knows no key of a log."""
+
+    class Mine(PixelTerm):
+        name = "mine"
+        title = "term of $my$ own"
+
+    trainer = make_trainer(
+        SEGMENTATION,
+        arguments(tmp_path, pixel_weight=None, pairwise_weight=None, holistic_weight=None),
+        terms=[Mine(1.0)],
+    )
+    trainer.state.log_history = [
+        {"step": 1, "loss": 3.0, "loss_task": 1.0, "loss_mine": 2.0, "eval_mean_iou": 0.5}
+    ]
+    saved: dict[str, Figure] = {}
+    monkeypatch.setattr(Figure, "savefig", lambda figure, path, **_: saved.update({Path(path).name: figure}))
+    write_report(trainer, {"eval_mean_iou": 0.5})
+    titles = [axes.get_title(loc="left") for axes in saved["curves.png"].axes]
+    assert titles == ["mean IoU", "task loss", "term of $my$ own"]

@@ -146,7 +146,7 @@ def test_the_curves_show_the_metric_of_the_report(
     alone = fake_trainer(tmp_path / "alone", errors=(0.5, 0.3))
     write_report(trainer, METRICS, teacher_metrics=OF_TEACHER, alone=alone, alone_metrics=OF_ALONE)
     assert (curves["metric"], curves["metric_label"]) == ("eval_error", label)
-    assert curves["reference"] == {"teacher": 0.1}
+    assert curves["teacher"] == 0.1
     assert list(curves["histories"]) == ["distilled", "alone"]
     assert curves["histories"]["alone"] is alone.state.log_history
     assert curves["titles"]["loss_pixel"] == "pixel-wise term"
@@ -182,7 +182,7 @@ def test_without_a_teacher_there_is_one_student(tmp_path: Path, curves: dict[str
     lines = write_report(trainer, METRICS).splitlines()
     assert [line.split("|")[1].strip() for line in lines if line.startswith("|")][2:] == ["student"]
     assert list(trainer.task.drawn[0].outputs) == ["student"]
-    assert curves["reference"] is None
+    assert curves["teacher"] is None
 
 
 def test_a_picture_has_the_size_of_the_map_beside_it() -> None:

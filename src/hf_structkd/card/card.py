@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +14,7 @@ from . import markdown
 from .command import redact_tokens
 from .facts import CardFacts, DataFacts, Origin, license_notice, licenses_of
 from .origin import hub_id_of, listed, name_of
-from .protocols import Run
-from .run import RunNotes, card_facts
-from .scores import Score, labelled_scores
+from .run import Run, RunNotes, card_facts
 
 TEMPLATE = Path(__file__).with_name("template.md.jinja")
 TAGS = ("structkd", "knowledge-distillation")
@@ -43,7 +42,8 @@ def model_card(facts: CardFacts) -> ModelCard:
     the teacher first. A teacher from the Hub is also the tag `teacher:<id>`, which finds its students there.
 
     Args:
-        facts: Facts of the card. Scores must be finite, as `finite_scores` returns them.
+        facts: Facts of the card. Validators refuse a score in the metadata that is not finite; the text
+            shows it as "n/a".
 
     Returns:
         The card, without any token of the Hub.
@@ -58,7 +58,6 @@ def template_variables(facts: CardFacts) -> dict[str, Any]:
         **vars(facts),
         # `from_template` has its own `card_data`, which does not keep the order of `_KEYS`.
         "metadata": _metadata(facts).to_yaml(original_order=list(_KEYS)),
-        "scores": _scores(facts),
         "licenses": licenses_of(facts),
         "notice": license_notice(facts),
         "markdown": markdown,
@@ -105,10 +104,10 @@ def with_overrides(
     ids, names, configs = listed(dataset_tags), listed(dataset), listed(dataset_args)
     if ids or names or configs:
         data = facts.data or DataFacts(source=Origin("unknown"))
-        source = replace(data.source, name=[*names, *ids, data.source.name][0])
+        source = data.source._replace(name=[*names, *ids, data.source.name][0])
         if ids:
             source, changes["dataset_ids"] = Origin(source.name, ids[0]), tuple(ids)
-        changes["data"] = replace(data, source=source, config=configs[0] if configs else data.config)
+        changes["data"] = data._replace(source=source, config=configs[0] if configs else data.config)
     return replace(facts, **{name: value for name, value in changes.items() if value is not None})
 
 
@@ -150,9 +149,6 @@ def _eval_results(facts: CardFacts) -> list[EvalResult]:
             metric_name=score.label,
             metric_value=score.value,
         )
-        for score in _scores(facts)
+        for score in facts.scores
+        if math.isfinite(score.value)
     ]
-
-
-def _scores(facts: CardFacts) -> list[Score]:
-    return labelled_scores(facts.metrics, facts.metric_labels, facts.class_metric_labels)

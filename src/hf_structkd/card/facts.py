@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from .scores import Score
 
 
-@dataclass(frozen=True)
-class Origin:
+class Origin(NamedTuple):
     """The place that a model or a dataset came from.
 
     Attributes:
@@ -25,8 +27,7 @@ class Origin:
     generated: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class DataFacts:
+class DataFacts(NamedTuple):
     """The data of a run.
 
     Attributes:
@@ -48,8 +49,7 @@ class DataFacts:
     unlabeled: Origin | None = None
 
 
-@dataclass(frozen=True)
-class TermFacts:
+class TermFacts(NamedTuple):
     """One term of the loss.
 
     Attributes:
@@ -65,41 +65,28 @@ class TermFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class CardFacts:
-    """All facts of a card.
+    """All facts of a card, also those that the caller of `create_model_card` asks for.
 
     Attributes:
         name: Title of the card.
         repo_id: Id of the student's repository on the Hub; None if there is none, and usage shows `name`.
         pipeline_tag: The task, as `Task.name` has it.
-        architecture: Class of the student.
-        parameters: Number of the student's parameters.
-        needs_library: Whether the student loads only after an import of `hf_structkd`.
         student: Origin of the student's weights, or of its configuration if it started without weights.
-        from_scratch: Whether the student started without weights.
+        terms: All terms, including those that are switched off.
         teacher: Origin of the teacher; None for a student that was trained alone.
         teacher_description: Class and size of the teacher.
-        terms: All terms, including those that are switched off.
+        needs_library: Whether the student loads only after an import of `hf_structkd`.
         settings: Further settings of distillation and training, by name, as text.
         data: Data of the run; None if nothing is known of them.
         dataset_ids: Ids of the datasets on the Hub.
         usage: Lines of Python that use the answer `predictor(image)`; if empty, the snippet prints it.
-        metrics: Scores of the student, without `eval_`; empty before the first evaluation.
-        metric_labels: Name of a metric -> its name for people.
-        class_metric_labels: Beginning of the name of a metric of one class -> the metric's name for people.
+        scores: Scores of the student; empty before the first evaluation.
         table: Markdown table of teacher, student alone and distilled; None if nothing was compared.
         figures: Paths of the figures, relative to the card.
         command: Command of the training, without tokens and paths of one machine; None if unknown.
-        seed: Seed of the run.
-        steps: Number of optimiser steps done.
-        epochs: Number of epochs done.
-        global_batch_size: Number of images in one optimiser step.
         train_seconds: Duration of the training in seconds; None before its end.
-        hardware: Name of the device.
-        processes: Number of processes that trained together.
-        versions: Name of a library -> its version.
-        language: Language that the caller of `create_model_card` asks for.
         license: Licence that the caller asks for; None means the teacher's.
-        tags: Further tags that the caller asks for.
+        tags: Tags in addition to those of every card.
     """
 
     name: str
@@ -124,9 +111,7 @@ class CardFacts:
     data: DataFacts | None = None
     dataset_ids: tuple[str, ...] = ()
     usage: str = ""
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    metric_labels: Mapping[str, str] = field(default_factory=dict)
-    class_metric_labels: Mapping[str, str] = field(default_factory=dict)
+    scores: tuple[Score, ...] = ()
     table: str | None = None
     figures: tuple[str, ...] = ()
     command: str | None = None
@@ -153,27 +138,20 @@ def license_notice(facts: CardFacts) -> str | None:
 
     A licence that the caller asks for is the caller's decision; the answer is then None.
     """
-    parties = _licensed(facts)
-    if facts.license is not None or not parties:
-        return None
-    stated = {name: " and ".join(licenses) or "not known" for name, licenses in parties.items()}
-    if len(set(stated.values())) == 1 and all(parties.values()):
-        return None
-    listed = "; ".join(f"{name}: {license}" for name, license in stated.items())
-    reason = "are not all the same" if all(parties.values()) else "are not all known"
-    return f"The licences behind this student {reason} ({listed}); check what it may be used for."
-
-
-def _licensed(facts: CardFacts) -> dict[str, tuple[str, ...]]:
-    """Return the licences of everything that has one, by the name in the notice."""
     origins = {
         "teacher": facts.teacher,
         "student's start": None if facts.from_scratch else facts.student,
         "data": Origin("") if facts.data is None else facts.data.source,
         "unlabelled data": None if facts.data is None else facts.data.unlabeled,
     }
-    return {
-        f"{role} {origin.name}".rstrip(): origin.licenses
+    stated = {
+        f"{role} {origin.name}".rstrip(): " and ".join(origin.licenses) or "not known"
         for role, origin in origins.items()
         if origin is not None and not origin.generated
     }
+    is_unknown = "not known" in stated.values()
+    if facts.license is not None or (len(set(stated.values())) < 2 and not is_unknown):
+        return None
+    listed = "; ".join(f"{name}: {license}" for name, license in stated.items())
+    reason = "are not all known" if is_unknown else "are not all the same"
+    return f"The licences behind this student {reason} ({listed}); check what it may be used for."

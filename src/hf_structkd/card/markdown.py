@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 from .facts import Origin
 
@@ -25,18 +26,15 @@ def escape(text: str) -> str:
     return text
 
 
-def cell(text: str) -> str:
-    """Return text that stays in one cell of a table."""
-    return text.replace("|", "\\|")
-
-
 def quote(text: str) -> str:
     """Return text as a Python literal."""
     return json.dumps(text, ensure_ascii=False)
 
 
 def number(value: float) -> str:
-    """Return a score with three decimals; one below 0.01 has three significant digits."""
+    """Return a score with three decimals; one below 0.01 has three significant digits, and NaN is "n/a"."""
+    if not math.isfinite(value):
+        return "n/a"
     return f"{value:.3f}" if value == 0 or abs(value) >= 0.01 else f"{value:.3g}"
 
 

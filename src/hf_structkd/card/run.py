@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import huggingface_hub
 import torch
@@ -20,8 +19,7 @@ from ..models.parameters import count_parameters
 from .command import printable_command
 from .facts import CardFacts, DataFacts, Origin, TermFacts, license_notice
 from .origin import find_origin, name_of
-from .protocols import Run
-from .scores import finite_scores
+from .scores import read_scores
 
 logger = logging.get_logger(__name__)
 
@@ -45,8 +43,42 @@ _TRAINING_SETTINGS = (
 _PAIR_SETTINGS = ("student_feature", "teacher_feature", "teacher_image_size")
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunNotes:
+class RunTask(Protocol):
+    """The task of a run, as `tasks.Task` describes it."""
+
+    name: ClassVar[str]
+    metric_labels: ClassVar[Mapping[str, str]]
+    class_metric_labels: ClassVar[Mapping[str, str]]
+    usage: ClassVar[str]
+
+
+class RunTerm(Protocol):
+    """A term of a run, as `terms.Term` describes it."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    compares: ClassVar[str]
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings of the term without its weight, by their names."""
+
+
+class Run(Protocol):
+    """A training at any point of it; `teacher` and `hub_model_id` may be None."""
+
+    args: Any
+    state: Any
+    model: Any
+    teacher: Any
+    task: RunTask
+    terms: Iterable[RunTerm]
+    weights: Mapping[str, float]
+    hub_model_id: str | None
+    train_dataset: Any
+    eval_dataset: Any
+
+
+class RunNotes(NamedTuple):
     """Facts of a card that a trainer does not know.
 
     Attributes:
@@ -82,22 +114,27 @@ def card_facts(run: Run, notes: RunNotes | None = None) -> CardFacts:
     args, log = run.args, run.state.log_history
     folder = Path(str(args.output_dir))
     data = None if notes.data is None else _data_facts(notes.data, run)
+    origins = [] if data is None else [data.source, data.unlabeled]
+    evaluations = ({k: v for k, v in entry.items() if k.startswith("eval_")} for entry in reversed(log))
+    metrics = notes.metrics or next(filter(None, evaluations), {})
+    command = None
+    if notes.command is not None:
+        secrets = [args.hub_token or "", huggingface_hub.get_token() or ""]
+        command = printable_command(notes.command, processes=args.world_size, secrets=secrets)
     facts = CardFacts(
         name=(run.hub_model_id or folder.resolve().name).rpartition("/")[2],
         repo_id=run.hub_model_id or None,
         pipeline_tag=run.task.name,
         **_models(run, notes),
         usage=run.task.usage,
-        terms=term_facts(run),
+        terms=tuple(TermFacts(term.title, run.weights[term.name], term.compares) for term in run.terms),
         settings=_settings(run),
         data=data,
-        dataset_ids=_dataset_ids(data),
-        metrics=finite_scores(notes.metrics or _last_evaluation(log)),
-        metric_labels=run.task.metric_labels,
-        class_metric_labels=run.task.class_metric_labels,
+        dataset_ids=tuple(origin.hub_id for origin in origins if origin and origin.hub_id),
+        scores=read_scores(metrics, run.task.metric_labels, run.task.class_metric_labels),
         table=notes.table,
         figures=tuple(name for name in _FIGURES if (folder / name).is_file()),
-        command=_command(notes.command, args),
+        command=command,
         seed=args.seed,
         steps=run.state.global_step,
         epochs=float(run.state.epoch or 0),
@@ -113,36 +150,28 @@ def card_facts(run: Run, notes: RunNotes | None = None) -> CardFacts:
     return facts
 
 
-def term_facts(run: Run) -> tuple[TermFacts, ...]:
-    """Return the facts of all terms."""
-    return tuple(TermFacts(term.title, run.weights[term.name], term.compares) for term in run.terms)
-
-
 def _models(run: Run, notes: RunNotes) -> dict[str, Any]:
     """Return the facts of student and teacher."""
-    start, from_scratch = _start(run, notes.student_revision)
+    name, token = run.model.name_or_path, run.args.hub_token
+    from_scratch = not name or holds_only_a_configuration(name)
+    if from_scratch:
+        student = Origin(name_of(name) if name else "")
+    else:
+        student = find_origin(name, kind="model", revision=notes.student_revision, token=token)
     facts: dict[str, Any] = {
         "architecture": type(run.model).__name__,
         "parameters": count_parameters(run.model),
         "needs_library": _needs_library(config_of(run.model)),
-        "student": start,
+        "student": student,
         "from_scratch": from_scratch,
     }
     if run.teacher is None:
         return facts
-    source, token = run.teacher.source, run.args.hub_token
+    source = run.teacher.source
     teacher = Origin(type(source.outline).__name__)  # a model that was built in this process has no name
     if source.name:
         teacher = find_origin(source.name, kind="model", revision=notes.teacher_revision, token=token)
     return facts | {"teacher": teacher, "teacher_description": source.description}
-
-
-def _start(run: Run, revision: str | None) -> tuple[Origin, bool]:
-    """Return the origin of the student, and whether it started without weights."""
-    name = run.model.name_or_path
-    if not name or holds_only_a_configuration(name):
-        return Origin(name_of(name) if name else ""), True
-    return find_origin(name, kind="model", revision=revision, token=run.args.hub_token), False
 
 
 def _data_facts(options: DataOptions, run: Run) -> DataFacts:
@@ -167,29 +196,8 @@ def _dataset(name: str | None, revision: str | None, token: str | None) -> Origi
     return find_origin(name, kind="dataset", revision=revision, token=token)
 
 
-def _dataset_ids(data: DataFacts | None) -> tuple[str, ...]:
-    origins = [] if data is None else [data.source, data.unlabeled]
-    return tuple(origin.hub_id for origin in origins if origin is not None and origin.hub_id is not None)
-
-
 def _length(dataset: Any) -> int | None:
     return len(dataset) if hasattr(dataset, "__len__") else None
-
-
-def _command(argv: Sequence[str] | None, args: Any) -> str | None:
-    if argv is None:
-        return None
-    secrets = [args.hub_token or "", huggingface_hub.get_token() or ""]
-    return printable_command(argv, processes=args.world_size, secrets=secrets)
-
-
-def _last_evaluation(history: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
-    """Return the scores of the evaluation that was logged last."""
-    for entry in reversed(history):
-        scores = {name: value for name, value in entry.items() if name.startswith("eval_")}
-        if scores:
-            return scores
-    return {}
 
 
 def _settings(run: Run) -> dict[str, str]:

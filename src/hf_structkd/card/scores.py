@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from numbers import Real
+from typing import NamedTuple
 
 # These values of an evaluation do not describe the model: the loss depends on the weights of its terms, the
 # others depend on the machine.
@@ -15,55 +14,45 @@ _BOOKKEEPING = frozenset(
 _SIGNIFICANT_DIGITS = 6
 
 
-@dataclass(frozen=True)
-class Score:
+class Score(NamedTuple):
     """One score of a student.
 
     Attributes:
         name: Name of the metric, without `eval_`.
         label: Name of the metric for people.
-        value: Value, which is finite.
+        value: Value; NaN or infinite if the validation images do not tell it.
         of_class: Whether the metric scores a single class.
     """
 
     name: str
     label: str
     value: float
-    of_class: bool
+    of_class: bool = False
 
 
-def finite_scores(metrics: Mapping[str, object]) -> dict[str, float]:
-    """Return the scores of an evaluation, without `eval_` and with six significant digits.
+def read_scores(
+    metrics: Mapping[str, object], labels: Mapping[str, str], class_labels: Mapping[str, str]
+) -> tuple[Score, ...]:
+    """Return the scores of an evaluation with their names for people and six significant digits.
 
-    Values that are not finite numbers are left out, because validators of the metadata refuse them. The loss,
-    the times and the epoch of the evaluation are left out too.
-    """
-    scores = {}
-    for key, value in metrics.items():
-        name = key.removeprefix("eval_")
-        is_number = isinstance(value, Real) and not isinstance(value, bool)
-        if is_number and name not in _BOOKKEEPING and math.isfinite(float(value)):  # type: ignore[arg-type]
-            scores[name] = float(f"{float(value):.{_SIGNIFICANT_DIGITS}g}")  # type: ignore[arg-type]
-    return scores
-
-
-def labelled_scores(
-    metrics: Mapping[str, float], labels: Mapping[str, str], class_labels: Mapping[str, str]
-) -> list[Score]:
-    """Return every score with its name for people; an unknown metric keeps its name, with spaces.
+    The loss, the times and the epoch of the evaluation are left out, and so is what is no number.
 
     Args:
-        metrics: Name of a metric -> its score.
-        labels: Name of a metric -> its name for people, see `Task.metric_labels`.
+        metrics: Name of a metric, with or without `eval_` -> its value.
+        labels: Name of a metric -> its name for people, see `Task.metric_labels`. A metric that has none here
+            and is not of a class keeps its name, with spaces.
         class_labels: Beginning of the name of a metric of one class -> the metric's name for people, see
             `Task.class_metric_labels`. The rest of the name is the class.
     """
     scores = []
-    for name, value in metrics.items():
+    for key, value in metrics.items():
+        name = key.removeprefix("eval_")
+        if name in _BOOKKEEPING or isinstance(value, bool) or not isinstance(value, Real):
+            continue
         prefix = next((start for start in class_labels if name.startswith(start)), None)
         if name in labels or prefix is None:
-            scores.append(Score(name, labels.get(name, name.replace("_", " ")), value, of_class=False))
+            label, of_class = labels.get(name, name.replace("_", " ")), False
         else:
-            label = f"{class_labels[prefix]} of {name.removeprefix(prefix)}"
-            scores.append(Score(name, label, value, of_class=True))
-    return scores
+            label, of_class = f"{class_labels[prefix]} of {name.removeprefix(prefix)}", True
+        scores.append(Score(name, label, float(f"{float(value):.{_SIGNIFICANT_DIGITS}g}"), of_class))
+    return tuple(scores)

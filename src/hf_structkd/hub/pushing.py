@@ -106,12 +106,20 @@ class Pusher:
             return None
         run._finish_current_push()
         revision = revision or run.args.hub_revision
-        with _explained_push(run, revision=revision, private=private):
+        try:
             if run.hub_model_id is None:
                 self.open(run, token=token, private=private)
             run.create_model_card(**{"model_name": str(run.hub_model_id).split("/")[-1], **card})
             options = {"token": token or run.args.hub_token, "revision": revision}
             return self._upload(run, message, run_as_future=not blocking, **options)
+        except Exception as error:  # of any type, because the training is over and its student must be found
+            folder, target = run.args.output_dir, run.hub_model_id or push_target(run.args)
+            private = run.args.hub_private_repo if private is None else private
+            command = upload_command(target, folder, revision=revision, private=private)
+            raise PushError(
+                f"the student is saved in {folder}, but could not be pushed: {reason(error)}. "
+                f"This finishes the push:\n{command}"
+            ) from error
 
     def push_checkpoint(self, run: PushedRun, folder: str) -> None:
         """Push a fresh checkpoint in the background, as `hub_strategy` says; a failure is logged.
@@ -182,23 +190,6 @@ def token_hidden(run: PushedRun) -> Iterator[None]:
         yield
     finally:
         run.args = args
-
-
-@contextmanager
-def _explained_push(run: PushedRun, *, revision: str | None, private: bool | None) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:  # of any type, because the training is over and its student must be found
-        command = upload_command(
-            run.hub_model_id or push_target(run.args),
-            str(run.args.output_dir),
-            revision=revision,
-            private=run.args.hub_private_repo if private is None else private,
-        )
-        raise PushError(
-            f"the student is saved in {run.args.output_dir}, but could not be pushed: {reason(error)}. "
-            f"This finishes the push:\n{command}"
-        ) from error
 
 
 def _log_failure(step: int, job: Future[CommitInfo]) -> None:

@@ -6,6 +6,7 @@ from .boxes import Boxes, plot_boxes
 from .class_bars import plot_class_bars
 from .comparison import (
     ComparisonRow,
+    Headline,
     comparison_table,
     milliseconds_per_image,
     share_of_gap_closed,
@@ -13,7 +14,7 @@ from .comparison import (
 from .curves import plot_curves
 from .depth_maps import plot_depth_maps
 from .label_maps import plot_label_maps
-from .run import Exhibit, Headline, write_report
+from .run import Exhibit, write_report
 
 __all__ = [
     "Boxes",

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
-from typing import Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
-from matplotlib.patheffects import AbstractPathEffect, Normal, Stroke
+from matplotlib.patheffects import Normal, Stroke
 from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
@@ -63,9 +62,11 @@ class BoxStyle:
     dashes: tuple[float, ...]
 
     @property
-    def linestyle(self) -> Literal["solid"] | tuple[float, tuple[float, ...]]:
-        """Return the dashes as matplotlib's `linestyle`."""
-        return (0, self.dashes) if self.dashes else "solid"
+    def line(self) -> dict[str, Any]:
+        """Return matplotlib's options of a line; a solid black line under it makes it visible everywhere."""
+        halo = Stroke(linewidth=_HALO_WIDTH, foreground="black", dashes={"dash_offset": 0, "dash_list": None})
+        dashes = (0, self.dashes) if self.dashes else "solid"
+        return {"linestyle": dashes, "linewidth": _LINE_WIDTH, "path_effects": [halo, Normal()]}
 
     @property
     def text_colour(self) -> str:
@@ -79,18 +80,6 @@ class BoxStyle:
         if len(name) > _LONGEST_NAME:
             name = f"{name[: _LONGEST_NAME - 1].rstrip()}…"
         return [name] if score is None else [f"{name} {score:.2f}", f"{score:.2f}"]
-
-    def legend_line(self) -> Line2D:
-        """Return the entry of the class in the legend."""
-        return Line2D(
-            [],
-            [],
-            color=self.colour,
-            linestyle=self.linestyle,
-            linewidth=_LINE_WIDTH,
-            path_effects=_halo(),
-            label=self.name,
-        )
 
 
 def box_styles(labels: Collection[int], class_names: Sequence[str]) -> dict[int, BoxStyle]:
@@ -107,30 +96,13 @@ def draw_boxes(axes: Axes, boxes: Sequence[DrawnBox], styles: Mapping[int, BoxSt
     for box in reversed(boxes):
         left, top, right, bottom = (value - 0.5 for value in box.corners)  # pixel 0 is drawn around 0
         style = styles[box.label]
-        outline = Rectangle(
-            (left, top),
-            right - left,
-            bottom - top,
-            fill=False,
-            edgecolor=style.colour,
-            linestyle=style.linestyle,
-            linewidth=_LINE_WIDTH,
-            path_effects=_halo(),
-            clip_on=False,
-            in_layout=False,
-        )
-        axes.add_patch(outline)
+        look: dict[str, Any] = {"edgecolor": style.colour, "clip_on": False, "in_layout": False, **style.line}
+        axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, **look))
     taken = np.empty((0, 4))
     for box in boxes:
         place = _draw_label(axes, box, styles[box.label], taken)
         if place is not None:
             taken = np.vstack([taken, place])
-
-
-def _halo() -> list[AbstractPathEffect]:
-    """Put a solid black line under the coloured one, so that a box is visible on every picture."""
-    solid = {"dash_offset": 0, "dash_list": None}
-    return [Stroke(linewidth=_HALO_WIDTH, foreground="black", dashes=solid), Normal()]
 
 
 def _draw_label(

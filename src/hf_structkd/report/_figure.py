@@ -58,17 +58,7 @@ def tidy(axes: Axes, grid: Literal["x", "both"]) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def save_png(figure: Figure, path: str | Path) -> Path:
-    """Write a figure as PNG; create missing folders and replace an existing file.
-
-    Raises:
-        ValueError: If `path` does not end in `.png`.
-    """
-    path = Path(path)
-    if path.suffix.lower() != ".png":
-        raise ValueError(
-            f"`path` must end in .png, got {path.name!r}; only PNG is written, so rename the file."
-        )
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG; create missing folders and replace an existing file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, format="png", dpi=_PIXELS_PER_INCH)
-    return path

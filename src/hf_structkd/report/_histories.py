@@ -1,12 +1,11 @@
-"""Reads the Trainer's `log_history` of several runs into the panels that `curves` draws."""
+"""Reads the Trainer's `log_history` of several runs into the panels that `plot_curves` draws."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from numbers import Real
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,103 +15,51 @@ Histories = Mapping[str, Sequence[Mapping[str, Any]]]
 _TASK_LOSS = "loss_task"
 
 
-@dataclass
-class Panel:
-    """One quantity and its values in every run that logged it.
+class Panel(NamedTuple):
+    """One logged quantity of every run that has it.
 
     Attributes:
         key: Key of the quantity in the logs.
         title: Name of the quantity for people.
-        lines: Name of the run -> values by step, with NaN where the line breaks.
-        lost: Name of the run -> number of logged values that are not finite.
-        reference: Name -> value of each horizontal line.
-        is_metric: Whether the quantity is the evaluation metric.
+        lines: Name of the run -> values by step, with NaN where a training entry lacks the key and infinity
+            where the logged value is not a finite number.
     """
 
     key: str
     title: str
-    lines: dict[str, pd.Series] = field(default_factory=dict)
-    lost: dict[str, int] = field(default_factory=dict)
-    reference: Mapping[str, float] = field(default_factory=dict)
-    is_metric: bool = False
-
-    def is_empty(self) -> bool:
-        """Return whether no run has a value that can be drawn."""
-        return not any(line.notna().any() for line in self.lines.values())
+    lines: dict[str, pd.Series]
 
 
-def check_histories(histories: Histories) -> None:
-    """Raise `ValueError` if there is no run, a run is empty, or an entry has no finite step."""
-    if not histories:
-        raise ValueError(
-            "`histories` must hold at least one run, got none; pass {name: trainer.state.log_history}."
-        )
-    for name, history in histories.items():
-        if not history:
-            raise ValueError(
-                f"`histories[{name!r}]` must hold at least one entry, got none; "
-                "train with `logging_steps` small enough to log, or leave the run out."
-            )
-        for position, entry in enumerate(history):
-            if not math.isfinite(_number(entry.get("step"))):
-                raise ValueError(
-                    f"`histories[{name!r}][{position}]` must have a finite `step`, "
-                    f"got the keys {sorted(entry)}; pass `trainer.state.log_history` as it is."
-                )
-
-
-def build_panels(
-    histories: Histories,
-    titles: Mapping[str, str],
-    metric: str | None,
-    metric_label: str | None,
-    reference: Mapping[str, float],
-) -> list[Panel]:
-    """Return the metric's panel, then a panel for each loss term and critic value that has a finite value."""
-    frames = {name: _read(history) for name, history in histories.items()}
+def build_panels(histories: Histories, titles: Mapping[str, str], metric: str) -> list[Panel]:
+    """Return the metric's panel, then one for each term and each titled value that has a finite value."""
+    frames = {name: _read(name, history) for name, history in histories.items()}
     keys = list(dict.fromkeys(key for frame in frames.values() for key in frame))
-    logged = sorted({key for history in histories.values() for entry in history for key in entry})
-    panels = []
-    if metric is not None:
-        panels.append(_panel(frames, metric, metric_label or metric, reference, is_metric=True))
-        _check_metric(panels[0], logged)
-    elif reference:
+    if metric not in keys:
         raise ValueError(
-            f"`reference` must be empty when `metric` is None, got {sorted(reference)}; "
-            "name the metric it belongs to."
+            f"`metric` must be logged by at least one run, got {metric!r} where the runs logged "
+            f"{sorted(keys)}; name one of these."
         )
-    order = [_TASK_LOSS, *titles, *keys]
-    shown = [key for key in keys if key.startswith(("loss_", "critic_")) or key in titles]
-    for key in sorted(shown, key=lambda key: (not key.startswith("loss_"), order.index(key))):
-        panel = _panel(frames, key, titles.get(key, key))
-        if not panel.is_empty():
-            panels.append(panel)
-    if not panels:
-        raise ValueError(
-            "`histories` must hold a finite loss or critic value when `metric` is None, "
-            f"got the keys {logged}; name a metric or pass a run that trained."
-        )
-    return panels
+    order = [metric, _TASK_LOSS, *titles, *keys]
+    shown = [key for key in keys if key.startswith(("loss_", "critic_")) or key in (metric, *titles)]
+    shown.sort(key=lambda key: (key != metric, not key.startswith("loss_"), order.index(key)))
+    panels = [Panel(key, titles.get(key, key), _lines(frames, key)) for key in shown]
+    return [
+        panel
+        for panel in panels
+        if panel.key == metric or any(np.isfinite(line).any() for line in panel.lines.values())
+    ]
 
 
-def _check_metric(panel: Panel, logged: Sequence[str]) -> None:
-    for name, value in panel.reference.items():
-        if not math.isfinite(value):
-            raise ValueError(
-                f"`reference[{name!r}]` must be finite, got {value}; leave it out if it is unknown."
-            )
-    if panel.is_empty():
-        raise ValueError(
-            f"`metric` must be logged with a finite value by at least one run, got {panel.key!r} where the "
-            f"runs logged {logged}; name one of these, or pass None for no metric."
-        )
-
-
-def _read(history: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+def _read(name: str, history: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Return a row for each entry, by step. A missing key becomes NaN, a value that is not finite infinity.
 
     A run of the plain Trainer logs no terms; its `loss` is the task loss.
     """
+    if not history or any("step" not in entry for entry in history):
+        raise ValueError(
+            f"`histories[{name!r}]` must hold entries with a `step`, got {list(history)[:1]}; pass "
+            "`trainer.state.log_history` of a run that logged something."
+        )
     entries = [{key: _number(value) for key, value in entry.items()} for entry in history]
     frame = pd.DataFrame(entries).set_index("step").sort_index(kind="stable")
     if "loss" in frame and not any(key.startswith("loss_") for key in frame):
@@ -120,25 +67,14 @@ def _read(history: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     return frame
 
 
-def _panel(
-    frames: Mapping[str, pd.DataFrame],
-    key: str,
-    title: str,
-    reference: Mapping[str, float] | None = None,
-    *,
-    is_metric: bool = False,
-) -> Panel:
-    panel = Panel(key, title, reference=reference or {}, is_metric=is_metric)
+def _lines(frames: Mapping[str, pd.DataFrame], key: str) -> dict[str, pd.Series]:
+    lines = {}
     for name, frame in frames.items():
-        if key not in frame:
-            continue
-        # A training entry without the key is a gap. For the evaluation's keys, other entries are no gap.
-        is_gap = False if key.startswith("eval_") else frame.get("loss", frame[key]).notna()
-        values = frame[key][frame[key].notna() | is_gap]
-        if values.notna().any():
-            panel.lines[name] = values.replace(np.inf, np.nan)
-            panel.lost[name] = int(np.isinf(values).sum())
-    return panel
+        if key in frame:
+            # A training entry without the key is a gap. For the evaluation's keys, other entries are no gap.
+            is_gap = False if key.startswith("eval_") else frame.get("loss", frame[key]).notna()
+            lines[name] = frame[key][frame[key].notna() | is_gap]
+    return lines
 
 
 def _number(value: object) -> float:

@@ -30,7 +30,7 @@ class PictureRow(Generic[Content]):
     """One picture with its annotation and the prediction of each model.
 
     Attributes:
-        image: (H, W, 3), floats in [0, 1] or uint8; undo the normalisation of `pixel_values` first.
+        image: (H, W, 3), floats in [0, 1]; undo the normalisation of `pixel_values` first.
         truth: Annotation, in the form that the plotting function asks for.
         predictions: Name of the model -> its prediction in the same form, in the order of the columns.
     """
@@ -41,62 +41,24 @@ class PictureRow(Generic[Content]):
 
 
 def checked_images(rows: Sequence[PictureRow[Any]]) -> list[NDArray[np.uint8]]:
-    """Return the images; raise `ValueError` unless all rows have predictions of the same models."""
-    if not rows:
-        raise ValueError("`rows` must hold at least one picture, got none; pass a list of them.")
-    names = list(rows[0].predictions)
+    """Return the images; raise `ValueError` for values out of range, and if rows differ in their models."""
+    columns = [list(row.predictions) for row in rows]
+    if not columns or not columns[0] or any(names != columns[0] for names in columns):
+        raise ValueError(
+            "every one of `rows` must have predictions of the same models in the same order, got rows of "
+            f"{columns}; pass at least one row and one model."
+        )
+    images = []
     for index, row in enumerate(rows):
-        if not row.predictions:
+        image = np.asarray(row.image)
+        low, high = float(image.min()), float(image.max())
+        if not (low >= -_IMAGE_TOLERANCE and high <= 1 + _IMAGE_TOLERANCE):
             raise ValueError(
-                f"`rows[{index}].predictions` must hold at least one prediction, got none; "
-                "pass {name of the model: its prediction}."
+                f"`rows[{index}].image` must lie in [0, 1], got values from {low:.3g} to {high:.3g}; "
+                "undo the image processor's normalisation first."
             )
-        if list(row.predictions) != names:
-            raise ValueError(
-                f"`rows[{index}].predictions` must have the columns {names} of the first row, "
-                f"got {list(row.predictions)}; give every row the same models in the same order."
-            )
-    return [_checked_image(row.image, f"rows[{i}].image") for i, row in enumerate(rows)]
-
-
-def _checked_image(image: ArrayLike, where: str) -> NDArray[np.uint8]:
-    array = np.asarray(image)
-    if array.ndim != 3 or array.shape[2] != 3 or array.size == 0:
-        raise ValueError(
-            f"`{where}` must have shape (H, W, 3), got {array.shape}; move the channels to the last axis."
-        )
-    if array.dtype == np.uint8:
-        return array
-    if not np.issubdtype(array.dtype, np.floating):
-        raise ValueError(f"`{where}` must be uint8 or floats in [0, 1], got {array.dtype}; convert it.")
-    low, high = float(array.min()), float(array.max())
-    if not (low >= -_IMAGE_TOLERANCE and high <= 1 + _IMAGE_TOLERANCE):
-        raise ValueError(
-            f"`{where}` must lie in [0, 1], got values from {low:.3g} to {high:.3g}; "
-            "undo the image processor's normalisation first."
-        )
-    return np.asarray(np.rint(array.clip(0, 1) * 255), dtype=np.uint8)
-
-
-def check_map(values: NDArray[Any], where: str, shape: tuple[int, ...]) -> None:
-    """Raise `ValueError` if the map does not have the image's shape."""
-    if values.shape != shape:
-        raise ValueError(
-            f"`{where}` must have the image's shape {shape}, got {values.shape}; resize it to the image."
-        )
-
-
-def check_class_ids(ids: NDArray[Any], where: str, n_classes: int) -> None:
-    """Raise `TypeError` if the ids are not integers, and `ValueError` if an id has no class."""
-    if not np.issubdtype(ids.dtype, np.integer):
-        raise TypeError(
-            f"`{where}` must hold integer class ids, got {ids.dtype}; take the argmax of logits, or convert."
-        )
-    if ids.size and (ids.min() < 0 or ids.max() >= n_classes):
-        raise ValueError(
-            f"`{where}` must hold class ids from 0 to {n_classes - 1}, got {ids.min()} to {ids.max()}; "
-            "check `class_names`, and `ignore_index` where there is one."
-        )
+        images.append(np.asarray(np.rint(image.clip(0, 1) * 255), dtype=np.uint8))
+    return images
 
 
 def image_grid(

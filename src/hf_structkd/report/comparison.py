@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,75 +18,79 @@ _SMALLEST_GAP = 1e-6
 _SIGNIFICANT_DIGITS = 3
 
 
-@dataclass(frozen=True)
-class ComparisonRow:
+class Headline(NamedTuple):
+    """The metric by which a model is judged, and further metrics for the table.
+
+    Attributes:
+        metric: Key of the metric in the scores.
+        label: Name of the metric for people.
+        higher_is_better: False if the metric is an error.
+        further: Key and label of each further metric, which gets no share of the gap.
+    """
+
+    metric: str
+    label: str
+    higher_is_better: bool = True
+    further: Sequence[tuple[str, str]] = ()
+
+
+class ComparisonRow(NamedTuple):
     """One model of the table.
 
     Attributes:
-        name: Name in the table. `comparison_table` knows the teacher by the name "teacher" and the student
-            that was trained without a teacher by the name "alone".
+        name: Name in the table, different from those of the other rows. `comparison_table` knows the teacher
+            by the name "teacher" and the student that was trained without a teacher by the name "alone".
         metrics: Name -> value, as the Trainer's `evaluate()` returns them, without a prefix.
-        parameters: Number of parameters, see `models.parameters.count_parameters`; None if unknown.
-        milliseconds: Milliseconds for one image, see `milliseconds_per_image`; None if unknown.
+        parameters: Number of parameters, see `models.parameters.count_parameters`.
+        milliseconds: Milliseconds for one image, see `milliseconds_per_image`.
     """
 
     name: str
     metrics: Mapping[str, float]
-    parameters: int | None = None
-    milliseconds: float | None = None
+    parameters: int
+    milliseconds: float
 
 
-def comparison_table(
-    rows: Sequence[ComparisonRow],
-    *,
-    metric: str,
-    metric_label: str,
-    higher_is_better: bool = True,
-    extra: Sequence[tuple[str, str]] = (),
-) -> str:
+def comparison_table(rows: Sequence[ComparisonRow], headline: Headline) -> str:
     """Return a Markdown table with a line for each model, aligned so that it also reads as plain text.
 
     The columns are the metric, the share of the gap closed (for every row except the teacher and the student
-    alone), the extra metrics, the parameters, and the milliseconds for an image. A column that no row can
-    fill is left out. The share is "n/a" if the teacher is not better than the student alone, or if the table
-    prints the same score for both.
+    alone, and only if both are there), the further metrics, the parameters, and the milliseconds for an
+    image. The share is "n/a" if the teacher is not better than the student alone, or if the table prints the
+    same score for both.
 
     Args:
         rows: The models, in the order of the lines.
-        metric: Key of the metric in each row's `metrics`.
-        metric_label: Name of the metric for people.
-        higher_is_better: False if the metric is an error.
-        extra: Key and name of each further metric, which gets no share.
+        headline: The metrics of the table.
 
     Returns:
         The table, and under it the formula of the share if it has one. There is no newline at the end.
 
     Raises:
-        ValueError: If there are no rows, two rows have the same name, or a row lacks a metric.
+        ValueError: If a row lacks a metric.
 
     Example:
         >>> rows = [
-        ...     ComparisonRow("teacher", {"mean_iou": 0.667}),
-        ...     ComparisonRow("alone", {"mean_iou": 0.6}),
-        ...     ComparisonRow("distilled", {"mean_iou": 0.64}),
+        ...     ComparisonRow("teacher", {"mean_iou": 0.667}, 13_677_192, 41.23),
+        ...     ComparisonRow("alone", {"mean_iou": 0.6}, 780_000, 9.26),
+        ...     ComparisonRow("distilled", {"mean_iou": 0.64}, 780_000, 9.31),
         ... ]
-        >>> print(comparison_table(rows, metric="mean_iou", metric_label="mean IoU").splitlines()[4])
+        >>> print(comparison_table(rows, Headline("mean_iou", "mean IoU")).splitlines()[4][:66])
         | distilled |                       0.640 |                    60 % |
     """
-    _check_rows(rows, [metric, *(key for key, _ in extra)])
-    scores = {row.name: float(row.metrics[metric]) for row in rows}
-    direction = "higher" if higher_is_better else "lower"
-    columns = [["model", *scores], [f"{metric_label} ({direction} is better)", *_same_precision(scores)]]
+    scores = _column(rows, headline.metric)
+    direction = "higher" if headline.higher_is_better else "lower"
+    columns = [
+        ["model", *scores],
+        [f"{headline.label} ({direction} is better)", *_same_precision(scores)],
+    ]
     has_share = {_TEACHER, _ALONE} < scores.keys()
-    shares = _shares(scores, higher_is_better=higher_is_better) if has_share else []
+    shares = _shares(scores, higher_is_better=headline.higher_is_better) if has_share else []
     if has_share:
         columns.append(["share of the gap closed", *shares])
-    for key, label in extra:
-        columns.append([label, *_same_precision({row.name: float(row.metrics[key]) for row in rows})])
-    if any(row.parameters is not None for row in rows):
-        columns.append(["parameters", *(_parameters(row.parameters) for row in rows)])
-    if any(row.milliseconds is not None for row in rows):
-        columns.append(["ms an image", *(_milliseconds(row.milliseconds) for row in rows)])
+    columns += [[label, *_same_precision(_column(rows, key))] for key, label in headline.further]
+    columns.append(["parameters", *(_parameters(row.parameters) for row in rows)])
+    columns.append(["ms an image", *(_milliseconds(row.milliseconds) for row in rows)])
     table = _markdown(columns)
     if has_share:
         table += f"\n\nShare of the gap closed: (row − {_ALONE}) / ({_TEACHER} − {_ALONE})."
@@ -133,17 +137,7 @@ def milliseconds_per_image(model: nn.Module, pixel_values: Tensor, *, repeats: i
 
     Returns:
         The median of the `repeats` times. It depends on the machine, its load and the number of threads.
-
-    Raises:
-        ValueError: If `pixel_values` is not one image or `repeats` is below 1.
     """
-    if pixel_values.ndim != 4 or pixel_values.shape[0] != 1:
-        raise ValueError(
-            f"`pixel_values` must be one image (1, 3, H, W), got shape {tuple(pixel_values.shape)}; "
-            "pass `pixel_values[:1]`."
-        )
-    if repeats < 1:
-        raise ValueError(f"`repeats` must be at least 1, got {repeats}; raise it.")
     timer = Timer(
         "model(pixel_values)",
         globals={"model": model, "pixel_values": pixel_values},
@@ -167,19 +161,15 @@ def how_timed(device: torch.device) -> str:
     return f"ms an image: median of single passes of one image on {place}."
 
 
-def _check_rows(rows: Sequence[ComparisonRow], metrics: Sequence[str]) -> None:
-    if not rows:
-        raise ValueError("`rows` must hold at least one model, got none; pass a list of ComparisonRow.")
-    names = [row.name for row in rows]
-    if len(set(names)) < len(names):
-        raise ValueError(f"`rows` must have different names, got {names}; rename the repeated one.")
+def _column(rows: Sequence[ComparisonRow], metric: str) -> dict[str, float]:
+    """Return the value of the metric by the name of the row."""
     for row in rows:
-        for name in metrics:
-            if name not in row.metrics:
-                raise ValueError(
-                    f"`metric` and `extra` must be in the metrics of every row, got {name!r} where "
-                    f"{row.name!r} has {sorted(row.metrics)}; name one that all rows have."
-                )
+        if metric not in row.metrics:
+            raise ValueError(
+                f"the metrics of every model must hold the task's {metric!r}, got {sorted(row.metrics)} for "
+                f"{row.name!r}; pass all that `evaluate()` returned."
+            )
+    return {row.name: float(row.metrics[metric]) for row in rows}
 
 
 def _shares(scores: Mapping[str, float], *, higher_is_better: bool) -> list[str]:
@@ -187,15 +177,12 @@ def _shares(scores: Mapping[str, float], *, higher_is_better: bool) -> list[str]
     printed = dict(zip(scores, _same_precision(scores), strict=True))
     shares = []
     for name, score in scores.items():
-        if name in (_TEACHER, _ALONE):
-            shares.append("")
-        elif printed[_TEACHER] == printed[_ALONE]:
-            shares.append(_UNKNOWN)
-        else:
-            share = share_of_gap_closed(
-                scores[_TEACHER], scores[_ALONE], score, higher_is_better=higher_is_better
-            )
-            shares.append(_percent(share))
+        share = None
+        if printed[_TEACHER] != printed[_ALONE]:
+            ends = scores[_TEACHER], scores[_ALONE]
+            share = share_of_gap_closed(*ends, score, higher_is_better=higher_is_better)
+        text = _UNKNOWN if share is None else f"{100 * share:.0f} %"
+        shares.append("" if name in (_TEACHER, _ALONE) else text)
     return shares
 
 
@@ -207,22 +194,13 @@ def _same_precision(scores: Mapping[str, float]) -> list[str]:
     return [f"{score:.{decimals}f}" if math.isfinite(score) else _UNKNOWN for score in scores.values()]
 
 
-def _percent(share: float | None) -> str:
-    return _UNKNOWN if share is None else f"{100 * share:.0f} %"
-
-
-def _parameters(count: int | None) -> str:
-    if count is None:
-        return _UNKNOWN
+def _parameters(count: int) -> str:
     if count < 100_000:
         return f"{count / 1e3:.1f} k"
-    millions = count / 1e6
-    return f"{millions:.2f} M" if millions < 10 else f"{millions:.1f} M"
+    return f"{count / 1e6:.{2 if count < 1e7 else 1}f} M"
 
 
-def _milliseconds(milliseconds: float | None) -> str:
-    if milliseconds is None or not math.isfinite(milliseconds):
-        return _UNKNOWN
+def _milliseconds(milliseconds: float) -> str:
     return f"{milliseconds:.1f}" if milliseconds >= 1 else f"{milliseconds:.2g}"
 
 

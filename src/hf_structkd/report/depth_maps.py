@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 from matplotlib import colormaps
@@ -15,8 +15,8 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-from ._figure import add_legend_below, save_png
-from ._pictures import PictureRow, check_map, checked_images, image_grid, stripes, stripes_patch
+from ._figure import add_legend_below, save
+from ._pictures import PictureRow, checked_images, image_grid, stripes, stripes_patch
 
 _GREYS = ((115, 115, 115), (160, 160, 160))
 # The colour scales end at these percentiles of the true depths and of the errors.
@@ -25,12 +25,7 @@ _ERROR_PERCENTILE = 98
 # The error scale ends between 1 % and 100 %: a shorter one would show noise, and a prediction of 0 m has an
 # error of 100 %.
 _ERROR_TOP = (1.0, 100.0)
-_ARROWS: dict[tuple[bool, bool], Literal["neither", "min", "max", "both"]] = {
-    (False, False): "neither",
-    (True, False): "min",
-    (False, True): "max",
-    (True, True): "both",
-}
+_ARROWS: tuple[Literal["neither", "min", "max", "both"], ...] = ("neither", "min", "max", "both")
 # The depth scale covers at least twice so many metres.
 _NARROWEST = 0.05
 _NOTE = (
@@ -44,7 +39,7 @@ _BARS = 0.75
 Map = NDArray[np.float64]
 
 
-def plot_depth_maps(rows: Sequence[PictureRow[ArrayLike]], path: str | Path) -> Path:
+def plot_depth_maps(rows: Sequence[PictureRow[ArrayLike]], path: Path) -> None:
     """Draw two rows for each picture: image, ground truth and predicted depths; below them the errors.
 
     All depths share one colour scale, from the 2nd to the 98th percentile of the ground truth. All errors
@@ -57,37 +52,34 @@ def plot_depth_maps(rows: Sequence[PictureRow[ArrayLike]], path: str | Path) -> 
     Args:
         rows: The pictures; all must have predictions of the same models in the same order. Truth and
             predictions are (H, W) in metres; the truth is 0, negative or not finite where it is unknown.
-        path: File to write; must end in `.png`. Missing folders are created, an existing file is replaced.
-
-    Returns:
-        `path`.
+        path: File to write. Missing folders are created, an existing file is replaced.
 
     Raises:
-        ValueError: If there are no rows or no predictions, rows differ in their predictions, shapes differ,
-            an image leaves its range, or `path` does not end in `.png`.
-        TypeError: If a depth map does not hold floats.
+        ValueError: If there are no rows or no predictions, rows differ in their predictions, or an image
+            leaves its range.
 
     Example:
         >>> row = PictureRow(image, depth, {"distilled": by_student})  # doctest: +SKIP
-        >>> plot_depth_maps([row], "predictions.png")  # doctest: +SKIP
+        >>> plot_depth_maps([row], Path("predictions.png"))  # doctest: +SKIP
     """
     images = checked_images(rows)
-    maps = [
-        _checked_maps(row, f"rows[{i}]", image)
-        for i, (row, image) in enumerate(zip(rows, images, strict=True))
-    ]
-    truths = np.concatenate([one.depths[0].ravel() for one in maps])
-    depths = np.concatenate([values.ravel() for one in maps for values in one.depths])
-    errors = np.concatenate([values.ravel() for one in maps for values in one.errors])
+    # Depths of truth and predictions (NaN: unknown), and errors in % (inf: only the prediction is NaN).
+    maps = [[_metres(values) for values in (row.truth, *row.predictions.values())] for row in rows]
+    for truth, *_ in maps:
+        truth[truth <= 0] = np.nan
+    errors_of = [[_error(truth, depth) for depth in found] for truth, *found in maps]
+    truths = np.concatenate([truth.ravel() for truth, *_ in maps])
+    depths = np.concatenate([depth.ravel() for of_row in maps for depth in of_row])
+    errors = np.concatenate([error.ravel() for of_row in errors_of for error in of_row])
     depth_scale, error_scale = _depth_scale(truths, depths), _error_scale(errors)
     names = list(rows[0].predictions)
     columns = 2 + len(names)
     pictures: list[list[NDArray[np.uint8] | None]] = []
     captions = []
-    for image, one in zip(images, maps, strict=True):
-        pictures += [[image, *map(depth_scale.paint, one.depths)]]
-        pictures += [[None, None, *map(error_scale.paint, one.errors)]]
-        captions += [[""] * columns, ["", "", *map(_caption, one.errors)]]
+    for image, of_row, wrong in zip(images, maps, errors_of, strict=True):
+        pictures += [[image, *map(depth_scale.paint, of_row)]]
+        pictures += [[None, None, *map(error_scale.paint, wrong)]]
+        captions += [[""] * columns, ["", "", *map(_caption, wrong)]]
     figure = image_grid(pictures, column_titles=["image", "ground truth", *names], captions=captions)
     figure.set_figheight(figure.get_figheight() + _BARS)
     for axes in figure.axes[columns + 1 :: 2 * columns]:
@@ -99,19 +91,12 @@ def plot_depth_maps(rows: Sequence[PictureRow[ArrayLike]], path: str | Path) -> 
     striped = []
     if np.isnan(truths).any():
         striped.append("no ground truth, not scored")
-    if any(np.isnan(values).any() for one in maps for values in one.depths[1:]):
+    if any(np.isnan(values).any() for _, *found in maps for values in found):
         striped.append("prediction not finite")
     add_legend_below(figure, [stripes_patch(_GREYS, " or ".join(striped))] if striped else [], _NOTE)
     # The first layout does not know the shapes of the pictures and cuts the titles; saving lays out again.
     figure.draw_without_rendering()
-    return save_png(figure, path)
-
-
-class _Maps(NamedTuple):
-    """Depths of truth and predictions (NaN: unknown), and errors in % (inf: only the prediction is NaN)."""
-
-    depths: list[Map]
-    errors: list[Map]
+    save(figure, path)
 
 
 @dataclass(frozen=True)
@@ -130,12 +115,12 @@ class _Scale:
 
     def draw_bar(self, figure: Figure, axes: Sequence[Axes], values: Map, label: str, aspect: float) -> None:
         """Draw a bar below the axes, with an arrow at each end that a value exceeds."""
-        passes = bool((values < self.low).any()), bool((values > self.high).any())
+        arrows = _ARROWS[int((values < self.low).any()) + 2 * int((values > self.high).any())]
         bar = figure.colorbar(
             ScalarMappable(Normalize(self.low, self.high), self.colours),
             ax=axes,
             location="bottom",
-            extend=_ARROWS[passes],
+            extend=arrows,
             aspect=aspect,
             extendfrac=1.5 / aspect,
         )
@@ -143,25 +128,14 @@ class _Scale:
         bar.ax.tick_params(labelsize=8.5)
 
 
-def _checked_maps(row: PictureRow[ArrayLike], where: str, image: NDArray[np.uint8]) -> _Maps:
-    truth = _checked_depth(row.truth, f"{where}.truth", image)
-    truth[truth <= 0] = np.nan
-    depths, errors = [truth], []
-    for name, values in row.predictions.items():
-        depths.append(_checked_depth(values, f"{where}.predictions[{name!r}]", image))
-        error = 100 * np.abs(depths[-1] - truth) / truth
-        errors.append(np.where(np.isnan(depths[-1]) & ~np.isnan(truth), np.inf, error))
-    return _Maps(depths, errors)
+def _metres(values: ArrayLike) -> Map:
+    depth = np.asarray(values, dtype=np.float64)
+    return np.where(np.isfinite(depth), depth, np.nan)
 
 
-def _checked_depth(values: ArrayLike, where: str, image: NDArray[np.uint8]) -> Map:
-    array = np.asarray(values)
-    check_map(array, where, image.shape[:2])
-    if not np.issubdtype(array.dtype, np.floating):
-        raise TypeError(
-            f"`{where}` must hold metres as floats, got {array.dtype}; divide by the file's units in a metre."
-        )
-    return np.where(np.isfinite(array), array, np.nan).astype(np.float64)
+def _error(truth: Map, prediction: Map) -> Map:
+    error = 100 * np.abs(prediction - truth) / truth
+    return np.where(np.isnan(prediction) & ~np.isnan(truth), np.inf, error)
 
 
 def _depth_scale(truths: Map, depths: Map) -> _Scale:

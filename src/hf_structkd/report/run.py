@@ -10,31 +10,15 @@ import numpy as np
 import torch
 from accelerate.utils import send_to_device
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..matching.alignment import resize_map
 from ..matching.normalization import ImageNormalization
 from ..models.parameters import count_parameters
-from .comparison import ComparisonRow, comparison_table, how_timed, milliseconds_per_image
+from .comparison import ComparisonRow, Headline, comparison_table, how_timed, milliseconds_per_image
 from .curves import plot_curves
 
 _PICTURES = 4
-
-
-class Headline(NamedTuple):
-    """The metric by which a model is judged, and further metrics for the table.
-
-    Attributes:
-        metric: Key of the metric in the scores.
-        label: Name of the metric for people.
-        higher_is_better: False if the metric is an error.
-        further: Key and label of each further metric, which gets no share of the gap.
-    """
-
-    metric: str
-    label: str
-    higher_is_better: bool = True
-    further: Sequence[tuple[str, str]] = ()
 
 
 class Exhibit(NamedTuple):
@@ -60,12 +44,7 @@ class Exhibit(NamedTuple):
 
 
 class ReportedTask(Protocol):
-    """The parts of a task that a report uses.
-
-    Attributes:
-        headline: The metrics of the table.
-        collate: The function that turns dataset rows into a batch.
-    """
+    """The parts of a `tasks.Task` that a report uses."""
 
     headline: Headline
     collate: Callable[[Sequence[dict[str, Any]]], dict[str, Any]]
@@ -84,18 +63,7 @@ class ReportedTask(Protocol):
 
 
 class FinishedRun(Protocol):
-    """The parts of a trainer that a report uses.
-
-    Attributes:
-        args: The `StructKDTrainingArguments`.
-        model: The student, a `PreTrainedModel`.
-        state: The `TrainerState` after training.
-        teacher: The `FrozenTeacher`, or None for a student that is trained alone.
-        eval_dataset: The validation images.
-        processing_class: The student's image processor, or None.
-        task: The task that both models solve.
-        log_titles: Key of a logged value -> title of its panel, in the order of the panels.
-    """
+    """The parts of a `StructKDTrainer` that a report uses; `teacher` and `processing_class` may be None."""
 
     args: Any
     model: Any
@@ -131,7 +99,7 @@ def write_report(
     """
     task, teacher = trainer.task, trainer.teacher
     student = "student" if teacher is None else "distilled"
-    runs = {name: run for name, run in (("alone", alone), (student, trainer)) if run is not None}
+    runs = {student: trainer} if alone is None else {"alone": alone, student: trainer}
     found = {"teacher": teacher_metrics, "alone": alone_metrics, student: metrics}
     scores = {
         name: {key.removeprefix("eval_"): value for key, value in of_model.items()}
@@ -143,25 +111,23 @@ def write_report(
     models = {name: (run.model, images) for name, run in runs.items()}
     if teacher is not None:
         models = {"teacher": (teacher.model, teacher.images(images)), **models}
-    rows = [_row(name, scores[name], *models[name]) for name in models if name in scores]
-    folder = Path(str(trainer.args.output_dir)) / "figures"
+    rows = [
+        ComparisonRow(name, scores[name], count_parameters(model), milliseconds_per_image(model, image))
+        for name, (model, image) in models.items()
+        if name in scores
+    ]
     headline = task.headline
+    table = comparison_table(rows, headline)
+    folder = Path(str(trainer.args.output_dir)) / "figures"
     plot_curves(
         {name: runs[name].state.log_history for name in reversed(runs) if name in scores},
         folder / "curves.png",
         titles=trainer.log_titles,
         metric=f"eval_{headline.metric}",
         metric_label=headline.label if headline.higher_is_better else f"{headline.label} (lower is better)",
-        reference={"teacher": scores["teacher"][headline.metric]} if "teacher" in scores else None,
+        teacher=scores["teacher"][headline.metric] if "teacher" in scores else None,
     )
     task.draw(_exhibit(trainer, runs, batch, scores), folder)
-    table = comparison_table(
-        rows,
-        metric=headline.metric,
-        metric_label=headline.label,
-        higher_is_better=headline.higher_is_better,
-        extra=headline.further,
-    )
     notes = [how_timed(images.device), task.score_note(has_teacher=teacher is not None)]
     return "\n\n".join([table, *filter(None, notes)])
 
@@ -195,7 +161,3 @@ def _exhibit(
         ImageNormalization() if processor is None else ImageNormalization.from_image_processor(processor)
     )
     return Exhibit(normalization.denormalize(batch["pixel_values"]).clamp(0, 1), batch, outputs, scores)
-
-
-def _row(name: str, metrics: Mapping[str, float], model: nn.Module, images: Tensor) -> ComparisonRow:
-    return ComparisonRow(name, metrics, count_parameters(model), milliseconds_per_image(model, images))

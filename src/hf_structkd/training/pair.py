@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -119,6 +120,9 @@ class ModelPair:
         if self.student_capture is None:
             names = self._args.student_feature
             self.student_capture = self.task.capture_features(unwrap(model), pixel_values[:1], names)
+            if self._args.torch_compile:
+                # Code that an earlier training compiled for this class of model does not call new hooks.
+                torch.compiler.reset()
         self.teacher.prepare_features(pixel_values, self._args.teacher_feature)
 
     def drop_captures(self) -> None:
