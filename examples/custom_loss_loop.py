@@ -59,8 +59,8 @@ def main(steps: int = 10) -> list[float]:
             optimizer.zero_grad()
             total.backward()
             optimizer.step()
-            losses.append(float(total))
-            print(f"step {len(losses)}: total {losses[-1]:.3f}, task {float(task):.3f}")
+            losses.append(total.item())
+            print(f"step {len(losses)}: total {losses[-1]:.3f}, task {task.item():.3f}")
             if len(losses) == steps:
                 break
     return losses

@@ -9,9 +9,9 @@ distilled with 400 more that have no depth, and prints the table of the three. W
         --teacher_model_name_or_path TEACHER --student_model_name_or_path STUDENT \
         --dataset_name DATASET --image_size 384 512 --output_dir outputs/student --compare_baseline
 
-Depth is read as millimetres unless `--depth_scale` says otherwise; 0 means that nothing was measured. A
-teacher of relative depth is named with `--teacher_depth_kind inverse` (MiDaS, DPT, Depth Anything). Every
-option stands in `--help`; a YAML file as first argument sets the same names.
+Integers are read as millimetres and floats as metres unless `--depth_scale` says otherwise; 0 means that
+nothing was measured. A teacher of relative depth is named with `--teacher_depth_kind inverse` (MiDaS, DPT,
+Depth Anything). Every option stands in `--help`; a YAML file as first argument sets the same names.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     python scripts/benchmark.py                       # four pairs on the CPU, all variants
     python scripts/benchmark.py --pairs depth --steps 20 --device cuda
 
-The floor of a pair is transformers' own `Trainer` with the same student, which also runs the teacher's forward.
+The floor of a pair is transformers' own `Trainer` with the same student, which also runs the teacher.
 A student that reads its teacher's answers from a cache is compared with the student trained alone. Models
 start from random weights, which changes no time. Every variant trains in the same process and waits for its
 turn after each step, so that a machine that slows down slows all of them.
@@ -298,9 +298,7 @@ def main() -> None:
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     args = parser.parse_args()
     logging.set_verbosity_error()
-    print(
-        f"torch {torch.__version__}, {torch.get_num_threads()} threads, {platform.processor() or platform.machine()}"
-    )
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {platform.machine()}")
     for name in args.pairs:
         print(table(PAIRS[name], measure(PAIRS[name], args.steps, args.device)), flush=True)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import nn
@@ -14,6 +17,8 @@ from torch.utils.data import Dataset
 from transformers import PreTrainedModel, TrainerCallback
 
 from hf_structkd import StructKDTrainer, StructKDTrainingArguments
+from hf_structkd.adversary.critic import Critic
+from hf_structkd.terms import holistic
 
 from .tiny_detectors import tiny_detector
 from .tiny_models import tiny_depth_model, tiny_segmentation_model
@@ -198,6 +203,14 @@ def make_trainer(
         args,
         **{"train_dataset": case.rows(rows), "eval_dataset": case.rows(4), **kwargs},
     )
+
+
+@contextlib.contextmanager
+def narrow_critics() -> Iterator[None]:
+    """Give critics few channels: the published widths take most of a step, and of a checkpoint."""
+    narrow = functools.partial(Critic, widths=(8, 8, 16, 16))
+    with mock.patch.object(holistic, "Critic", narrow):
+        yield
 
 
 def state_of(trainer: StructKDTrainer) -> dict[str, torch.Tensor]:

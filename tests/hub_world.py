@@ -30,6 +30,15 @@ SMALL = (
 )
 
 
+# Each example as if it were started alone.
+EXAMPLES = """
+import json, runpy, sys
+for arguments in map(json.loads, sys.argv[1:]):
+    sys.argv = arguments
+    runpy.run_path(arguments[0], run_name="__main__")
+"""
+
+
 @dataclass(frozen=True)
 class Case:
     """A task with its example and a tiny pair.

@@ -23,8 +23,9 @@ SNIPPET = re.search(r"```python\n(.*?)```", README, re.DOTALL)
 
 # Training pins memory by default, and torch warns where no accelerator is.
 @pytest.mark.filterwarnings("ignore:.*pin_memory:UserWarning")
+@pytest.mark.parametrize("scratch", [False, True], ids=["a saved student", "a configuration alone"])
 def test_the_snippet_is_short_and_runs_as_pasted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    scratch: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Else the first thing a newcomer tries fails."""
     assert SNIPPET is not None
@@ -34,6 +35,10 @@ def test_the_snippet_is_short_and_runs_as_pasted(
     for folder, arch in (("student", "segformer"), ("teacher", "mobilenet_v2")):
         tiny_segmentation_model(arch, id2label=names).save_pretrained(tmp_path / folder)
         SegmentationTask.image_processor((64, 64), SegformerConfig()).save_pretrained(tmp_path / folder)
+    if scratch:
+        for file in (tmp_path / "student").iterdir():
+            if file.name != "config.json":
+                file.unlink()
     scenes = load_scenes(num_train=8, num_validation=2, height=64, width=64)
     scenes.select_columns(["image", "label"]).save_to_disk(str(tmp_path / "dataset"))
     assert isinstance(scenes, datasets.DatasetDict)

@@ -1,11 +1,12 @@
-"""The examples as a user starts them, in processes of their own, on data made here."""
+"""The examples as a user starts them, one of them in a process of its own, on data made here."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
+import runpy
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -29,17 +30,12 @@ from hf_structkd.scenes.scenes import load_scenes
 from ..tiny_models import tiny_segmentation_model
 
 ROOT = Path(__file__).parents[2]
+EXAMPLE, TEACHER_SCRIPT = "examples/run_seg_distill.py", "scripts/train_teacher.py"
 NAMES = {0: "floor", 1: "wall", 2: "thing"}
 
 
-def launch(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HOME": str(cwd / "hf")}
-    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=280)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-    return done
-
-
-def accelerate(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+def accelerate(*arguments: str, cwd: Path) -> str:
+    """Run the README's first command in a process of its own; return what it prints."""
     flags = (
         "--num_processes",
         "1",
@@ -51,7 +47,11 @@ def accelerate(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         "no",
     )
     program = (sys.executable, "-m", "accelerate.commands.launch", *flags)
-    return launch(*program, str(ROOT / "examples" / "run_seg_distill.py"), *arguments, cwd=cwd)
+    command = (*program, str(ROOT / EXAMPLE), *arguments)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HOME": str(cwd / "hf")}
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -84,75 +84,91 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-Example = Callable[..., None]
+Start = Callable[..., str]
 
 
 @pytest.fixture
-def in_process(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Example:
-    """The example's `main`, called here: its import costs ten times what these runs do."""
-    spec = importlib.util.spec_from_file_location("run_seg_distill", ROOT / "examples" / "run_seg_distill.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    monkeypatch.chdir(folder)
-    return lambda *arguments: module.main(arguments)
+def start(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Start:
+    """Run a script as `python` does and return what it prints, but here: imports cost more than runs."""
+
+    def run(script: str, *arguments: str, cwd: Path) -> str:
+        monkeypatch.chdir(cwd)
+        monkeypatch.setattr(sys, "argv", [script, *arguments])
+        capsys.readouterr()
+        runpy.run_path(str(ROOT / script), run_name="__main__")
+        return capsys.readouterr().out
+
+    return run
 
 
 COMMON = (
     *("--dataset_name", "data", "--teacher_model_name_or_path", "teacher", "--image_size", "64", "64"),
     *("--student_model_name_or_path", "student", "--max_steps", "2", "--per_device_train_batch_size", "2"),
-    *("--logging_steps", "1", "--save_strategy", "no", "--use_cpu", "--dataloader_pin_memory", "false"),
+    *("--logging_steps", "1", "--use_cpu", "--dataloader_pin_memory", "false", "--report_to", "none"),
 )
+SAVING = (*COMMON, "--save_strategy", "steps", "--save_steps", "1")
 
 
-def test_a_student_is_distilled_compared_saved_and_read_by_a_pipeline(folder: Path) -> None:
-    """Else the README's first command is not how the library is used."""
-    printed = accelerate(*COMMON, "--output_dir", "out", "--compare_baseline", cwd=folder).stdout
+@pytest.fixture(scope="module")
+def printed(folder: Path) -> str:
+    """What a distillation with a file of settings prints; it saves student, baseline and checkpoints."""
+    settings = "pixel_weight: 3.5\npairwise_weight: 2.5\npreset: cirkd\nlearning_rate: 1e-4\n"
+    (folder / "run.yaml").write_text(settings)
+    flags = ("--pairwise_weight", "4.5", "--output_dir", "out", "--compare_baseline")
+    return accelerate("run.yaml", *SAVING, *flags, cwd=folder)
+
+
+def rows_of_table(printed: str) -> list[str]:
     table = [line for line in printed.splitlines() if line.startswith("| ")]
-    assert [line.split("|")[1].strip() for line in table[2:]] == ["teacher", "alone", "distilled"]
+    return [line.split("|")[1].strip() for line in table[2:]]
+
+
+def check_figures(folder: Path, *names: str) -> None:
+    for name in names:
+        with Image.open(folder / "figures" / name) as picture:
+            assert picture.width > 400
+
+
+def test_a_student_is_distilled_compared_saved_and_read_by_a_pipeline(folder: Path, printed: str) -> None:
+    """Else the README's first command is not how the library is used."""
+    assert rows_of_table(printed) == ["teacher", "alone", "distilled"]
     results = json.loads((folder / "out" / "all_results.json").read_text())
     wanted = ("eval_mean_iou", "eval_mean_accuracy", "eval_overall_accuracy", "train_runtime")
     assert all(np.isfinite(results[name]) for name in wanted)
     assert (folder / "out" / "alone" / "all_results.json").is_file()
-    for figure in ("curves.png", "predictions.png"):
-        with Image.open(folder / "out" / "figures" / figure) as picture:
-            assert picture.width > 400
+    check_figures(folder / "out", "curves.png", "predictions.png")
     segments = pipeline("image-segmentation", model=str(folder / "out"))(Image.new("RGB", (100, 80)))
     assert {segment["label"] for segment in segments} <= set(NAMES.values())
     assert all(segment["mask"].size == (100, 80) for segment in segments)
     assert AutoModelForSemanticSegmentation.from_pretrained(folder / "out").config.id2label == NAMES
 
 
-def test_the_baseline_is_the_run_that_nobody_distilled(folder: Path, in_process: Example) -> None:
+def test_a_yaml_file_and_a_preset_set_what_flags_do_not(printed: str) -> None:
+    assert "3.5 × pixel, 4.5 × pairwise, 0.001 × holistic" in printed
+
+
+def test_the_baseline_is_the_run_that_nobody_distilled(folder: Path, printed: str, start: Start) -> None:
     """Else alone and distilled differ in more than the teacher: seed, order or budget."""
-    in_process(*COMMON, "--output_dir", "pair", "--compare_baseline")
     off = [flag for term in ("pixel", "pairwise", "holistic") for flag in (f"--{term}_weight", "0")]
-    in_process(*COMMON, "--output_dir", "single", *off)
+    start(EXAMPLE, "run.yaml", *COMMON, "--save_strategy", "no", "--output_dir", "single", *off, cwd=folder)
     one, other = (
         AutoModelForSemanticSegmentation.from_pretrained(folder / path).state_dict()
-        for path in ("pair/alone", "single")
+        for path in ("out/alone", "single")
     )
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_a_yaml_file_and_a_preset_set_what_flags_do_not(
-    folder: Path, in_process: Example, capsys: pytest.CaptureFixture[str]
+def test_a_folder_with_checkpoints_is_continued_only_when_asked(
+    folder: Path, printed: str, start: Start
 ) -> None:
-    settings = "pixel_weight: 3.5\npairwise_weight: 2.5\npreset: cirkd\nlearning_rate: 1e-4\n"
-    (folder / "run.yaml").write_text(settings)
-    in_process("run.yaml", *COMMON, "--pairwise_weight", "4.5", "--output_dir", "yaml")
-    assert "3.5 × pixel, 4.5 × pairwise, 0.001 × holistic" in capsys.readouterr().out
-
-
-def test_a_folder_with_checkpoints_is_continued_only_when_asked(folder: Path, in_process: Example) -> None:
     """Else a second start rotates away what the first one saved."""
-    saving = (*COMMON[: COMMON.index("--save_strategy")], "--save_strategy", "steps", "--save_steps", "1")
-    saving = (*saving, "--use_cpu", "--dataloader_pin_memory", "false", "--output_dir", "again")
-    in_process(*saving)
+    shutil.copytree(folder / "out", folder / "again")
+    again = ("run.yaml", *SAVING, "--pairwise_weight", "4.5", "--output_dir", "again", "--max_steps", "3")
     with pytest.raises(ValueError, match=r"already holds checkpoint-2; continue it with"):
-        in_process(*saving)
-    in_process(*saving, "--resume_from_checkpoint", "true")
+        start(EXAMPLE, *again, cwd=folder)
+    assert not (folder / "again" / "checkpoint-3").exists()
+    start(EXAMPLE, *again, "--resume_from_checkpoint", "true", cwd=folder)
+    assert (folder / "again" / "checkpoint-3").is_dir()
 
 
 @pytest.mark.parametrize(
@@ -174,67 +190,58 @@ def test_a_folder_with_checkpoints_is_continued_only_when_asked(folder: Path, in
     ],
     ids=lambda value: value[0].lstrip("-") if isinstance(value, tuple) else "",
 )
-def test_a_mistake_ends_in_one_sentence(in_process: Example, change: tuple[str, ...], sentence: str) -> None:
+def test_a_mistake_ends_in_one_sentence(
+    folder: Path, start: Start, change: tuple[str, ...], sentence: str
+) -> None:
     with pytest.raises(ValueError, match=re.escape(sentence)):
-        in_process(*COMMON, "--output_dir", "mistake", *change)
+        start(EXAMPLE, *COMMON, "--output_dir", "mistake", *change, cwd=folder)
 
 
-def test_a_teacher_is_trained_by_the_script(folder: Path) -> None:
+# Two steps on four scenes.
+SMALL = (
+    *("--max_train_samples", "4", "--max_eval_samples", "2", "--max_steps", "2", "--eval_strategy", "no"),
+    *("--per_device_train_batch_size", "2", "--use_cpu", "--disable_tqdm", "true", "--report_to", "none"),
+)
+
+
+def test_a_teacher_is_trained_by_the_script(folder: Path, start: Start) -> None:
     arguments = [a for a in COMMON if a not in ("--teacher_model_name_or_path", "teacher")]
-    script = str(ROOT / "scripts" / "train_teacher.py")
-    launch(sys.executable, script, *arguments, "--output_dir", "made", cwd=folder)
+    start(TEACHER_SCRIPT, *arguments, "--output_dir", "made", cwd=folder)
     assert (folder / "made" / "preprocessor_config.json").is_file()
     assert AutoModelForSemanticSegmentation.from_pretrained(folder / "made").config.id2label == NAMES
 
 
-def test_a_depth_student_is_distilled_compared_saved_and_read_by_a_pipeline(tmp_path: Path) -> None:
+def test_a_depth_student_is_distilled_compared_saved_and_read_by_a_pipeline(
+    tmp_path: Path, start: Start
+) -> None:
     """Teacher by the script, then the example, then the Hub's own way to use what it saved."""
-    small = (
-        "--max_train_samples",
-        "4",
-        "--max_eval_samples",
-        "2",
-        "--max_steps",
-        "2",
-        "--eval_strategy",
-        "no",
-    )
-    run = (*small, "--per_device_train_batch_size", "2", "--use_cpu", "--disable_tqdm", "true")
-    script = str(ROOT / "scripts" / "train_teacher.py")
-    launch(sys.executable, script, "--task", "depth", *run, "--output_dir", "teacher", cwd=tmp_path)
-    example = str(ROOT / "examples" / "run_depth_distill.py")
+    start(TEACHER_SCRIPT, "--task", "depth", *SMALL, "--output_dir", "teacher", cwd=tmp_path)
     teacher = ("--teacher_model_name_or_path", "teacher", "--output_dir", "out")
     mixed = ("--unlabeled_dataset_name", "scenes", "--max_unlabeled_samples", "2")
-    printed = launch(sys.executable, example, *run, *teacher, *mixed, cwd=tmp_path).stdout
-    table = [line for line in printed.splitlines() if line.startswith("| ")]
-    assert [line.split("|")[1].strip() for line in table[2:]] == ["teacher", "alone", "distilled"]
+    printed = start("examples/run_depth_distill.py", *SMALL, *teacher, *mixed, cwd=tmp_path)
+    assert rows_of_table(printed) == ["teacher", "alone", "distilled"]
     results = json.loads((tmp_path / "out" / "all_results.json").read_text())
     assert all(np.isfinite(results[f"eval_{name}"]) for name in ("abs_rel", "rmse", "delta1"))
-    for figure in ("curves.png", "predictions.png"):
-        with Image.open(tmp_path / "out" / "figures" / figure) as picture:
-            assert picture.width > 400
+    check_figures(tmp_path / "out", "curves.png", "predictions.png")
     answer = pipeline("depth-estimation", model=str(tmp_path / "out"))(Image.new("RGB", (100, 80)))
     assert answer["depth"].size == (100, 80)
 
 
-def test_a_detection_student_is_distilled_compared_saved_and_read_by_a_pipeline(tmp_path: Path) -> None:
+# The demonstration's teacher has narrow heads.
+@pytest.mark.filterwarnings("ignore:You'd better set embed_dim:UserWarning")
+def test_a_detection_student_is_distilled_compared_saved_and_read_by_a_pipeline(
+    tmp_path: Path, start: Start
+) -> None:
     """The demonstration, made small: a teacher that is there already is not trained once more."""
-    small = ("--max_train_samples", "4", "--max_eval_samples", "2", "--max_steps", "2")
-    run = (*small, "--eval_strategy", "no", "--per_device_train_batch_size", "2")
-    run = (*run, "--use_cpu", "--disable_tqdm", "true", "--report_to", "none")
-    script, example = ROOT / "scripts" / "train_teacher.py", ROOT / "examples" / "run_det_distill.py"
-    launch(sys.executable, str(script), "--task", "detection", *run, cwd=tmp_path)
+    start(TEACHER_SCRIPT, "--task", "detection", *SMALL, cwd=tmp_path)
     teacher = tmp_path / "outputs" / "scenes-det-teacher"
     weights = (teacher / "model.safetensors").stat().st_mtime_ns
-    printed = launch(sys.executable, str(example), *run, "--output_dir", "out", cwd=tmp_path).stdout
+    printed = start("examples/run_det_distill.py", *SMALL, "--output_dir", "out", cwd=tmp_path)
     assert (teacher / "model.safetensors").stat().st_mtime_ns == weights
-    table = [line for line in printed.splitlines() if line.startswith("| ")]
-    assert [line.split("|")[1].strip() for line in table[2:]] == ["teacher", "alone", "distilled"]
+    assert rows_of_table(printed) == ["teacher", "alone", "distilled"]
     results = json.loads((tmp_path / "out" / "all_results.json").read_text())
     assert all(0 <= results[f"eval_{name}"] <= 1 for name in ("map", "map_50", "map_75"))
-    for figure in ("curves.png", "predictions.png", "classes.png"):
-        with Image.open(tmp_path / "out" / "figures" / figure) as picture:
-            assert picture.width > 400
+    check_figures(tmp_path / "out", "curves.png", "predictions.png", "classes.png")
     check_detection_pipeline(tmp_path / "out")
 
 
@@ -260,8 +267,8 @@ def check_detection_pipeline(folder: Path) -> None:
     )
 
 
-def test_the_losses_work_in_a_loop_of_ones_own(folder: Path) -> None:
-    printed = launch(sys.executable, str(ROOT / "examples" / "custom_loss_loop.py"), cwd=folder).stdout
+def test_the_losses_work_in_a_loop_of_ones_own(tmp_path: Path, start: Start) -> None:
+    printed = start("examples/custom_loss_loop.py", cwd=tmp_path)
     totals = [float(line.split("total ")[1].split(",")[0]) for line in printed.splitlines()]
     assert len(totals) == 10
     assert totals[-1] < totals[0]

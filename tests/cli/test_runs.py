@@ -12,6 +12,7 @@ import pytest
 from hf_structkd import StructKDTrainingArguments
 from hf_structkd.cli.runs import alone_arguments, refuse_used_folder, run_outside_launcher
 from hf_structkd.terms import built_in_terms
+from hf_structkd.training.manifest import list_files
 
 
 def arguments(folder: Path, **settings: Any) -> StructKDTrainingArguments:
@@ -23,6 +24,8 @@ def arguments(folder: Path, **settings: Any) -> StructKDTrainingArguments:
 def checkpoint(folder: Path, step: int) -> Path:
     path = folder / f"checkpoint-{step}"
     path.mkdir(parents=True)
+    list_files(path)
+    (path / "trainer_state.json").write_text("{}")
     return path
 
 
@@ -97,9 +100,9 @@ def test_alone_does_not_resume_unasked(tmp_path: Path, resume: str | None) -> No
 
 @pytest.mark.parametrize("resume", [None, "false", "False"])
 def test_a_folder_with_checkpoints_is_refused(tmp_path: Path, resume: str | None) -> None:
-    """The new run would rotate the old one's checkpoints away."""
+    """The new run would rotate the old one's checkpoints away, and those that hold the student alone."""
     checkpoint(tmp_path, 3)
-    checkpoint(tmp_path, 12)
+    (tmp_path / "checkpoint-12").mkdir()
     with pytest.raises(
         ValueError, match=rf"`output_dir` {tmp_path} already holds checkpoint-12; .*--resume_from_checkpoint"
     ):

@@ -231,6 +231,7 @@ SHARED = {
     "dataset_revision": None,
     "train_split": "train",
     "validation_split": "validation",
+    "validation_fraction": None,
     "image_column": "image",
     "image_size": [512, 512],
     "scale": [0.5, 2.0],
@@ -260,11 +261,15 @@ OF_TASK: dict[str, dict[str, Any]] = {
         "label_column": "label",
         "ignore_index": 255,
         "reduce_labels": False,
+        "labels_are_teacher_ids": False,
+        "label_values": [],
+        "allow_lossy_masks": False,
     },
     "depth": {
         **UNLABELED,
         "depth_column": "depth",
-        "depth_scale": 0.001,
+        "depth_scale": None,
+        "depth_hole": None,
         "depth_loss": "silog",
         "depth_kind": "metric",
         "teacher_depth_kind": None,
@@ -277,6 +282,8 @@ OF_TASK: dict[str, dict[str, Any]] = {
         **CLASSES,
         "objects_column": "objects",
         "bbox_format": "xywh",
+        "box_frame": "auto",
+        "first_category_id": 0,
         "unknown_categories": "error",
         "min_visibility": 0.3,
         "keep_aspect_ratio": False,
@@ -318,7 +325,7 @@ def test_detection_arguments_are_parsed() -> None:
     assert data.keep_aspect_ratio is True
 
 
-@pytest.mark.parametrize(("flag", "wrong"), [("--bbox_format", "cxcywh"), ("--unknown_categories", "keep")])
+@pytest.mark.parametrize(("flag", "wrong"), [("--bbox_format", "yxyx"), ("--unknown_categories", "keep")])
 def test_a_choice_that_there_is_not_is_refused(
     flag: str, wrong: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -330,11 +337,13 @@ def test_a_choice_that_there_is_not_is_refused(
 # Of flags that take one of a few.
 CHOSEN = {
     "bbox_format": "xyxy",
+    "box_frame": "stored",
     "unknown_categories": "drop",
     "depth_loss": "ssi",
     "depth_kind": "inverse",
     "teacher_depth_kind": "relative",
     "crop": "eigen",
+    "label_values": ["8", "9"],
 }
 
 
@@ -348,7 +357,10 @@ def changed(name: str, value: Any) -> Any:
         return value + 1
     if isinstance(value, list):
         return [9, *value[1:]] if value else [8, 9]
-    return 7 if value is None and name.startswith("max_") else f"another_{name}"
+    if name == "validation_fraction":
+        return 0.25
+    is_number = name.startswith(("max_", "depth_"))
+    return 7 if value is None and is_number else f"another_{name}"
 
 
 def as_flags(settings: dict[str, Any]) -> list[str]:

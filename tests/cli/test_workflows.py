@@ -76,3 +76,18 @@ def test_a_teacher_without_a_name_is_said(task: type[Task], tmp_path: Path) -> N
     flags = (*CPU, *TINY, "--output_dir", str(tmp_path))
     with pytest.raises(SystemExit, match="--student_model_name_or_path is missing"):
         train_teacher(parse_run(task, flags, scenes={}))
+
+
+def test_a_report_that_fails_loses_neither_the_student_nor_the_card(tmp_path: Path) -> None:
+    """Else a picture that cannot be drawn costs a night of training."""
+    configs = Path(__file__).parents[2] / "examples" / "configs"
+    flags = (*CPU, *TINY, "--student_model_name_or_path", str(configs / "segformer-scenes-student"))
+    tmp_path.joinpath("figures").write_text("a file where the folder of the figures has to be")
+    with pytest.raises(FileExistsError):
+        train_teacher(
+            parse_run(
+                SegmentationTask, (*flags, "--output_dir", str(tmp_path), "--max_steps", "1"), scenes={}
+            )
+        )
+    for name in ("model.safetensors", "preprocessor_config.json", "all_results.json", "README.md"):
+        assert (tmp_path / name).is_file(), name

@@ -80,7 +80,7 @@ def test_boxes_go_where_the_painted_boxes_go(source: tuple[int, int]) -> None:
         painted = augment(image, label, torch.Generator().manual_seed(seed))[1] == 1
         drawn = augment.draw(source, torch.Generator().manual_seed(seed))
         box = boxes_of([x1, y1, x1 + width, y1 + height])
-        moved, kept = through_crop(box, drawn, min_visibility=0.0)
+        moved, kept, _ = through_crop(box, drawn, min_visibility=0.0)
         if not kept:
             assert min(painted.any(dim=0).sum(), painted.any(dim=1).sum()) <= 1
             continue
@@ -114,7 +114,7 @@ def test_a_box_is_cut_enlarged_flipped_and_placed() -> None:
     drawn = crop(
         source=(slice(5, 15), slice(10, 20)), content=(20, 20), corner=(3, 4), size=(30, 30), flipped=True
     )
-    moved, kept = through_crop(boxes_of([12, 6, 16, 10], [8, 5, 11, 10]), drawn, min_visibility=0.0)
+    moved, kept, _ = through_crop(boxes_of([12, 6, 16, 10], [8, 5, 11, 10]), drawn, min_visibility=0.0)
     assert moved.tolist() == [[12.0, 5.0, 20.0, 13.0], [22.0, 3.0, 24.0, 13.0]]
     assert kept.tolist() == [True, True]
 
@@ -157,7 +157,7 @@ def test_normalised_boxes_are_centres_and_sizes_of_the_canvas() -> None:
 
 def test_nothing_goes_through_everything() -> None:
     none = no_objects()
-    moved, kept = through_crop(none.boxes, crop(), min_visibility=0.3)
+    moved, kept, _ = through_crop(none.boxes, crop(), min_visibility=0.3)
     assert (moved.shape, kept.shape) == ((0, 4), (0,))
     assert none.where(kept).labels(SIZE)["boxes"].shape == (0, 4)
     assert clean_boxes(none.boxes, SIZE)[0].shape == (0, 4)
@@ -227,7 +227,7 @@ def test_categories_are_ids_or_names() -> None:
     assert decode(value).objects.class_labels.tolist() == [2, 0, 2]
 
 
-@pytest.mark.parametrize("category", [3, -1, "Cat", "0", None])
+@pytest.mark.parametrize("category", [4, -1, "Cat", "0", None])
 def test_an_unknown_category_names_value_row_and_what_to_do(category: Any) -> None:
     message = (
         r"The categories in row 3, column 'objects' must be ids in \[0, 3\) or class names, got "
@@ -235,6 +235,17 @@ def test_an_unknown_category_names_value_row_and_what_to_do(category: Any) -> No
     )
     with pytest.raises(ValueError, match=message):
         decode(objects(GOOD, GOOD, category=[1, category]))
+
+
+def test_an_id_past_the_last_class_asks_whether_ids_start_at_1() -> None:
+    """Dropped, the last class vanishes and every other box teaches the class after its own."""
+    with pytest.raises(
+        ValueError, match=r"got 3; do your ids start at 1\? Then pass first_category_id=1"
+    ) as error:
+        decode(objects(GOOD, GOOD, category=[1, 3]))
+    assert "drop" not in str(error.value)
+    value = objects(GOOD, GOOD, GOOD, category=[1, 3, "cat"])
+    assert decode(value, first_category_id=1).objects.class_labels.tolist() == [0, 2, 0]
 
 
 def test_unknown_categories_are_dropped_and_counted_as_asked() -> None:
@@ -276,10 +287,10 @@ def test_a_list_of_objects_is_read_as_one_of_fields() -> None:
     ("value", "message"),
     [
         (
-            {"boxes": [GOOD], "category": [1]},
-            "in row 3, column 'objects' must have the field 'bbox', got: boxes, category",
+            {"polygon": [GOOD], "category": [1]},
+            r"in row 3, column 'objects' must have the field 'bbox' \(or .*\), got: polygon, category",
         ),
-        ([{"bbox": GOOD, "label": 1}], "must have the field 'category', got: bbox, label"),
+        ([{"bbox": GOOD, "kind": 1}], r"must have the field 'category' \(or .*\), got: bbox, kind"),
         (objects([1, 2, 3]), r"A box in row 3, column 'objects' must be four numbers, got \[1, 2, 3\]"),
         (objects(GOOD, category=[1, 2]), r"must be of one length, got {'bbox': 1, 'category': 2}"),
         (objects(GOOD, iscrowd=[]), r"must be of one length, got {'bbox': 1, 'category': 1, 'iscrowd': 0}"),
@@ -293,7 +304,7 @@ def test_objects_that_cannot_be_read_are_named(value: Any, message: str) -> None
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"bbox_format": "cxcywh"}, "`bbox_format` must be one of xywh, xyxy, got 'cxcywh'"),
+        ({"bbox_format": "yxyx"}, "`bbox_format` must be one of xywh, xyxy, cxcywh, normalized_xywh, "),
         ({"unknown_categories": "skip"}, "`unknown_categories` must be one of error, drop, got 'skip'"),
         ({"min_visibility": 1.1}, r"`min_visibility` must lie in \[0, 1\], got 1.1"),
         ({"min_visibility": math.nan}, r"`min_visibility` must lie in \[0, 1\], got nan"),

@@ -171,6 +171,7 @@ def test_augmentation_settings_reach_the_rows(tmp_path: Path) -> None:
 def test_labels_are_reduced_and_ignored_as_asked(tmp_path: Path) -> None:
     name = saved(tmp_path)
     plain = load(name).validation[0]["labels"]
+    Path(name, "id2label.json").write_text(json.dumps(NAMES[1:]))
     reduced = load(name, reduce_labels=True, ignore_index=9).validation[0]["labels"]
     assert torch.equal(reduced, torch.where(plain == 0, 9, plain - 1))
 
@@ -283,7 +284,18 @@ def test_names_come_from_the_file_that_is_named_then_the_folder_then_the_default
     assert load(str(folder), id2label_path=str(own), default_id2label=default).id2label[0] == "a"
     assert load(str(folder), default_id2label=default).id2label[0] == "sky"
     bare = saved(tmp_path / "bare", names=False)
-    assert load(bare, default_id2label=default).id2label == default
+    assert load(bare, default_id2label=default, labels_are_teacher_ids=True).id2label == default
+
+
+def test_ids_without_names_are_not_taken_for_the_teachers(tmp_path: Path) -> None:
+    """Masks of other classes would be taught as the teacher's first ones, by a match that looks right."""
+    teacher = {index: name for index, name in enumerate(["sky", "building", "tree", "lake"])}
+    message = (
+        r"pass `id2label_path`, a JSON file of names for the values 0, 1 and 2 of its masks, or "
+        r"`labels_are_teacher_ids` .* where 0 is 'sky', 1 is 'building' and 2 is 'tree'\."
+    )
+    with pytest.raises(ValueError, match=message):
+        load(saved(tmp_path, names=False), default_id2label=teacher)
 
 
 def test_data_without_class_names_are_refused(tmp_path: Path) -> None:

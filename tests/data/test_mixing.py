@@ -273,10 +273,11 @@ def test_further_scenes_follow_the_labelled_ones(kind: str, streaming: bool) -> 
     assert all((row["labels"] == NOTHING[kind]).all() for row in further)
 
 
-def test_scenes_take_unlabelled_images_of_a_folder_too(tmp_path: Path) -> None:
-    name = pictures(tmp_path)
-    mix = load(max_train_samples=2, max_eval_samples=1, unlabeled_dataset_name=name).train
-    assert [bool(row["labeled"]) for row in mix] == [True] * 2 + [False] * 4
+@both_loaders
+def test_unlabelled_images_alone_are_refused(tmp_path: Path, kind: str) -> None:
+    """The embedded scenes would be trained on and scored beside them, in silence."""
+    with pytest.raises(ValueError, match=r"`unlabeled_dataset_name` needs `dataset_name`, .* alone; without"):
+        load(kind=kind, max_train_samples=2, max_eval_samples=1, unlabeled_dataset_name=pictures(tmp_path))
 
 
 # ---- parts that do not belong together ----

@@ -41,9 +41,9 @@ over_loaders = pytest.mark.parametrize(("kind", "load"), LOADERS.items(), ids=la
 @pytest.fixture
 def folder(tmp_path: Path) -> str:
     """Two rows that every task can read, without names of classes."""
-    gray = Image.new("L", (16, 12), 1)
+    gray, depth = Image.new("L", (16, 12), 1), Image.new("I;16", (16, 12), 1000)
     objects = {"bbox": [[2.0, 3.0, 8.0, 9.0]], "category": [1]}
-    row = {"image": Image.new("RGB", (16, 12)), "label": gray, "depth": gray, "objects": objects}
+    row = {"image": Image.new("RGB", (16, 12)), "label": gray, "depth": depth, "objects": objects}
     rows = datasets.Dataset.from_list([row, row])
     datasets.DatasetDict({"train": rows, "validation": rows}).save_to_disk(tmp_path / "data")
     return str(tmp_path / "data")
@@ -62,7 +62,9 @@ def test_every_option_is_read(task: type[Task], folder: str) -> None:
             read.add(name)
             return super().__getattribute__(name)
 
-    mixed = {} if task is DetectionTask else {"unlabeled_dataset_name": folder}
+    mixed: dict[str, Any] = {} if task is DetectionTask else {"unlabeled_dataset_name": folder}
+    if task is SegmentationTask:
+        mixed["labels_are_teacher_ids"] = True
     options = Watched(dataset_name=folder, streaming=True, **mixed)
     read.clear()
     task.load_data(options, normalization=PLAIN, teacher=TWO_CLASSES, seed=0)
@@ -144,8 +146,9 @@ def test_options_of_another_task_are_refused(kind: type[DataOptions], load: Call
 def test_fields_win_over_options_and_leave_these_as_they_are(folder: str) -> None:
     options = SegmentationOptions(dataset_name="elsewhere", ignore_index=9, image_size=[8, 8])
     names = {0: "cat", 1: "dog"}
+    changed = {"labels_are_teacher_ids": True, "image_size": (4, 6)}
     data = load_segmentation_data(
-        folder, normalization=PLAIN, default_id2label=names, options=options, image_size=(4, 6)
+        folder, normalization=PLAIN, default_id2label=names, options=options, **changed
     )
     assert data.ignore_index == 9
     assert data.validation[0]["pixel_values"].shape == (3, 4, 6)  # type: ignore[index]
@@ -155,7 +158,8 @@ def test_fields_win_over_options_and_leave_these_as_they_are(folder: str) -> Non
 @pytest.mark.parametrize("task", [SegmentationTask, DetectionTask])
 def test_the_teacher_names_the_classes_that_the_data_do_not(task: type[Task], folder: str) -> None:
     """Without names nothing can be matched; names that were made up would match by chance."""
-    options = task.options(dataset_name=folder, image_size=[8, 8])
+    asked = {"labels_are_teacher_ids": True} if task is SegmentationTask else {}
+    options = task.options(dataset_name=folder, image_size=[8, 8], **asked)
     assert task.load_data(options, normalization=PLAIN, teacher=TWO_CLASSES, seed=0).id2label == {
         0: "cat",
         1: "dog",

@@ -43,7 +43,7 @@ def test_nothing_is_what_the_losses_leave_out() -> None:
 def test_a_wrong_class_names_value_place_and_settings() -> None:
     message = (
         r"Labels must lie in \[0, 2\) or be ignore_index=255, got 7 in row 3, column 'label'; check "
-        r"`num_labels`, `ignore_index` and `reduce_labels`=False\."
+        r"`num_labels`, `ignore_index`, `label_values` and `reduce_labels`=False\."
     )
     with pytest.raises(ValueError, match=message):
         ClassMap(num_labels=2).decode(np.array([[0, 7, 255]], np.uint8), where="row 3, column 'label'")

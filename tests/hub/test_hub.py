@@ -1,16 +1,15 @@
 """There and back: teachers and data by id, students pushed, and what is said where the Hub refuses.
 
 Clients run in processes of their own against the loopback Hub, as `HF_ENDPOINT` is read at import. To import
-torch and transformers costs most of their time, so that one process tries many things.
+torch and transformers costs most of their time, so that one process imports for all, and tries many things.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,20 +24,16 @@ from hf_structkd.models import load_teacher
 from hf_structkd.tasks import DetectionTask, SegmentationTask
 
 from .. import hub_world
-from ..hub_world import CASES, PROGRAMS, ROOT, SMALL, Case
-from ..loopback_hub import ClientRun, LoopbackHub
+from ..hub_world import CASES, EXAMPLES, PROGRAMS, ROOT, SMALL, Case
+from ..loopback_hub import ClientRun, LoopbackHub, WarmClients
 
 world = hub_world.world
-# On one worker, where the clients run once.
 
 
-# Each example as if it were started alone.
-EXAMPLES = """
-import json, runpy, sys
-for arguments in map(json.loads, sys.argv[1:]):
-    sys.argv = arguments
-    runpy.run_path(arguments[0], run_name="__main__")
-"""
+@pytest.fixture(scope="module")
+def clients(world: LoopbackHub) -> Iterator[WarmClients]:
+    with WarmClients(world, path=str(ROOT)) as clients:
+        yield clients
 
 
 def example(name: str, *flags: str, prefix: str = "") -> str:
@@ -121,10 +116,15 @@ class Trip:
 
 
 def travel(
-    hub: LoopbackHub, names: dict[str, Case], *examples: str, token: str | None, reading: str | None
+    hub: LoopbackHub,
+    clients: WarmClients,
+    names: dict[str, Case],
+    *examples: str,
+    token: str | None,
+    reading: str | None,
 ) -> Trip:
     """Train and push, then read back with another token, running each card's snippet as it stands there."""
-    run = hub.run_client(["-c", EXAMPLES, *examples], token=token, timeout=200)
+    run = clients.run(EXAMPLES, *examples, token=token)
     assert run.returncode == 0, run.stderr[-4000:]
     students = []
     for name, case in names.items():
@@ -132,9 +132,7 @@ def travel(
         (snippet, *_) = re.findall(r"```python\n(.*?)```", card_of(hub, name).text, flags=re.DOTALL)
         sources = [f"user/{name}", f"{hub.home.parent}/{name}"]
         students.append([name, sources, snippet, case.task.auto_model.__name__, case.task.name, options])
-    read = hub.run_client(
-        ["-c", READ_BACK, *map(json.dumps, students)], token=reading, cwd=hub.home.parent
-    ).answer()
+    read = clients.run(READ_BACK, *map(json.dumps, students), token=reading).answer()
     return Trip(run, read)
 
 
@@ -146,10 +144,11 @@ PUBLIC = {case.name: case for case in (CASES[0], CASES[2])}
 
 
 @pytest.fixture(scope="module")
-def public_trip(world: LoopbackHub) -> Trip:
+def public_trip(world: LoopbackHub, clients: WarmClients) -> Trip:
     """With the token on the command line, from where upstream writes it into a file that it pushes."""
     token = ("--hub_token", world.user.write_token)
-    return travel(world, PUBLIC, *(example(name, *token) for name in PUBLIC), token=None, reading=None)
+    examples = (example(name, *token) for name in PUBLIC)
+    return travel(world, clients, PUBLIC, *examples, token=None, reading=None)
 
 
 @pytest.mark.parametrize("name", PUBLIC)
@@ -158,14 +157,15 @@ def test_a_student_makes_the_round_trip(world: LoopbackHub, public_trip: Trip, n
     check_round_trip(world, PUBLIC[name], name, public_trip)
 
 
-def test_a_private_student_makes_the_round_trip(world: LoopbackHub) -> None:
+def test_a_private_student_makes_the_round_trip(world: LoopbackHub, clients: WarmClients) -> None:
     """Teacher, data and student are there for their owner only, who names the token in the environment."""
     case = CASES[1]
     name = f"secret-{case.name}"
     options = ("--hub_private_repo", "true", "--compare_baseline")
     started = example(case.name, *options, prefix="secret-")
     user = world.user
-    trip = travel(world, {name: case}, started, token=user.write_token, reading=user.read_token)
+    tokens = {"token": user.write_token, "reading": user.read_token}
+    trip = travel(world, clients, {name: case}, started, **tokens)
     check_round_trip(world, case, name, trip)
     assert world.repo(f"user/{name}").private
     assert (world.home.parent / name / "alone" / "model.safetensors").is_file()
@@ -511,13 +511,10 @@ flaky.push_to_hub()
 
 
 @pytest.fixture(scope="module")
-def pushes(world: LoopbackHub) -> ClientRun:
+def pushes(world: LoopbackHub, clients: WarmClients) -> ClientRun:
     """Trainers that push as `hub_strategy` says, and one to whom the Hub answers 500 to the end."""
     world.fail("POST", "/user/flaky/commit/", 500, times=3)
-    path = f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
-    return world.run_client(
-        ["-c", PUSHES, *SMALL], token=world.user.write_token, PYTHONPATH=path, timeout=200
-    )
+    return clients.run(PUSHES, *SMALL, token=world.user.write_token)
 
 
 def answer(run: ClientRun) -> dict[str, Any]:

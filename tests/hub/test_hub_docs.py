@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,14 +16,13 @@ import pytest
 from hf_structkd.hub.access import upload_command
 
 from .. import hub_world
-from ..hub_world import CASES, PROGRAMS, ROOT, SMALL
-from ..loopback_hub import LoopbackHub
+from ..hub_world import CASES, EXAMPLES, PROGRAMS, ROOT, SMALL
+from ..loopback_hub import LoopbackHub, WarmClients
 
 world = hub_world.world
-# On one worker, where the commands are run once.
 
 DOC = (ROOT / "docs" / "hub.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```(\w+)\n(.*?)```", DOC, flags=re.DOTALL)
+BLOCKS = re.findall(r"```\w+\n(.*?)```", DOC, flags=re.DOTALL)
 # As if typed into its prompt.
 LOGIN = "hf auth login"
 
@@ -35,17 +36,17 @@ class Reader:
 
     world: LoopbackHub
     folder: Path
+    clients: WarmClients
 
-    def run(self, language: str, text: str, *flags: str) -> str:
-        """A block as a reader runs it, with USER for a name, and small; what it printed."""
+    def run(self, text: str, *flags: str) -> str:
+        """A block of the shell as a reader runs it, with USER for a name, and small; what it printed."""
         text = text.replace("USER/", "user/")
         text = text.replace(LOGIN, f"{LOGIN} --token {self.world.user.write_token}")
         if "accelerate launch" in text:
             text = f"{text.rstrip()} {shlex.join([*SMALL, *flags])}"
-        program = ["bash", "-euc"] if language == "bash" else ["python", "-c"]
         path = f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}"
         done = subprocess.run(
-            [*program, text],
+            ["bash", "-euc", text],
             env=self.world.environment(home=self.folder / "home", PATH=path),
             cwd=self.folder,
             capture_output=True,
@@ -54,6 +55,18 @@ class Reader:
         )
         assert done.returncode == 0, f"{text}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
         return done.stdout
+
+    def run_warm(self, text: str, *flags: str) -> None:
+        """The same, but the script that the last command launches runs where all is imported already."""
+        before, command = text.split("accelerate launch")
+        self.run(before)
+        words = shlex.split(command.replace("\\\n", "").replace("USER/", "user/"))
+        self.read(EXAMPLES, json.dumps([*words, *SMALL, *flags]))
+
+    def read(self, code: str, *arguments: str) -> None:
+        """A block of Python."""
+        run = self.clients.run(code.replace("USER/", "user/"), *arguments, cwd=self.folder)
+        assert run.returncode == 0, run.stderr[-4000:]
 
     def fill(self, *, swapped: bool = False) -> None:
         """Put teacher and data on the Hub; swapped, neither can be used from its main branch."""
@@ -67,26 +80,27 @@ class Reader:
 
 
 @pytest.fixture(scope="module")
-def reader(world: LoopbackHub, tmp_path_factory: pytest.TempPathFactory) -> Reader:
+def reader(world: LoopbackHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
     folder = tmp_path_factory.mktemp("reader")
     (folder / "examples").symlink_to(ROOT / "examples")
     CASES[0].student().config.save_pretrained(folder / "configs" / "student")
-    reader = Reader(world, folder)
-    reader.fill()
-    world.tag("user/teacher", "v1.0")
-    world.tag("user/dataset", "v1.0", kind="datasets")
-    return reader
+    with WarmClients(world, home=folder / "home") as clients:
+        reader = Reader(world, folder, clients)
+        reader.fill()
+        world.tag("user/teacher", "v1.0")
+        world.tag("user/dataset", "v1.0", kind="datasets")
+        yield reader
 
 
 @pytest.fixture(scope="module")
 def greeting(reader: Reader) -> str:
     """What the login prints; from here on the reader may write."""
-    return reader.run(*login)
+    return reader.run(login)
 
 
 @pytest.fixture(scope="module")
 def after_push(reader: Reader, greeting: str) -> Reader:
-    reader.run(*push, "--save_steps", "1", "--hub_always_push", "true")
+    reader.run(push, "--save_steps", "1", "--hub_always_push", "true")
     return reader
 
 
@@ -96,7 +110,7 @@ def after_pin(after_push: Reader) -> set[str]:
     world = after_push.world
     after_push.fill(swapped=True)
     before = len(world.requests())
-    after_push.run(*pin)
+    after_push.run_warm(pin)
     asked = {seen.request.path for seen in world.requests()[before:]}
     after_push.fill()
     return {found[1] for path in asked if (found := re.search(r"/resolve/([^/]+)/", path))}
@@ -113,16 +127,16 @@ def test_the_push_brings_student_card_and_checkpoint(after_push: Reader) -> None
 
 def test_the_command_that_finishes_a_push_is_the_one_that_the_error_prints(after_push: Reader) -> None:
     """And it may be run again: files that are on the Hub are not sent once more."""
-    command = finish[1].strip().replace("USER/", "user/")
+    command = finish.strip().replace("USER/", "user/")
     assert command == upload_command("user/student", "outputs/student")
     student = after_push.world.repo("user/student")
     pushed = len(student.commits)
-    after_push.run(*finish)
+    after_push.run(finish)
     assert len(student.commits) == pushed, "nothing was left to push"
 
 
 def test_what_is_pushed_is_read_back(after_push: Reader) -> None:
-    after_push.run(*read)
+    after_push.read(read)
 
 
 def test_nothing_but_the_pinned_revisions_is_read(world: LoopbackHub, after_pin: set[str]) -> None:
@@ -133,7 +147,7 @@ def test_nothing_but_the_pinned_revisions_is_read(world: LoopbackHub, after_pin:
 
 
 def test_a_run_is_resumed_from_its_pushed_checkpoint(after_push: Reader) -> None:
-    after_push.run(*resume, "--save_steps", "1", "--max_steps", "3")
+    after_push.run_warm(resume, "--save_steps", "1", "--max_steps", "3")
     resumed = after_push.folder / "outputs" / "resumed"
     assert (resumed / "checkpoint-3").is_dir()
     assert not (resumed / "checkpoint-2").exists(), "it began where it was stopped"

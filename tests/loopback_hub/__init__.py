@@ -13,7 +13,8 @@ of large files behind signed URLs, which is another origin for a client, as on t
 
 Modules: `wire` (requests, answers, refusals), `storage` (repositories), `accounts` (who may do what), `cards`
 (metadata of a README), `reading`, `files` and `pushing` (the endpoints), `faults` (failures on demand),
-`server` (the sockets), `client` (a client process), `hub` (all of it together), `fixtures` (for pytest).
+`server` (the sockets), `client` (a client process), `warm` (many of them, imports done once), `hub` (all of
+it together), `fixtures` (for pytest).
 
 Not spoken: Xet, pull requests, multi-part uploads, pages of long lists, spaces, deletion of repositories.
 """
@@ -23,5 +24,6 @@ from .client import ClientRun
 from .faults import Fault
 from .hub import LoopbackHub
 from .server import Seen
+from .warm import WarmClients
 
-__all__ = ["Account", "ClientRun", "Fault", "LoopbackHub", "Seen"]
+__all__ = ["Account", "ClientRun", "Fault", "LoopbackHub", "Seen", "WarmClients"]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hf_structkd.losses import channel
-from hf_structkd.losses.channel import ChannelDistillationLoss, channel_distillation_loss
+from hf_structkd.losses.channel import channel_distillation_loss
 
 
 def maps(channels: int = 3, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -40,7 +40,6 @@ def test_it_is_the_mean_divergence_over_space(temperature: float, masked: bool) 
     mask = torch.rand(2, 4, 5, generator=torch.Generator().manual_seed(3)) > 0.4 if masked else None
     loss = channel_distillation_loss(student, teacher, temperature=temperature, mask=mask)
     assert loss.item() == pytest.approx(oracle(student, teacher, temperature, mask), rel=1e-5)
-    torch.testing.assert_close(ChannelDistillationLoss(temperature)(student, teacher, mask), loss)
 
 
 def test_an_offset_is_free_and_constant_and_inverted_students_cost_more_than_the_right_one() -> None:
@@ -100,7 +99,7 @@ def test_the_teacher_gets_no_gradient_and_half_precision_is_enough() -> None:
 
 
 def test_what_would_broadcast_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"`student_maps` must have the shape of `teacher_maps`"):
+    with pytest.raises(ValueError, match="`student_maps` and `teacher_maps` must have the same shape"):
         channel_distillation_loss(maps(3), maps(1))
     with pytest.raises(ValueError, match="`temperature` must be finite and above 0"):
         channel_distillation_loss(maps(), maps(), temperature=0.0)

@@ -477,9 +477,9 @@ PAIRS = {**DEPTH_LOSSES, "align_scale_shift": align_scale_shift}
     [
         ((2, 7, 10), (2, 14, 20), "must have the same shape (B, h, w), got (2, 7, 10) and (2, 14, 20)"),
         ((2, 7, 10), (1, 7, 10), "must have the same shape (B, h, w)"),
-        ((2, 1, 7, 10), (2, 7, 10), "`prediction` must be a non-empty depth map"),
-        ((2, 7, 10), (7, 10), "`target` must be a non-empty depth map"),
-        ((0, 7, 10), (0, 7, 10), "`prediction` must be a non-empty depth map"),
+        ((2, 1, 7, 10), (2, 7, 10), "`prediction` must be non-empty with axes (B, h, w)"),
+        ((2, 7, 10), (7, 10), "`target` must be non-empty with axes (B, h, w)"),
+        ((0, 7, 10), (0, 7, 10), "`prediction` must be non-empty with axes (B, h, w)"),
     ],
 )
 def test_rejects_shapes_that_do_not_fit(
@@ -507,7 +507,7 @@ def test_rejects_masks_that_do_not_fit(name: str) -> None:
 
 
 def test_affine_statistics_reject_what_is_no_depth_map() -> None:
-    with pytest.raises(ValueError, match="`maps` must be a non-empty depth map"):
+    with pytest.raises(ValueError, match="`maps` must be non-empty with axes"):
         affine_statistics(torch.ones(2, 1, 7, 10))
     with pytest.raises(TypeError, match="`maps` must be floating point"):
         affine_statistics(torch.ones(2, 7, 10, dtype=torch.long))
@@ -528,11 +528,11 @@ def call_with(setting: str, value: object) -> Tensor:
 @pytest.mark.parametrize(
     ("setting", "value", "message"),
     [
-        ("variance_focus", 1.5, "`variance_focus` must be from 0 to 1, got 1.5"),
+        ("variance_focus", 1.5, "`variance_focus` must be finite and at least 0 and at most 1, got 1.5"),
         ("variance_focus", -0.1, "`variance_focus` must be finite and at least 0"),
         ("variance_focus", math.nan, "`variance_focus` must be finite and at least 0"),
-        ("threshold", 0, "`threshold` must be above 0 and up to 1, got 0"),
-        ("threshold", 20.0, "`threshold` must be above 0 and up to 1, got 20"),
+        ("threshold", 0, "`threshold` must be finite and above 0 and at most 1, got 0"),
+        ("threshold", 20.0, "`threshold` must be finite and above 0 and at most 1, got 20"),
         ("gradient_weight", -1.0, "`gradient_weight` must be finite and at least 0"),
         ("gradient_weight", math.inf, "`gradient_weight` must be finite and at least 0"),
         ("scales", 0, "`scales` must be at least 1, got 0"),

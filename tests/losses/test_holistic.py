@@ -225,7 +225,7 @@ def test_penalty_rejects_inputs_that_do_not_fit() -> None:
     critic, maps = linear_critic(1.0), torch.ones(2, 3, 4, 5)
     with pytest.raises(ValueError, match="`real` and `fake` must have the same shape"):
         gradient_penalty(critic, maps, maps[:1])
-    with pytest.raises(ValueError, match="`real` must be a non-empty map"):
+    with pytest.raises(ValueError, match="`real` must be non-empty with axes"):
         gradient_penalty(critic, maps[0], maps[0])
     with pytest.raises(TypeError, match="`fake` must be floating point"):
         gradient_penalty(critic, maps, maps.long())

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hf_structkd.losses import mimic
-from hf_structkd.losses.mimic import FeatureImitationLoss, feature_imitation_loss
+from hf_structkd.losses.mimic import feature_imitation_loss
 
 
 def maps(channels: int = 3, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -35,7 +35,6 @@ def test_it_is_one_minus_the_mean_correlation(masked: bool) -> None:
     mask = torch.rand(2, 4, 5, generator=torch.Generator().manual_seed(3)) > 0.4 if masked else None
     loss = feature_imitation_loss(student, teacher, mask=mask)
     assert loss.item() == pytest.approx(oracle(student, teacher, mask), abs=1e-6)
-    torch.testing.assert_close(FeatureImitationLoss()(student, teacher, mask), loss)
 
 
 def test_half_the_squared_difference_of_normalised_channels_is_the_same() -> None:
@@ -103,7 +102,9 @@ def test_the_teacher_gets_no_gradient_and_half_precision_is_enough() -> None:
 
 
 def test_shapes_that_differ_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"`student_features` must have the shape of `teacher_features`"):
+    with pytest.raises(
+        ValueError, match="`student_features` and `teacher_features` must have the same shape"
+    ):
         feature_imitation_loss(maps(3), maps(4))
     with pytest.raises(TypeError, match="`mask` must be bool"):
         feature_imitation_loss(maps(), maps(), mask=torch.ones(2, 4, 5))

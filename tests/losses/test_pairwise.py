@@ -314,8 +314,8 @@ torch.set_num_threads(1)
 def run(student, teacher):
     for connection_range in (None, 9):
         pairwise_distillation_loss(student, teacher, connection_range=connection_range).backward()
-student = torch.randn(1, 256, 128, 128, requires_grad=True)
-teacher = torch.randn(1, 512, 128, 128)
+student = torch.randn(1, 64, 128, 128, requires_grad=True)
+teacher = torch.randn(1, 128, 128, 128)
 run(student[..., :4, :4], teacher[..., :4, :4])
 before = int(pathlib.Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 run(student, teacher)
@@ -326,12 +326,12 @@ print((peak - before) / 1e6)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_128x128_nodes_stay_below_600_megabytes() -> None:
+def test_128x128_nodes_stay_below_200_megabytes() -> None:
     """One affinity matrix of this map is 1 GiB: training at stride 4 would not fit on a common card."""
     package = str(Path(pairwise.__file__).parents[1])
     command = [sys.executable, "-c", MEMORY_SCRIPT, package]
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert 100 < float(output) < 600  # below 100 MB the measurement itself would be broken
+    assert 30 < float(output) < 200  # the copies of the nodes in float64 alone are 25 MB
 
 
 @pytest.mark.parametrize("channels", [255, 256, 515])
@@ -350,11 +350,6 @@ def test_node_grid_keeps_border_patches(
     assert node_grid_size(65, 33, granularity) == expected
 
 
-def test_odd_squares() -> None:
-    found = [number for number in range(-9, 130) if pairwise.is_odd_square(number)]
-    assert found == [1, 9, 25, 49, 81, 121]
-
-
 def test_each_connection_of_a_window_is_counted_once() -> None:
     """Two opposite shifts are folded into one: a slip would count some neighbours double and others never."""
     rows, columns, radius = 4, 5, 2
@@ -369,11 +364,16 @@ def test_each_connection_of_a_window_is_counted_once() -> None:
         assert counted[i, j] == int(near)
 
 
-@pytest.mark.parametrize("connection_range", [0, 1, -9, 4, 8, 16, 15])
-def test_rejects_connection_range_that_is_no_odd_square(connection_range: int) -> None:
+def test_a_connection_range_is_the_square_of_an_odd_number_from_3_up() -> None:
     """1 would compare each node with itself alone, which is always 0."""
-    with pytest.raises(ValueError, match="`connection_range` must be the square of an odd number"):
-        pairwise_distillation_loss(*random_features(), connection_range=connection_range)
+    for number in range(-9, 130):
+        if number in (9, 25, 49, 81, 121):
+            pairwise.check_connection_range(number)
+        else:
+            with pytest.raises(ValueError, match="`connection_range` must be the square of an odd number"):
+                pairwise.check_connection_range(number)
+    with pytest.raises(ValueError, match="`connection_range` must be"):
+        pairwise_distillation_loss(*random_features(), connection_range=4)
 
 
 @pytest.mark.parametrize("connection_range", [9.0, "9", True])
@@ -417,8 +417,8 @@ def test_rejects_unknown_pooling() -> None:
     [
         ((2, 3, 4, 4), (2, 3, 4, 5), "must agree in B, h and w"),
         ((2, 3, 4, 4), (1, 3, 4, 4), "must agree in B, h and w"),
-        ((2, 3, 16), (2, 3, 4, 4), "`student_features` must be a non-empty map"),
-        ((2, 3, 4, 4), (2, 16, 3), "`teacher_features` must be a non-empty map"),
+        ((2, 3, 16), (2, 3, 4, 4), "`student_features` must be non-empty with axes"),
+        ((2, 3, 4, 4), (2, 16, 3), "`teacher_features` must be non-empty with axes"),
     ],
 )
 def test_rejects_shapes_that_do_not_fit(

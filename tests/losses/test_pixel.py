@@ -162,14 +162,18 @@ def test_rejects_temperature_that_is_no_number(temperature: object) -> None:
 @pytest.mark.parametrize(
     ("student_shape", "teacher_shape", "message"),
     [
-        ((2, 5, 3, 4), (2, 6, 3, 4), "must hold the same classes, got 5 and 6"),
-        ((2, 5, 3, 4), (2, 1, 3, 4), "must hold the same classes, got 5 and 1"),
-        ((2, 5, 3, 4), (2, 5, 6, 8), "must have the same shape (B, K, h, w)"),
-        ((2, 5, 3, 4), (1, 5, 3, 4), "must have the same shape (B, K, h, w)"),
+        (
+            (2, 5, 3, 4),
+            (2, 6, 3, 4),
+            "must have the same shape (B, C, h, w), got (2, 5, 3, 4) and (2, 6, 3, 4)",
+        ),
+        ((2, 5, 3, 4), (2, 1, 3, 4), "configure the student with the teacher's labels"),
+        ((2, 5, 3, 4), (2, 5, 6, 8), "must have the same shape (B, C, h, w)"),
+        ((2, 5, 3, 4), (1, 5, 3, 4), "must have the same shape (B, C, h, w)"),
         ((2, 1, 3, 4), (2, 1, 3, 4), "at least 2 classes, got 1"),
-        ((5, 3, 4), (2, 5, 3, 4), "`student_logits` must be a non-empty map"),
-        ((2, 5, 3, 4), (2, 5, 12), "`teacher_logits` must be a non-empty map"),
-        ((0, 5, 3, 4), (0, 5, 3, 4), "`student_logits` must be a non-empty map"),
+        ((5, 3, 4), (2, 5, 3, 4), "`student_logits` must be non-empty with axes"),
+        ((2, 5, 3, 4), (2, 5, 12), "`teacher_logits` must be non-empty with axes"),
+        ((0, 5, 3, 4), (0, 5, 3, 4), "`student_logits` must be non-empty with axes"),
     ],
 )
 def test_rejects_shapes_that_do_not_fit(

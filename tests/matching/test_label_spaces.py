@@ -131,9 +131,26 @@ def test_one_shared_class_is_refused() -> None:
         match_label_spaces(ROADS, {0: "car", 1: "dog"})
 
 
-def test_two_classes_of_one_name_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"teacher has two classes of one name: 'car' \(id 0\) and 'Car'"):
-        match_label_spaces(ROADS, {0: "car", 1: "road", 2: "Car"})
+def test_teacher_classes_of_one_name_are_dropped() -> None:
+    """COCO's configurations call ten unused ids "N/A"; merged or picked, they would teach anything."""
+    match = match_label_spaces(
+        {**ROADS, 3: "n/a"}, {0: "N/A", 1: "sky", 2: "car", 3: "N/A", 4: "road", 5: "Car"}
+    )
+    assert match.names == ("road", "sky")
+    assert (match.student_ids, match.teacher_ids) == ((0, 2), ((4,), (1,)))
+    assert match.ambiguous == ("N/A", "car")
+    logits = _logits(6)
+    assert torch.equal(match.teacher_logits(logits), logits[:, [4, 1]])
+
+
+def test_a_label_map_cannot_name_several_teacher_classes_at_once() -> None:
+    with pytest.raises(ValueError, match="names 'N/A', which is 2 classes of the teacher; give each a name"):
+        match_label_spaces(ROADS, {0: "N/A", 1: "sky", 2: "n/a", 3: "road"}, label_map={"N/A": "car"})
+
+
+def test_two_student_classes_of_one_name_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"student has two classes of one name: 'car' \(id 0\) and 'Car'"):
+        match_label_spaces({0: "car", 1: "road", 2: "Car"}, ROADS)
 
 
 def test_class_ids_with_gaps_are_refused() -> None:

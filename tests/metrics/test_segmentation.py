@@ -250,6 +250,21 @@ def test_the_ignored_label_is_the_metrics_own() -> None:
     assert metric.compute(predictions=[[[1, 1]]], references=[[[0, 1]]])["overall_accuracy"] == 1.0
 
 
+def test_an_ignored_class_id_is_no_class_in_the_mean() -> None:
+    """A model that predicts it anywhere would have one class of IoU 0 more than the data have classes."""
+    random = np.random.default_rng(0)
+    truth, predicted = random.integers(0, 3, (2, 4, 9, 7))
+    ious = []
+    for one in (1, 2):
+        right, true = ((truth == one) & (predicted == one)).sum(), (truth == one).sum()
+        ious.append(right / (true + ((predicted == one) & (truth != 0)).sum() - right))
+    metric = MeanIoU(3, ignore_index=0, id2label={0: "background", 1: "cat", 2: "dog"})
+    scores = metric.compute(predictions=predicted, references=truth)
+    assert scores["mean_iou"] == pytest.approx(np.mean(ious))
+    assert (scores["iou_cat"], scores["iou_dog"]) == pytest.approx(tuple(ious))
+    assert np.isnan([scores["iou_background"], scores["per_category_accuracy"][0]]).all()
+
+
 def test_constructing_a_metric_leaves_the_global_random_state_alone() -> None:
     before = np.random.get_state()[1].copy()
     MeanIoU(2)

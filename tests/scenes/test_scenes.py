@@ -152,7 +152,7 @@ def blocked(room: Room, owner: int, start: np.ndarray, ray: np.ndarray, end: flo
 def test_shadows_equal_a_naive_search_for_a_blocker():
     """A missed blocker would light the floor under a table."""
     shaded = 0
-    for index in range(6):
+    for index in range(4):
         room = sample_room(_generator(index, 12))
         windows, hits, points, surface = seen_surface(room, 20, 26)
         owner = owners(room, hits, surface)
@@ -198,10 +198,15 @@ def test_sunlight_equals_a_naive_search_for_a_window_and_a_blocker():
         lit = sees_sun(room, room.sun, windows, points, hits.piece).ravel()[surface.order[facing]]
         starts = surface.points.T.astype(float)
         through = np.array([looks_out(room, starts[point], sun) for point in facing])
-        free = np.array([not blocked(room, owner[point], starts[point], sun, math.inf) for point in facing])
-        assert (lit != (through & free)).sum() <= 2
+        beams = facing[through]
+        free = np.array(
+            [not blocked(room, owner[point], starts[point], sun, math.inf) for point in beams], bool
+        )
+        expected = np.zeros_like(through)
+        expected[through] = free
+        assert (lit != expected).sum() <= 2
         sunny += lit.sum()
-        shaded += (through & ~free).sum()
+        shaded += (~free).sum()
     assert sunny > 50
     assert shaded > 10
 

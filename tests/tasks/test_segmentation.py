@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import Any
 
@@ -476,3 +477,30 @@ def test_a_tasks_own_processor_resizes_to_height_and_width(task: Any) -> None:
     processor = task.image_processor((48, 64), SegformerConfig())
     images = torch.zeros(3, 20, 30, dtype=torch.uint8).numpy()
     assert processor(images=images, return_tensors="pt")["pixel_values"].shape == (1, 3, 48, 64)
+
+
+def test_an_ignored_class_id_is_neither_taught_nor_chosen_by_the_teacher() -> None:
+    """The student would learn from the teacher what its labels say is no class."""
+    names = ("road", "car", "tree")
+    task = SegmentationTask(config(names, ignore_index=1), config(TEACHER_NAMES))
+    assert task.labels is not None
+    assert (task.labels.student_ids, task.labels.teacher_ids) == ((0, 2), ((2,), (3,)))
+    sure_of_a_car = torch.zeros(1, 4, 2, 2).index_fill(1, torch.tensor([0]), 9.0)
+    assert (task.as_student(forward(sure_of_a_car).output, {}).logits.argmax(1) != 1).all()
+    assert task.describe()["classes"] == (
+        "2 shared by name; 2 (car, sky) of the teacher's unused; car is the ignored label 1: no class"
+    )
+
+
+def test_labels_that_are_all_ignored_are_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Dummy labels of images without labels switch the teacher off too, and every loss is 0."""
+    task, ignored = pair_task(), torch.full((2, 4, 4), IGNORED)
+    one = ignored.clone()
+    one[1, 0, 0] = 2
+    with caplog.at_level(logging.WARNING):
+        task.check_batch({"labels": one})
+        task.check_batch({"labels": ignored, "labeled": torch.tensor([False, False])})
+        assert not caplog.text
+        task.check_batch({"labels": list(ignored)})
+        task.check_batch({"labels": ignored})
+    assert caplog.text.count("All `labels` of a batch are the ignored 255: its task loss is 0") == 1

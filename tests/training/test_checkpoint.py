@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from hf_structkd.data import load_segmentation_data
 from hf_structkd.matching.normalization import ImageNormalization
 from hf_structkd.terms import built_in_terms
 
-from ..cases import StopAt, TaskCase, arguments, make_trainer, state_of
+from ..cases import CASES, StopAt, TaskCase, arguments, make_trainer, state_of
 from ..tiny_models import tiny_segmentation_model
 from .test_trainer import assert_states_close, over_tasks
+
+pytestmark = pytest.mark.usefixtures("narrow_critic")
 
 
 def saving(folder: Path, **overrides: Any) -> StructKDTrainingArguments:
@@ -24,21 +27,44 @@ def saving(folder: Path, **overrides: Any) -> StructKDTrainingArguments:
     return arguments(folder, critic_loss="wgan-gp", gradient_penalty_weight=10.0, **settings)
 
 
-@over_tasks
+@pytest.fixture(scope="module", params=CASES, ids=lambda case: case.name)
+def through(
+    request: pytest.FixtureRequest, narrow_critic: None, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[TaskCase, StructKDTrainer]:
+    """A case and its uninterrupted run."""
+    trainer = make_trainer(request.param, saving(tmp_path_factory.mktemp("through"), save_strategy="no"))
+    trainer.train()
+    return request.param, trainer
+
+
 @pytest.mark.parametrize("stop", [1, 3], ids=["inside the first epoch", "inside the second"])
 def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
-    case: TaskCase, stop: int, tmp_path: Path
+    through: tuple[TaskCase, StructKDTrainer], stop: int, tmp_path: Path
 ) -> None:
     """Else whoever is interrupted gets another student, and nobody can tell why."""
-    through = make_trainer(case, saving(tmp_path / "through"))
-    through.train()
-    cut = make_trainer(case, saving(tmp_path / "cut"), callbacks=[StopAt(stop)])
+    case, whole = through
+    cut = make_trainer(case, saving(tmp_path, save_steps=stop), callbacks=[StopAt(stop)])
     cut.train()
-    resumed = make_trainer(case, saving(tmp_path / "cut"))
-    resumed.train(resume_from_checkpoint=str(tmp_path / "cut" / f"checkpoint-{stop}"))
-    assert resumed.state.global_step == through.state.global_step == 5
-    assert_states_close(state_of(through), state_of(resumed), rtol=0, atol=0)
-    assert [run.terms["holistic"].adversary.steps for run in (resumed, through)] == [5, 5]
+    resumed = make_trainer(case, saving(tmp_path, save_steps=5))
+    resumed.train(resume_from_checkpoint=str(tmp_path / f"checkpoint-{stop}"))
+    assert resumed.state.global_step == whole.state.global_step == 5
+    assert_states_close(state_of(whole), state_of(resumed), rtol=0, atol=0)
+    assert [run.terms["holistic"].adversary.steps for run in (resumed, whole)] == [5, 5]
+
+
+@pytest.fixture(scope="module")
+def checkpoints(narrow_critic: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for each case with a run that was ended after its first step."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    for case in CASES:
+        make_trainer(case, saving(folder / case.name, max_steps=1)).train()
+    return folder
+
+
+@pytest.fixture
+def stopped(case: TaskCase, checkpoints: Path, tmp_path: Path) -> Path:
+    """A copy of a case's run of one step."""
+    return Path(shutil.copytree(checkpoints / case.name, tmp_path / "stopped"))
 
 
 def test_augmentation_and_dropout_resume_bit_for_bit_too(tmp_path: Path) -> None:
@@ -78,35 +104,33 @@ def test_the_critic_is_inside_the_checkpoint_and_not_beside_the_student(
 
 
 @over_tasks
-def test_a_checkpoint_without_its_critic_is_refused(case: TaskCase, tmp_path: Path) -> None:
+def test_a_checkpoint_without_its_critic_is_refused(case: TaskCase, stopped: Path) -> None:
     """Else the resumed run goes on with a fresh critic and says nothing."""
-    make_trainer(case, saving(tmp_path, max_steps=1)).train()
-    (tmp_path / "checkpoint-1" / "critic.safetensors").unlink()
-    with pytest.raises(FileNotFoundError, match=r"holds no critic\.safetensors"):
-        make_trainer(case, saving(tmp_path)).train(resume_from_checkpoint=True)
+    checkpoint = stopped / "checkpoint-1"
+    (checkpoint / "critic.safetensors").unlink()
+    with pytest.raises(ValueError, match=r"cannot be resumed: its critic\.safetensors is missing"):
+        make_trainer(case, saving(stopped)).train(resume_from_checkpoint=str(checkpoint))
 
 
 @over_tasks
 @pytest.mark.parametrize("resume", [True, None], ids=["resuming", "starting anew"])
 def test_a_checkpoint_of_other_settings_is_refused(
-    case: TaskCase, resume: bool | None, tmp_path: Path
+    case: TaskCase, resume: bool | None, stopped: Path
 ) -> None:
     """Else one folder holds two experiments, or one run has two sets of weights."""
-    make_trainer(case, saving(tmp_path, max_steps=1)).train()
-    before = sorted(tmp_path.rglob("*"))
-    changed = saving(tmp_path, pixel_weight=3.0, granularity=[1])
+    before = sorted(stopped.rglob("*"))
+    changed = saving(stopped, pixel_weight=3.0, granularity=[1])
     with pytest.raises(
         ValueError, match=r"pixel_weight was 1\.0 and is 3\.0; pairwise\.granularity was \[2\] and is \[1\]"
     ):
         make_trainer(case, changed).train(resume_from_checkpoint=resume)
-    assert sorted(tmp_path.rglob("*")) == before
+    assert sorted(stopped.rglob("*")) == before
 
 
 @over_tasks
-def test_a_checkpoint_holds_its_settings(case: TaskCase, tmp_path: Path) -> None:
-    args = saving(tmp_path, max_steps=1)
-    make_trainer(case, args).train()
-    saved = json.loads((tmp_path / "checkpoint-1" / "structkd_settings.json").read_text())
+def test_a_checkpoint_holds_its_settings(case: TaskCase, checkpoints: Path) -> None:
+    args = saving(checkpoints / case.name, max_steps=1)
+    saved = json.loads((checkpoints / case.name / "checkpoint-1" / "structkd_settings.json").read_text())
     assert saved["pixel_weight"] == 1.0
     for term in built_in_terms(args):
         for name in term.setting_names():
@@ -115,11 +139,10 @@ def test_a_checkpoint_holds_its_settings(case: TaskCase, tmp_path: Path) -> None
 
 
 @over_tasks
-def test_another_teacher_is_refused_on_resuming(case: TaskCase, tmp_path: Path) -> None:
+def test_another_teacher_is_refused_on_resuming(case: TaskCase, stopped: Path) -> None:
     """Else half of the run was taught by one teacher and half by another."""
-    make_trainer(case, saving(tmp_path, max_steps=1)).train()
     with pytest.raises(ValueError, match=r"teacher was '.* parameters' and is '.* parameters'"):
-        make_trainer(case, saving(tmp_path), teacher=case.student(5)).train(resume_from_checkpoint=True)
+        make_trainer(case, saving(stopped), teacher=case.student(5)).train(resume_from_checkpoint=True)
 
 
 @over_tasks

@@ -12,26 +12,30 @@ from typing import Any
 import pytest
 import torch
 
-from ..cases import TaskCase
+from ..cases import CASES, TaskCase
 from ..distributed_worker import ACCUMULATIONS, train
 from .test_trainer import assert_states_close, over_tasks
-
-# On one worker, where the processes are started once.
 
 
 @pytest.fixture(scope="module")
 def two_processes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder for each task and accumulation; one launch trains them all, as it costs more than they do."""
     folder = tmp_path_factory.mktemp("two")
-    command = [
-        *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"),
-        *("-m", "tests.distributed_worker", str(folder)),
-    ]
+    command = [sys.executable, "-m", "tests.distributed_worker", str(folder)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         command, cwd=Path(__file__).parents[2], env=environment, capture_output=True, text=True, timeout=280
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return folder
+
+
+@pytest.fixture(scope="module")
+def one_process(narrow_critic: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for each task, trained here."""
+    folder = tmp_path_factory.mktemp("one")
+    for case in CASES:
+        train(case, folder / case.name, accumulation=1, processes=1)
     return folder
 
 
@@ -46,11 +50,10 @@ def read(folder: Path, processes: int) -> tuple[list[dict[str, Any]], list[dict[
 @over_tasks
 @pytest.mark.parametrize("accumulation", ACCUMULATIONS, ids=["no accumulation", "accumulation 2"])
 def test_two_processes_are_one_with_the_same_global_batch(
-    case: TaskCase, accumulation: int, two_processes: Path, tmp_path: Path
+    case: TaskCase, accumulation: int, two_processes: Path, one_process: Path
 ) -> None:
     """Else a weight found on one GPU is wrong on eight, or each process trains a critic of its own."""
-    train(case, tmp_path, accumulation=1, processes=1)
-    one, (single,) = read(tmp_path, 1)
+    one, (single,) = read(one_process / case.name, 1)
     two, (first, second) = read(two_processes / f"{case.name}-{accumulation}", 2)
     assert_states_close(first, second, rtol=0, atol=0)
     assert_states_close(single, first, rtol=1e-4, atol=2e-6)

@@ -30,7 +30,14 @@ BEFORE = {
 }
 
 
-@pytest.mark.parametrize(("task", "preset"), BEFORE)
+# Each task and each preset once; the others with the long tests.
+ALWAYS = (("segmentation", "paper"), ("depth", "official"), ("detection", "cirkd"))
+
+
+@pytest.mark.parametrize(
+    ("task", "preset"),
+    [pytest.param(*pair, marks=[] if pair in ALWAYS else pytest.mark.long) for pair in BEFORE],
+)
 def test_a_preset_trains_as_before_the_terms_were_objects(task: str, preset: str, tmp_path: Path) -> None:
     """Else every published figure is of another method."""
     torch.manual_seed(0)

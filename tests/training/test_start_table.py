@@ -158,4 +158,10 @@ def test_the_classes_are_matched_by_name_before_everybodys_eyes() -> None:
         "2 shared by name; 9 (sky, thing 3, thing 4, thing 5, thing 6, thing 7, …) of the teacher's unused; "
         "1 (tram) of the student's learned from labels alone"
     )
+    nameless = PretrainedConfig(id2label={0: "road", 1: "N/A", 2: "car", 3: "N/A"})
+    task = SegmentationTask(configs[0], nameless)
+    assert task.describe()["classes"].endswith(
+        "; 1 (N/A) dropped: several classes of the teacher have one name"
+    )
+    assert task.settings()["dropped_teacher_names"] == ["N/A"]
     assert row(table(), "classes").startswith("7 shared by name (LABEL_0, LABEL_1, …: generic names")

@@ -21,6 +21,7 @@ from hf_structkd.terms import HolisticTerm, PairwiseTerm, PixelTerm, TaskTerm, T
 
 from ..cases import ALONE, CASES, SEGMENTATION, TaskCase, arguments, freeze_batch_norm, make_trainer
 
+pytestmark = pytest.mark.usefixtures("narrow_critic")
 over_tasks = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 EXAMPLE = Path(__file__).parents[2] / "examples" / "custom_term.py"
 

@@ -1,4 +1,4 @@
-"""The critic of the holistic term and what trains it beside a student."""
+"""The critic of the holistic term, and the training of the critic beside a student."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The network of the holistic term: scores how much a map looks like the teacher's, given the image."""
+"""The network of the holistic term, which scores how much a map looks like the teacher's."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ SMALLEST_MAP = 8
 
 
 class Critic(nn.Module):
-    """Five convolutions, two self-attention blocks between the last three, averaged to one unbounded score.
+    """Five convolutions, and two self-attention blocks between the last three, with one unbounded score.
 
-    The image is resized to the map and concatenated with it. Four convolutions of stride 2 follow, then one
-    to a single channel, whose map is averaged: any map from 8x8 up works. There is no normalisation across
-    samples, no dropout and no sigmoid. It computes in float32 with autocast off, and differentiates twice, as
-    the gradient penalty needs.
+    The image is resized to the map and concatenated with it. Four convolutions of stride 2 follow, and then
+    one to a single channel, whose mean is the score. There is no normalisation across samples, no dropout and
+    no sigmoid. The critic computes in float32 with autocast off, and can be differentiated twice, as the
+    gradient penalty needs.
 
-    With spectral normalisation every weight is divided by its largest singular value, tracked by power
-    iteration. In training mode torch advances it at each forward, so the result would depend on how often
-    forward runs. Instead keep the critic in ``eval()``, where forward changes no buffer, and call
-    :meth:`update_spectral_norms` once per optimizer step. Nothing else differs between the two modes.
+    Spectral normalisation divides every weight by its largest singular value, which power iteration
+    estimates. In training mode, each forward would advance the iteration. For this reason keep the critic in
+    ``eval()``, where forward changes no buffer, and call :meth:`update_spectral_norms` once per optimizer
+    step. The two modes have no other difference.
 
-    Attention compares all cells at 1/8 and 1/16 of the map's size: a 128x128 map gives 16x16 and 8x8 cells,
-    and matrices of 256 KiB and 16 KiB per sample. They grow with the square of the map's area: 512x512 gives
-    64 MiB and 4 MiB, a few copies of which live while differentiating twice.
+    Attention compares all cells at 1/8 and 1/16 of the map's size. Its matrices grow with the square of the
+    map's area: per sample, they take 256 KiB and 16 KiB for a 128x128 map, and 64 MiB and 4 MiB for 512x512,
+    a few times over while the critic is differentiated twice.
 
     Args:
-        map_channels: Channels of the maps (classes for a score map, 1 for depth).
-        image_channels: Channels of the images; 0 scores the map alone.
-        widths: Channels after each of the first four convolutions.
+        map_channels: The channels of the maps (classes for a score map, 1 for depth).
+        image_channels: The channels of the images; with 0 the critic sees the map alone.
+        widths: The channels after each of the first four convolutions.
         spectral_norm: Whether to normalise the weights of every convolution.
 
     Raises:
@@ -63,7 +63,7 @@ class Critic(nn.Module):
         _check_settings(map_channels, image_channels, widths)
         self.map_channels = map_channels
         self.image_channels = image_channels
-        # The last halving has kernel 3: a map of 8x8 is down to one cell there, too small for kernel 4.
+        # The fourth kernel is 3, because a map of 8x8 has only one cell there, too small for a kernel of 4.
         kernels = (4, 4, 4, 3)
         channels = itertools.pairwise((map_channels + image_channels, *widths))
         self.convolutions = nn.ModuleList(
@@ -73,7 +73,7 @@ class Critic(nn.Module):
         self.attentions = nn.ModuleList([_SelfAttention(widths[2]), _SelfAttention(widths[3])])
         self.score = nn.Conv2d(widths[3], 1, kernel_size=3, padding=1)
         if spectral_norm:
-            # A list first: registering a parametrization changes the tree that is being walked.
+            # The list is complete first, because a parametrization changes the tree of modules.
             for module in [module for module in self.modules() if isinstance(module, nn.Conv2d)]:
                 parametrizations.spectral_norm(module)
 
@@ -82,14 +82,14 @@ class Critic(nn.Module):
 
         Args:
             maps: Score maps or depth maps.
-            images: The images the maps belong to, of any size; they get no gradient. None if
-                ``image_channels`` is 0.
+            images: The images of the maps, of any size; they get no gradient. None if ``image_channels`` is
+                0.
 
         Shape:
             maps: (B, map_channels, h, w), h and w >= 8. images: (B, image_channels, H, W). Returns: (B,).
 
         Returns:
-            Unbounded float32 scores; higher means more like the teacher.
+            Unbounded float32 scores; a higher score means "more like the teacher".
 
         Raises:
             ValueError: If a shape does not fit the settings, or images are missing or unexpected.
@@ -136,9 +136,9 @@ class Critic(nn.Module):
                 f"`images` must be given exactly if `image_channels` is not 0, got {found} with "
                 f"image_channels={self.image_channels}; pass the images or build the critic without them."
             )
-        if images is None:
-            return
-        if images.ndim != 4 or tuple(images.shape[:2]) != (maps.shape[0], self.image_channels):
+        if images is not None and (
+            images.ndim != 4 or tuple(images.shape[:2]) != (maps.shape[0], self.image_channels)
+        ):
             raise ValueError(
                 f"`images` must have shape ({maps.shape[0]}, {self.image_channels}, H, W) to go with `maps`, "
                 f"got {tuple(images.shape)}; pass the images the maps were computed from."
@@ -146,9 +146,9 @@ class Critic(nn.Module):
 
 
 class _SelfAttention(nn.Module):
-    """Add to each cell a mix of all cells, weighted by learned similarity, through a gate that starts at 0.
+    """Add to each cell a mix of all cells, weighted by learned similarity, with a factor that starts at 0.
 
-    Plain matrix products, because fused attention cannot be differentiated twice.
+    The block uses plain matrix products, because fused attention cannot be differentiated twice.
     """
 
     def __init__(self, channels: int) -> None:

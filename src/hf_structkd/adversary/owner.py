@@ -1,4 +1,4 @@
-"""The critic's owner: its optimiser, schedule, precision, processes and state, apart from any trainer."""
+"""The owner of the critic, with its optimiser, schedule and state; it does not depend on a trainer."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ ADAM_BETAS = (0.9, 0.99)
 
 
 class Adversary:
-    """Trains a critic beside a student, one critic step for each optimiser step of the student.
+    """A critic that is trained beside a student, with one step for each optimiser step of the student.
 
-    A step is: `student_loss` on every micro-batch (the critic frozen), `accumulate` on the same maps, and one
-    `step`. Every micro-batch of a step therefore meets the same critic, so that how a batch is split over
-    accumulation and processes changes nothing. The critic stays in float32 and in eval mode: only spectral
-    normalisation tells the modes apart, and it is advanced once a step, by `step`.
+    For each micro-batch, call `student_loss` (the critic is frozen) and then `accumulate` on the same maps;
+    then call `step` once. Every micro-batch of a step meets the same critic, so that the split of a batch
+    over accumulation and processes changes nothing. The critic stays in float32 and in eval mode; `step`
+    advances the spectral normalisation once.
 
-    The critic is replicated on every process and its gradient averaged by one all-reduce at the step. It is
-    not wrapped in DDP: the reducer would need one wrapped forward around a double backward, and a second
-    trained model beside a sharded student.
+    Every process has a copy of the critic, and one all-reduce averages the gradient at the step. DDP does not
+    wrap the critic, because it would need one wrapped forward around a double backward, and a second trained
+    model beside a sharded student.
 
     Args:
-        critic: The network, on its device.
-        optimizer: Over the critic's parameters.
-        scheduler: Stepped once after each critic step.
+        critic: The network on its device.
+        optimizer: The optimiser of the critic's parameters.
+        scheduler: The schedule that advances after each critic step.
         kind: "wgan-gp" or "hinge".
-        gradient_penalty_weight: 0 leaves the penalty out.
-        max_grad_norm: Norm to which the gradient is clipped; 0 is off.
-        seed: The penalty's interpolation depends on this, on the step and on an image's place in the
-            global batch, and on nothing else.
+        gradient_penalty_weight: The weight of the penalty; 0 leaves it out.
+        max_grad_norm: The norm to which the gradient is clipped; 0 switches clipping off.
+        seed: The seed of the penalty's interpolation, which also depends on the step and on the place of an
+            image in the global batch.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Adversary:
         max_grad_norm: float,
         seed: int,
     ) -> None:
-        """Take ownership; all processes start from the first one's critic."""
+        """Take ownership; all processes start with the critic of the first one."""
         self.critic = critic.eval().requires_grad_(False)
         self.optimizer = optimizer
         self.scheduler = scheduler
@@ -71,19 +71,19 @@ class Adversary:
                 distributed.broadcast(tensor, src=0)
 
     def student_loss(self, maps: ScoreMaps) -> Tensor:
-        """Return the student's side of the game, -E[D(fake)]; its gradient reaches the student alone."""
+        """Return the student's loss, -E[D(fake)]; its gradient reaches the student alone."""
         return adversarial_loss(self.critic(maps.fake, self._condition(maps)), kind=self.kind)
 
     def accumulate(self, maps: ScoreMaps, *, micro_steps: int = 1) -> dict[str, Tensor]:
-        """Add one micro-batch's critic gradient.
+        """Add the critic's gradient of one micro-batch.
 
         Args:
-            maps: Detached maps of the micro-batch.
-            micro_steps: Micro-batches in this step, by which the gradient is divided.
+            maps: The detached maps of the micro-batch.
+            micro_steps: The number of micro-batches in this step, which divides the gradient.
 
         Returns:
-            `critic_loss` (without the penalty), `gradient_penalty` where it is on, and `critic_gap`, the mean
-            score of the teacher's maps minus the student's; detached scalars.
+            Detached scalars: `critic_loss` (without the penalty), `gradient_penalty` if its weight is not 0,
+            and `critic_gap`, the mean score of the teacher's maps minus that of the student's maps.
         """
         self.critic.requires_grad_(True)
         condition = self._condition(maps)
@@ -106,10 +106,10 @@ class Adversary:
         return logs
 
     def step(self) -> Tensor:
-        """Average the gradient over the processes, clip it, update the critic and its schedule.
+        """Average the gradient over the processes, clip it, and update the critic and its schedule.
 
         Returns:
-            The gradient's norm before clipping; where it is not finite, nothing has been changed.
+            The gradient's norm before clipping. If it is not finite, the critic has not changed.
         """
         parameters = [p for p in self.critic.parameters() if p.grad is not None]
         average_gradients(parameters)
@@ -125,7 +125,7 @@ class Adversary:
         return norm
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the next step depends on: `critic`, `optimizer`, `scheduler` and `steps`."""
+        """Return all that the next step depends on: `critic`, `optimizer`, `scheduler` and `steps`."""
         return {
             "critic": self.critic.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -134,7 +134,7 @@ class Adversary:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take back what `state_dict` gave."""
+        """Load what `state_dict` returned."""
         self.critic.load_state_dict(state["critic"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
@@ -151,7 +151,7 @@ class Adversary:
         """Read back what `save` wrote.
 
         Raises:
-            FileNotFoundError: If the folder has no critic; a fresh one would silently change the run.
+            FileNotFoundError: If the folder has no critic; a new critic would change the run silently.
         """
         for name in (WEIGHTS_FILE, STATE_FILE):
             if not (Path(folder) / name).is_file():
@@ -175,7 +175,7 @@ class Adversary:
 def build_optimizer(
     critic: Critic, *, name: Literal["adam", "sgd"], learning_rate: float
 ) -> torch.optim.Optimizer:
-    """Make the critic's optimiser: Adam with the betas of later code bases, or the official code's SGD."""
+    """Make the critic's optimiser: Adam with the betas of newer code, or the SGD of the official code."""
     if name == "adam":
         return torch.optim.Adam(critic.parameters(), lr=learning_rate, betas=ADAM_BETAS)
     return torch.optim.SGD(critic.parameters(), lr=learning_rate, momentum=0.9)
@@ -190,7 +190,7 @@ def _rank() -> int:
 
 
 def average_gradients(parameters: Sequence[torch.nn.Parameter]) -> None:
-    """Average the gradients over the processes by one all-reduce; every parameter must have one."""
+    """Average the gradients over the processes by one all-reduce; every parameter must have a gradient."""
     if _world_size() == 1 or not parameters:
         return
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]

@@ -1,4 +1,4 @@
-"""What a critic compares."""
+"""The maps that a critic compares."""
 
 from __future__ import annotations
 
@@ -8,10 +8,7 @@ from torch import Tensor
 
 
 class ScoreMaps(NamedTuple):
-    """What the critic compares: teacher maps ("real"), student maps ("fake") and the images they belong to.
-
-    Shapes (B, M, h, w), (B, M, h, w) and (B, 3, H, W).
-    """
+    """Teacher maps ("real", (B, M, h, w)), student maps ("fake", the same shape) and images (B, 3, H, W)."""
 
     real: Tensor
     fake: Tensor

@@ -38,6 +38,7 @@ class DataFacts(NamedTuple):
         train_images: Number of training images, with or without labels; None if unknown, as for a stream.
         validation_images: Number of images that were scored; None if unknown.
         unlabeled: Origin of the images without labels, or None.
+        notes: What the training rows hold: labels and texts.
     """
 
     source: Origin
@@ -47,6 +48,7 @@ class DataFacts(NamedTuple):
     train_images: int | None = None
     validation_images: int | None = None
     unlabeled: Origin | None = None
+    notes: tuple[tuple[str, str], ...] = ()
 
 
 class TermFacts(NamedTuple):

@@ -14,7 +14,7 @@ from transformers import PretrainedConfig
 from transformers.utils import logging
 
 from ..data import DataOptions, DenseOptions
-from ..models.loading import config_of, holds_only_a_configuration
+from ..models.loading import config_of, holds_only_a_configuration, model_of
 from ..models.parameters import count_parameters
 from .command import printable_command
 from .facts import CardFacts, DataFacts, Origin, TermFacts, license_notice
@@ -159,7 +159,7 @@ def _models(run: Run, notes: RunNotes) -> dict[str, Any]:
     else:
         student = find_origin(name, kind="model", revision=notes.student_revision, token=token)
     facts: dict[str, Any] = {
-        "architecture": type(run.model).__name__,
+        "architecture": type(model_of(run.model)).__name__,
         "parameters": count_parameters(run.model),
         "needs_library": _needs_library(config_of(run.model)),
         "student": student,
@@ -183,10 +183,11 @@ def _data_facts(options: DataOptions, run: Run) -> DataFacts:
         source=_dataset(options.dataset_name, options.dataset_revision, token),
         config=options.dataset_config_name,
         train_split=options.train_split,
-        validation_split=options.validation_split,
+        validation_split=str(getattr(run.eval_dataset, "split", None) or options.validation_split),
         train_images=_length(run.train_dataset),
         validation_images=_length(run.eval_dataset),
         unlabeled=unlabeled,
+        notes=tuple(getattr(run.train_dataset, "notes", {}).items()),
     )
 
 

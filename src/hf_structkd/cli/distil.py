@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from transformers import set_seed
@@ -24,6 +24,7 @@ from ..models.loading import (
 from ..report import write_report
 from ..training.arguments import StructKDTrainingArguments
 from ..training.trainer import StructKDTrainer
+from .failures import Failures
 from .runs import alone_arguments, refuse_used_folder, train_and_evaluate
 from .script_args import Arguments
 
@@ -40,6 +41,8 @@ def distil(arguments: Arguments) -> None:
         SystemExit: If teacher or student is not named.
         ValueError: If the output folder holds checkpoints of another run, or the Hub would refuse the push.
         PushError: If the push fails at the end; everything is saved then.
+        Exception: The first failure of an evaluation, the report or the card, at the very end: the student is
+            saved before them, and what else can be written is written.
     """
     args = arguments.training
     if arguments.models.teacher_model_name_or_path is None:
@@ -51,12 +54,11 @@ def distil(arguments: Arguments) -> None:
     if arguments.models.compare_baseline:
         alone = experiment.train(experiment.baseline_arguments(args), with_teacher=False)
     trainer, metrics = experiment.train(args, with_teacher=True)
-    scores = trainer.evaluate_teacher() if trainer.teacher is not None else None
-    if trainer.is_world_process_zero():
-        table = write_report(trainer, metrics, teacher_metrics=scores, alone=alone[0], alone_metrics=alone[1])
-        print(f"{table}\n\nThe student, its metrics and figures are in {args.output_dir}.")  # noqa: T201
-        trainer.run_notes = experiment.notes(metrics, table)
-    _publish(trainer)
+    scores = None
+    with experiment.failures.of("The evaluation of the teacher"):
+        scores = trainer.evaluate_teacher() if trainer.teacher is not None else None
+    others: dict[str, Any] = {"teacher_metrics": scores, "alone": alone[0], "alone_metrics": alone[1]}
+    experiment.publish(trainer, metrics, others)
 
 
 def train_teacher(arguments: Arguments) -> None:
@@ -70,11 +72,7 @@ def train_teacher(arguments: Arguments) -> None:
     alone = alone_arguments(args, folder=str(args.output_dir))
     alone.push_to_hub = args.push_to_hub
     trainer, metrics = experiment.train(alone, with_teacher=False)
-    if trainer.is_world_process_zero():
-        table = write_report(trainer, metrics)
-        print(table)  # noqa: T201
-        trainer.run_notes = experiment.notes(metrics, table)
-    _publish(trainer)
+    experiment.publish(trainer, metrics, {})
 
 
 @dataclass(frozen=True)
@@ -86,6 +84,7 @@ class Experiment:
     processor: Any
     teacher: TeacherSource | None
     teacher_processor: Any
+    failures: Failures = field(default_factory=Failures)
 
     @classmethod
     def load(cls, arguments: Arguments) -> Experiment:
@@ -138,7 +137,26 @@ class Experiment:
             eval_dataset=self.data.validation,
         )
         trainer.run_notes = self.notes()
-        return trainer, train_and_evaluate(trainer)
+        return trainer, train_and_evaluate(trainer, self.failures)
+
+    def publish(
+        self, trainer: StructKDTrainer, metrics: Mapping[str, float], others: Mapping[str, Any]
+    ) -> None:
+        """Write the report and the card, and push if that is wanted; then raise what failed first.
+
+        Args:
+            trainer: The trainer of the student, which is saved.
+            metrics: Its scores.
+            others: What `write_report` compares it with.
+        """
+        if trainer.is_world_process_zero():
+            with self.failures.of("The report"):
+                table = write_report(trainer, metrics, **others)
+                print(f"{table}\n\nThe student, its metrics and figures are in {trainer.args.output_dir}.")  # noqa: T201
+                trainer.run_notes = self.notes(metrics, table)
+        with self.failures.of("The card or the push"):
+            _publish(trainer)
+        self.failures.raise_first()
 
     def notes(self, metrics: Mapping[str, float] | None = None, table: str | None = None) -> RunNotes:
         """Return what the card says and the trainer does not know, with scores and comparison if given."""

@@ -9,12 +9,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import logging
 
 from ..terms import BUILT_IN_TERMS
 from ..training.arguments import StructKDTrainingArguments
-from ..training.checkpoints import last_checkpoint
+from ..training.manifest import last_checkpoint
 from ..training.trainer import StructKDTrainer
+from .failures import Failures
 
 logger = logging.get_logger(__name__)
 
@@ -22,29 +24,34 @@ ALONE_FOLDER = "alone"
 _LAUNCHER = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
-def train_and_evaluate(trainer: StructKDTrainer) -> dict[str, float]:
+def train_and_evaluate(trainer: StructKDTrainer, failures: Failures) -> dict[str, float]:
     """Train, save the student with its image processor, evaluate, and write `all_results.json`.
 
     Args:
         trainer: Its `args.resume_from_checkpoint` is a path to resume from, or "true" for the last checkpoint
             in `output_dir`.
+        failures: Takes the failure of the evaluation; the student is saved by then.
 
     Returns:
-        What `evaluate()` returned.
+        What `evaluate()` returned, and nothing if it failed.
     """
     resume = _resumption(trainer.args)
     if resume is True and last_checkpoint(trainer.args.output_dir) is None:
         # A comparison that stopped in its first half has nothing to resume in its second half.
-        logger.warning("%s holds no checkpoint to resume: training starts anew.", trainer.args.output_dir)
+        logger.warning(
+            "%s holds no complete checkpoint to resume: training starts anew.", trainer.args.output_dir
+        )
         resume = None
     result = trainer.train(resume_from_checkpoint=resume)
     trainer.save_model(_internal_call=True)  # without a push, which comes last, when all else is on disk
     trainer.save_state()
     trainer.log_metrics("train", result.metrics)
     trainer.save_metrics("train", result.metrics)
-    metrics: dict[str, float] = trainer.evaluate()
-    trainer.log_metrics("eval", metrics)
-    trainer.save_metrics("eval", metrics)
+    metrics: dict[str, float] = {}
+    with failures.of("The evaluation"):
+        metrics = trainer.evaluate()
+        trainer.log_metrics("eval", metrics)
+        trainer.save_metrics("eval", metrics)
     return metrics
 
 
@@ -80,7 +87,8 @@ def refuse_used_folder(args: StructKDTrainingArguments) -> None:
     """Raise `ValueError` if `output_dir` holds checkpoints, which this run would rotate away."""
     folder = Path(str(args.output_dir))
     for place in (folder, folder / ALONE_FOLDER):
-        last = last_checkpoint(str(place))
+        # Also one that cannot be resumed, as `save_only_model` writes them, is not to be rotated away.
+        last = get_last_checkpoint(place) if place.is_dir() else None
         if last is not None and not _resumption(args):
             raise ValueError(
                 f"`output_dir` {place} already holds {Path(last).name}; continue it with "

@@ -26,6 +26,12 @@ class LoadedData(NamedTuple):
     id2label: dict[int, str] | None = None
     ignore_index: int | None = None
 
+    def named(self, id2label: dict[int, str], ignore_index: int | None = None) -> LoadedData:
+        """Return the data with names of their classes, which the datasets carry too."""
+        for part in (self.train, self.labeled, self.validation):
+            part.id2label, part.ignore_index = id2label, ignore_index
+        return self._replace(id2label=id2label, ignore_index=ignore_index)
+
 
 def assemble(
     options: DataOptions,
@@ -75,4 +81,5 @@ def assemble(
         mix: type[Any] = MixedIterableDataset if options.streaming else MixedDataset
         train = mix(labeled, read_training(splits.unlabeled, options.unlabeled_image_column, False))
     validation = read(splits.validation, options.image_column, size=augmentation.size, **evaluation)
+    validation.split = splits.validation_name
     return LoadedData(train, validation, labeled)

@@ -48,14 +48,24 @@ class RowDataset:
         skip_bad_images: whether a file that cannot be decoded is left out with a warning, instead of raising.
             `skipped` counts such rows.
 
+    Attributes:
+        notes: lines of the start table that say what the rows hold, text by label.
+        split: name of the split that the rows come from, None if unknown.
+
     Raises:
         ValueError: if a column is missing; while reading, naming the row, if a target does not fit its image.
         BadImageError: while reading, if a file cannot be decoded and is not to be skipped.
     """
 
+    # What a loader knows of the classes, for a student that is named by its folder.
+    id2label: dict[int, str] | None = None
+    ignore_index: int | None = None
+
     def __init__(self, dataset: Any, reader: RowReader, *, skip_bad_images: bool = False) -> None:
         """Check the columns."""
         self.reader = reader
+        self.notes: dict[str, str] = {}
+        self.split: str | None = None
         self._rows = reader.rows_of(dataset)
         self._skip_bad_images = skip_bad_images
         self._epoch = shared_zeros()

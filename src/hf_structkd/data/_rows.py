@@ -11,7 +11,7 @@ import datasets
 import torch
 from torch import Tensor
 
-from .decoding import decode_image
+from .decoding import decode_image, fetched
 from .loading import check_columns
 from .transforms import DenseAugmentation, check_size
 from .views import sample_key, seeded_generator, view_in_epoch
@@ -68,6 +68,11 @@ class RowReader(ABC):
     def target_columns(self) -> dict[str, str]:
         """The columns of the target, by the arguments that name them."""
 
+    @property
+    def fits_images(self) -> bool:
+        """Whether images are resized to fit into `size` instead of to fill it."""
+        return False
+
     @abstractmethod
     def finish(self, row: Mapping[str, Any], image: Tensor, generator: torch.Generator, *, where: str) -> Row:
         """Decode, check and augment (or only resize) what the row holds beside its decoded image."""
@@ -78,19 +83,24 @@ class RowReader(ABC):
         columns = {"image_column": self.image_column}
         return columns if self.labeled is False else columns | self.target_columns
 
+    @property
+    def further_columns(self) -> tuple[str, ...]:
+        """Columns that are read too if the dataset has them all."""
+        return ()
+
     def rows_of(self, dataset: Any) -> Any:
         """Select the columns that are read, still encoded, so that a damaged file fails in `read`."""
         check_columns(dataset, **self.columns)
-        columns = list(self.columns.values())
-        rows = dataset.select_columns(columns).with_format(None)
-        for column in columns:
-            if rows.features is not None and isinstance(rows.features[column], datasets.Image):
-                rows = rows.cast_column(column, datasets.Image(decode=False))
-        return rows
+        columns, further = list(self.columns.values()), self.further_columns
+        # A stream may not know its columns before its first row.
+        if further and {*further} <= {*(dataset.column_names or next(iter(dataset.take(1)), ()))}:
+            columns += [name for name in further if name not in columns]
+        return encoded_rows(dataset, columns)
 
     def read(self, row: Mapping[str, Any], *, index: int, epoch: int, identity: bytes) -> Row:
         """Turn one row into model inputs; the augmentation depends on seed, epoch and identity alone."""
         where = f"unlabelled row {index}" if self.labeled is False else f"row {index}"
+        row = {name: fetched(value, where=where) for name, value in row.items()}
         image = decode_image(row[self.image_column], where=f"{where}, column {self.image_column!r}")
         if self.views is not None:
             epoch = view_in_epoch(epoch, self.views, seed=self.seed, identity=identity)
@@ -109,3 +119,12 @@ class RowReader(ABC):
         if self.labeled is not None:
             inputs["labeled"] = torch.tensor(self.labeled)
         return inputs
+
+
+def encoded_rows(dataset: Any, columns: list[str]) -> Any:
+    """Select columns; their images stay encoded."""
+    rows = dataset.select_columns(columns).with_format(None)
+    for column in columns:
+        if rows.features is not None and isinstance(rows.features[column], datasets.Image):
+            rows = rows.cast_column(column, datasets.Image(decode=False))
+    return rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 
 from ..losses.boxes import boxes_from_corners
+from .box_conventions import BoxFormat, Written
+from .box_frames import BoxFrame, ImageFrame
+from .object_fields import read_objects
 from .transforms import Crop
 
-BoxFormat = Literal["xywh", "xyxy"]
 UnknownCategories = Literal["error", "drop"]
 
 BOX_RULES = {
@@ -21,13 +23,16 @@ BOX_RULES = {
     "no_area": "dropped (no area)",
     "outside": "dropped (outside the image)",
     "clipped": "clipped to the image",
+    "below_pixel": "dropped from a training crop (a side below one pixel)",
+    "scaled": "scaled from the recorded size of their image to its own",
+    "turned": "turned with their photo",
 }
-"""What is done with boxes that cannot be used as they are, by the name of the rule; the first rule that
-fits a box counts."""
+"""What is done with boxes that cannot be used as they are, by the name of the rule. Of the rules up to
+``clipped`` the first that fits a box counts. ``below_pixel`` is counted for each training crop that is read,
+and what was ``scaled`` or ``turned`` is counted beside the rest."""
 
 # Files hold two decimals or float32, so that a smaller overhang is a rounding error.
 _ROUNDING = 0.01
-_CROWD_FIELDS = ("iscrowd", "is_crowd")
 
 
 class Objects(NamedTuple):
@@ -52,6 +57,16 @@ class Cleaned(NamedTuple):
     objects: Objects
     counts: Tensor  # (len(BOX_RULES),) int64, number of boxes under each rule
     unknown: list[Any]  # categories that were dropped as unknown, one entry for each box
+    categories: list[Any]  # as written, one for each box
+    written: Written
+
+
+class Shown(NamedTuple):
+    """What a training crop shows of boxes."""
+
+    boxes: Tensor  # (N, 4) corners in pixels of the result, clipped to the part that shows the image
+    kept: Tensor  # (N,) bool
+    below_pixel: Tensor  # (N,) bool, True where only its size keeps a box out
 
 
 def no_objects() -> Objects:
@@ -65,13 +80,19 @@ class ObjectBoxes:
     """A box and a class for each object, in a column as on the Hub.
 
     The column holds ``bbox`` and ``category``, and ``iscrowd`` or ``is_crowd`` if crowds are marked: lists of
-    one length, or one list of objects with these fields. A row without objects may hold None.
+    one length, or one list of objects with these fields, or JSON of either; see `read_objects` for other
+    names of the fields. A row without objects may hold None.
 
     Args:
         id2label: class id, 0 to K - 1, to name.
         column: column of the objects.
-        bbox_format: ``xywh``, the upper left corner and the size as in COCO, or ``xyxy``, two corners as in
-            Pascal VOC; both in pixels of the image.
+        bbox_format: ``xywh``, the upper left corner and the size as in COCO; ``xyxy``, two corners as in
+            Pascal VOC; or ``cxcywh``, the centre and the size; all in pixels of the image. With
+            ``normalized_`` before it, in shares of the image's width and height: ``normalized_cxcywh`` is
+            YOLO's.
+        box_frame: whether boxes belong to photos as they are ``shown``, turned by the orientation tag of a
+            camera, or as they are ``stored``. ``auto`` finds it out for each photo, see `ImageFrame.place`.
+        first_category_id: the id that the data give to class 0; 1 where ids start at 1.
         unknown_categories: whether a category that is neither an id nor a name of ``id2label`` is an
             ``error``, or its box is dropped (``drop``).
         min_visibility: the share of its area in [0, 1] that a box must keep in a training crop; a box that
@@ -85,12 +106,19 @@ class ObjectBoxes:
     id2label: Mapping[int, str]
     column: str = "objects"
     bbox_format: BoxFormat = "xywh"
+    box_frame: BoxFrame = "auto"
+    first_category_id: int = 0
     unknown_categories: UnknownCategories = "error"
     min_visibility: float = 0.3
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        for name, choices in (("bbox_format", BoxFormat), ("unknown_categories", UnknownCategories)):
+        choices_of = {
+            "bbox_format": BoxFormat,
+            "box_frame": BoxFrame,
+            "unknown_categories": UnknownCategories,
+        }
+        for name, choices in choices_of.items():
             if getattr(self, name) not in get_args(choices):
                 raise ValueError(
                     f"`{name}` must be one of {', '.join(get_args(choices))}, got {getattr(self, name)!r}."
@@ -101,66 +129,74 @@ class ObjectBoxes:
                 "that a training crop must show."
             )
 
-    def decode(self, value: Any, *, size: Sequence[int], where: str) -> Cleaned:
-        """Return the objects of an image of ``size``, height and width; an error calls the row ``where``."""
-        fields = _fields(value, where=where)
-        boxes = _boxes(fields["bbox"], where=where)
-        if self.bbox_format == "xywh":
-            boxes = torch.cat([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], dim=1)
-        class_labels = self._class_labels(fields["category"], where=where)
-        lengths = {"bbox": len(boxes), "category": len(class_labels)}
-        crowd = torch.zeros(len(boxes), dtype=torch.bool)
-        for name in set(_CROWD_FIELDS) & set(fields):
-            crowd = torch.tensor([bool(value) for value in fields[name] or ()], dtype=torch.bool)
-            lengths[name] = len(crowd)
-        if len(set(lengths.values())) != 1:
-            raise ValueError(f"The fields of {where} must be of one length, got {lengths}; correct this row.")
+    def decode(
+        self,
+        value: Any,
+        *,
+        size: Sequence[int],
+        orientation: int = 1,
+        recorded: Sequence[int] | None = None,
+        where: str,
+    ) -> Cleaned:
+        """Return the objects of an image.
+
+        Args:
+            value: what the column holds.
+            size: height and width of the image as it is shown, in pixels.
+            orientation: orientation tag that has been applied to the image.
+            recorded: height and width that the dataset has for it in columns, if any.
+            where: what an error calls the row.
+        """
+        boxes, categories, crowd = read_objects(value, where=where)
+        frame = ImageFrame(size, orientation, recorded, self.box_frame)
+        placed = frame.place(boxes, self.bbox_format, where=where)
+        class_labels = self._class_labels(categories, where=where)
         unknown = class_labels < 0
-        boxes, geometric = clean_boxes(boxes, size)
+        boxes, geometric = clean_boxes(placed.corners, size)
         found = {"unknown_category": unknown, **{rule: at & ~unknown for rule, at in geometric.items()}}
-        dropped = torch.stack([found[rule] for rule in BOX_RULES if rule != "clipped"]).any(dim=0)
+        dropped = torch.stack([at for rule, at in found.items() if rule != "clipped"]).any(dim=0)
         return Cleaned(
             objects=Objects(boxes, class_labels, crowd).where(~dropped),
-            counts=torch.stack([found[rule].sum() for rule in BOX_RULES]),
-            unknown=[fields["category"][index] for index in unknown.nonzero().flatten().tolist()],
+            counts=rule_counts(
+                {rule: int(at.sum()) for rule, at in found.items()}
+                | {"scaled": placed.scaled * len(boxes), "turned": placed.turned * len(boxes)}
+            ),
+            unknown=[categories[index] for index in unknown.nonzero().flatten().tolist()],
+            categories=categories,
+            written=placed.written,
         )
 
-    def _class_labels(self, categories: Sequence[Any] | None, *, where: str) -> Tensor:
+    def _class_labels(self, categories: Sequence[Any], *, where: str) -> Tensor:
         """Return class ids (N,) int64, -1 where a category is unknown and is to be dropped."""
-        ids = {name: i for i, name in self.id2label.items()} | {i: i for i in self.id2label}
-        labels = [ids.get(category, -1) for category in categories or ()]
+        first, end = self.first_category_id, self.first_category_id + len(self.id2label)
+        ids = {name: i for i, name in self.id2label.items()} | {i + first: i for i in self.id2label}
+        for category in categories:
+            if not isinstance(category, Hashable):
+                raise ValueError(
+                    f"The categories in {where} must be ids or class names, got {category!r:.60}; correct "
+                    "this row."
+                )
+        labels = [ids.get(category, -1) for category in categories]
         if -1 in labels and self.unknown_categories == "error":
+            unknown = categories[labels.index(-1)]
+            advice = (
+                # Every other id would then be taken for the class after its own: dropping hides that.
+                f"do your ids start at {first + 1}? Then pass first_category_id={first + 1}, and otherwise "
+                "correct the class names (`id2label_path`)"
+                if unknown == end
+                else "correct the class names (`id2label_path`), or pass unknown_categories='drop' to leave "
+                "such boxes out and count them"
+            )
             raise ValueError(
-                f"The categories in {where} must be ids in [0, {len(self.id2label)}) or class names, got "
-                f"{(categories or ())[labels.index(-1)]!r}; correct the class names (`id2label_path`), or "
-                "pass unknown_categories='drop' to leave such boxes out and count them."
+                f"The categories in {where} must be ids in [{first}, {end}) or class names, got {unknown!r}; "
+                f"{advice}."
             )
         return torch.tensor(labels, dtype=torch.int64)
 
 
-def _fields(value: Any, *, where: str) -> Mapping[str, Any]:
-    """Return the objects as lists by field, from any of the forms in which datasets deliver them."""
-    if value is None or (not isinstance(value, Mapping) and len(value) == 0):
-        return {"bbox": [], "category": []}
-    fields: Mapping[str, Any] = (
-        value if isinstance(value, Mapping) else {name: [one[name] for one in value] for name in value[0]}
-    )
-    for name in ("bbox", "category"):
-        if name not in fields:
-            raise ValueError(
-                f"The objects in {where} must have the field {name!r}, got: {', '.join(fields)}; rename "
-                "it, or pass the column that has it as `objects_column`."
-            )
-    return fields
-
-
-def _boxes(values: Sequence[Sequence[float]] | None, *, where: str) -> Tensor:
-    """Return four numbers for each box, (N, 4) float64; a missing number is NaN."""
-    rows = [[float("nan") if number is None else number for number in box] for box in values or ()]
-    for row in rows:
-        if len(row) != 4:
-            raise ValueError(f"A box in {where} must be four numbers, got {row}; correct this row.")
-    return torch.tensor(rows, dtype=torch.float64).view(-1, 4)
+def rule_counts(counts: Mapping[str, int]) -> Tensor:
+    """Return the number of boxes under each of `BOX_RULES`, (len(BOX_RULES),) int64."""
+    return torch.tensor([counts.get(rule, 0) for rule in BOX_RULES], dtype=torch.int64)
 
 
 def clean_boxes(boxes: Tensor, size: Sequence[int]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -185,12 +221,10 @@ def clean_boxes(boxes: Tensor, size: Sequence[int]) -> tuple[Tensor, dict[str, T
     }
 
 
-def through_crop(boxes: Tensor, crop: Crop, *, min_visibility: float) -> tuple[Tensor, Tensor]:
+def through_crop(boxes: Tensor, crop: Crop, *, min_visibility: float) -> Shown:
     """Move boxes (N, 4), corners in pixels and with an area, to their places in the augmented image.
 
-    Returns:
-        The boxes (N, 4) in pixels of the result, clipped to the part of it that shows the image; and whether
-        to keep each, (N,) bool, see `ObjectBoxes` for ``min_visibility``.
+    See `ObjectBoxes` for ``min_visibility``.
     """
     rows, columns = crop.source
     (height, width), (top, left) = crop.content, crop.corner
@@ -202,8 +236,8 @@ def through_crop(boxes: Tensor, crop: Crop, *, min_visibility: float) -> tuple[T
     shown = _clipped(moved, crop.content)
     sides = shown[:, 2:] - shown[:, :2]
     share = sides.prod(dim=1) / (moved[:, 2:] - moved[:, :2]).prod(dim=1)
-    kept = (share >= min_visibility) & (sides >= 1).all(dim=1)
-    return shown + shown.new_tensor([left, top, left, top]), kept
+    seen, large = (share >= min_visibility) & (sides > 0).all(dim=1), (sides >= 1).all(dim=1)
+    return Shown(shown + shown.new_tensor([left, top, left, top]), seen & large, seen & ~large)
 
 
 def normalized_boxes(boxes: Tensor, size: Sequence[int]) -> Tensor:

@@ -16,11 +16,13 @@ import numpy as np
 import PIL.ExifTags
 import PIL.Image
 import torch
+from datasets.utils.file_utils import xopen
 from torch import Tensor
+
+from .orientation import swapped
 
 _SIXTEEN_BIT = 65535
 _ARRAYS = (list, np.ndarray, Tensor)
-_SIDEWAYS = (5, 6, 7, 8)  # orientation tags that swap height and width
 
 
 class BadImageError(ValueError):
@@ -46,52 +48,148 @@ def decode_image(value: Any, *, where: str) -> Tensor:
     return torch.from_numpy(array).permute(2, 0, 1).contiguous().float().div_(255)
 
 
+def fetched(value: Any, *, where: str) -> Any:
+    """Return a file that lies elsewhere with its bytes, so that header and pixels are loaded only once."""
+    if not (isinstance(value, Mapping) and value.keys() == {"bytes", "path"} and value["bytes"] is None):
+        return value
+    path = value["path"]
+    if path is None or "://" not in path:
+        return value
+    try:
+        with xopen(path, "rb") as file:
+            return {"bytes": file.read(), "path": path}
+    except Exception as error:  # each file system has errors of its own
+        raise _bad_image(error, where=where) from error
+
+
 def read_image_size(value: Any, *, where: str) -> tuple[int, int]:
     """Return height and width in pixels of what `decode_image` returns; of a file, read the header only."""
+    size, _ = read_header(value, where=where)
+    return size
+
+
+def read_header(value: Any, *, where: str) -> tuple[tuple[int, int], int]:
+    """Return height and width of what `decode_image` returns, and the orientation tag that it applies.
+
+    Of a file, only the header is read. The tag is 1 where none is applied.
+    """
+    header = _header_of_file(value, where=where)
+    if header is not None:
+        return header
+    height, width = decode_image(value, where=where).shape[-2:]
+    return (height, width), 1
+
+
+def read_orientation(value: Any, *, where: str) -> int:
+    """Return the orientation tag that decoding applies, 1 where none is applied, as to arrays."""
+    header = _header_of_file(value, where=where)
+    return 1 if header is None else header[1]
+
+
+def _header_of_file(value: Any, *, where: str) -> tuple[tuple[int, int], int] | None:
+    """Return the size and the tag, see `read_header`, or None if there is no file on this machine."""
     if isinstance(value, str):
         value = {"path": value, "bytes": None}
-    file: io.BytesIO | str | None = None
-    if isinstance(value, Mapping):
-        file = value["path"] if value["bytes"] is None else io.BytesIO(value["bytes"])
+    if not isinstance(value, Mapping):
+        return None
+    file = value["path"] if value["bytes"] is None else io.BytesIO(value["bytes"])
     if file is None or (isinstance(file, str) and not os.path.isfile(file)):
-        height, width = decode_image(value, where=where).shape[-2:]
-        return height, width
+        return None
     try:
         with PIL.Image.open(file) as image:
             width, height = image.size
             # Without "exif" in `info`, as in TIFF, the size is already that of the turned image.
-            tag = image.getexif().get(PIL.ExifTags.Base.Orientation) if "exif" in image.info else None
+            tag = image.getexif().get(PIL.ExifTags.Base.Orientation, 1) if "exif" in image.info else 1
     except Exception as error:  # Pillow's readers raise many types on damaged bytes
         raise _bad_image(error, where=where) from error
-    return (width, height) if tag in _SIDEWAYS else (height, width)
+    orientation = int(tag) if tag in range(2, 9) else 1
+    return swapped((height, width), orientation), orientation
 
 
-def decode_label(value: Any, *, where: str) -> Tensor:
+def decode_label(value: Any, *, where: str, colors: bool = False) -> Tensor:
     """Decode a map of class ids (H, W), uint8 or int64; a palette image keeps its indices.
 
+    A colour image whose three channels are equal is a gray one. With ``colors`` each pixel becomes the number
+    of its colour, red * 65536 + green * 256 + blue, for palette and gray images too; transparency is dropped.
+
     Raises:
-        ValueError: if the row does not hold one integer per pixel.
+        ValueError: if the row does not hold one integer or, with ``colors``, one colour per pixel.
     """
-    array = np.asarray(value) if isinstance(value, _ARRAYS) else np.array(_open(value, where=where))
+    if isinstance(value, (int, float)):
+        raise ValueError(
+            f"The label in {where} must be a mask, got the number {value}; name the column of the masks."
+        )
+    if not isinstance(value, _ARRAYS):
+        image = _open(value, where=where)
+        value = np.array(image.convert("RGBA") if colors else image)
+    array = np.asarray(value)
+    if array.ndim == 3 and array.shape[-1] in (3, 4) and array.dtype.kind in "iu":
+        channels = array[..., :3]
+        if colors:
+            array = channels.astype(np.int64) @ (1 << 16, 1 << 8, 1)
+        elif (channels == channels[..., :1]).all():
+            array = channels[..., 0].copy()
+    elif colors and array.ndim == 2:
+        array = array.astype(np.int64) * 0x010101
     if array.ndim != 2 or array.dtype.kind not in "biu":
         raise ValueError(
             f"The label in {where} must hold one integer class id per pixel, got shape {array.shape} of "
-            f"{array.dtype}; save it as a gray or palette image, not as colours."
+            f"{array.dtype}; save it as a gray or palette image, or list the colour of each class in "
+            "`label_values`."
         )
     return torch.from_numpy(array if array.dtype == np.uint8 else array.astype(np.int64))
 
 
-def decode_depth(value: Any, *, depth_scale: float, where: str) -> Tensor:
+def lossy_format(value: Any) -> str | None:
+    """Return the format of a file that changes the values it stores (JPEG, WebP, AVIF), or None.
+
+    A lossless WebP keeps them. Of a file that lies elsewhere than on this machine nothing is read.
+    """
+    if isinstance(value, PIL.Image.Image):
+        return value.format if value.format in ("JPEG", "MPO", "AVIF") else None
+    path = value["path"] if isinstance(value, Mapping) else value
+    head = (value["bytes"] or b"")[:4096] if isinstance(value, Mapping) else b""
+    if not head and isinstance(path, str) and os.path.isfile(path):
+        with open(path, "rb") as file:
+            head = file.read(4096)
+    if head.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if head[8:12] == b"WEBP" and b"VP8L" not in head:
+        return "WebP"
+    return "AVIF" if head[4:12] == b"ftypavif" else None
+
+
+def decode_depth(
+    value: Any, *, depth_scale: float | None = None, depth_hole: float | None = None, where: str
+) -> Tensor:
     """Decode a depth map (H, W) float32 in metres; negative, NaN and infinite values become 0.
 
     Args:
         value: one number per pixel: 8, 16 or 32 bits, or floats.
-        depth_scale: metres per stored unit.
+        depth_scale: metres per stored unit; None is that of the type, see `metres_per_unit`.
+        depth_hole: stored value that becomes 0 too.
         where: what an error calls the place.
 
     Raises:
-        ValueError: if the row holds colours, a palette or truth values.
+        ValueError: if the row holds colours, a palette or truth values, or 8 bits without a scale.
     """
+    units = decode_depth_units(value, where=where)
+    scale = metres_per_unit(units.dtype, where=where) if depth_scale is None else depth_scale
+    depth = (torch.from_numpy(units.astype(np.float64)) * scale).float()
+    measured = (depth > 0) & depth.isfinite()
+    if depth_hole is not None:
+        measured &= torch.from_numpy(units != depth_hole)
+    return torch.where(measured, depth, 0.0)
+
+
+def decode_depth_units(value: Any, *, where: str) -> np.ndarray[Any, Any]:
+    """Decode a depth map (H, W) as it is stored, in its own type; also a `.npy` file, see `decode_depth`."""
+    path = value.get("path") if isinstance(value, Mapping) else value
+    if isinstance(path, str) and path.endswith(".npy") and os.path.isfile(path):
+        try:
+            value = np.load(path, allow_pickle=False)
+        except (ValueError, OSError) as error:
+            raise _bad_image(error, where=where) from error
     if not isinstance(value, _ARRAYS):
         value = _open(value, where=where)
         value = value.convert("RGBA") if value.mode in ("P", "PA") else value
@@ -101,8 +199,23 @@ def decode_depth(value: Any, *, depth_scale: float, where: str) -> Tensor:
             f"The depth map in {where} must hold one number per pixel, got shape {array.shape} of "
             f"{array.dtype}; save it as a 16-bit gray image or an array of floats, not as colours."
         )
-    depth = (torch.from_numpy(array.astype(np.float64)) * depth_scale).float()
-    return torch.where((depth > 0) & depth.isfinite(), depth, 0.0)
+    return array
+
+
+def metres_per_unit(dtype: np.dtype[Any], *, where: str) -> float:
+    """Return the unit that a type is written in by custom: floats are metres, integers millimetres.
+
+    Raises:
+        ValueError: for 8 bits, whose 256 steps are a unit of their own.
+    """
+    if dtype.kind == "f":
+        return 1.0
+    if dtype.itemsize == 1:
+        raise ValueError(
+            f"`depth_scale` must be given for depth in 8 bits, got {dtype} in {where}, whose steps are no "
+            "millimetres; pass the metres of one step (10 m / 255 is 0.0392), or save 16 bits."
+        )
+    return 0.001
 
 
 def _open(value: Any, *, where: str) -> PIL.Image.Image:

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from ._rows import Row, RowReader
+from .decoding import read_orientation
+from .orientation import upright_map
 from .targets import TargetMap
 from .transforms import resize_image
 
@@ -21,15 +23,17 @@ class DenseReader(RowReader):
     A row is ``pixel_values`` (3, H, W) float32 and ``labels``: class ids (int64) or metres (float32), as the
     target says. With an augmentation the labels are (H, W) and, if its scale can leave a part of the crop
     empty, every row has ``pixel_mask`` (H, W) bool, True on the image. Without one (evaluation) the image is
-    resized to ``size`` and the labels keep the size of the file. Labels of an image without labels are the
-    target's ``nothing``. See `RowReader` for the other arguments.
+    resized to ``size`` and the labels keep the size of the file. A map without an orientation tag beside a
+    photo with one is turned if its size is that of the stored photo, see `upright_map`. Labels of an image
+    without labels are the target's ``nothing``. See `RowReader` for the other arguments.
 
     Args:
         target: what the labels are.
 
     Raises:
         ValueError: if the ``nothing`` of the augmentation is not the target's. While reading, naming the row,
-            if image and target differ in size, or the target's own check fails.
+            if image and target differ in size, nothing tells whether a map is turned as its photo is, or the
+            target's own check fails.
     """
 
     target: TargetMap
@@ -63,7 +67,11 @@ class DenseReader(RowReader):
         size, column = image.shape[-2:], self.target.column
         if self.labeled is False:
             return torch.full(size, self.target.nothing, dtype=self.target.dtype)
-        target = self.target.decode(row[column], where=f"{where}, column {column!r}")
+        place = f"{where}, column {column!r}"
+        target = self.target.decode(row[column], where=place)
+        orientation = read_orientation(row[self.image_column], where=where)
+        if orientation != 1 and read_orientation(row[column], where=place) == 1:
+            target = upright_map(target, orientation, size, kind=self.target.kind, where=place)
         if size != target.shape:
             raise ValueError(
                 f"Image and {self.target.kind} must have the same size, got {tuple(size)} and "
@@ -73,26 +81,43 @@ class DenseReader(RowReader):
 
 
 def collate_dense(rows: Sequence[Row]) -> Row:
-    """Stack rows of a `DenseReader` into a batch.
+    """Stack rows of a `DenseReader`, or of arrays as image processors make them, into a batch.
 
     Returns:
         ``pixel_values`` (B, 3, H, W); ``labels`` (B, H, W), or a list of B maps when their sizes differ;
-        and, if the rows have them, ``pixel_mask`` (B, H, W) and ``labeled`` (B,).
+        and, if the rows have them, ``pixel_mask`` (B, H, W) and ``labeled`` (B,). Rows without ``labels``,
+        of images that are only predicted, give a batch without them.
 
     Raises:
         ValueError: if the images differ in size.
     """
-    labels = [row["labels"] for row in rows]
+    if "labels" not in rows[0]:
+        return stack_inputs(rows)
+    labels = [as_tensor(row["labels"], "labels") for row in rows]
     same = len({label.shape for label in labels}) == 1
     return stack_inputs(rows) | {"labels": torch.stack(labels) if same else labels}
 
 
 def stack_inputs(rows: Sequence[Row]) -> Row:
     """Stack everything but the labels, key by key; raise `ValueError` if the images differ in size."""
-    sizes = {tuple(row["pixel_values"].shape[-2:]) for row in rows}
+    names = [name for name in rows[0] if name != "labels"]
+    inputs = {name: [as_tensor(row[name], name) for row in rows] for name in names}
+    sizes = {tuple(image.shape[-2:]) for image in inputs["pixel_values"]}
     if len(sizes) != 1:
         raise ValueError(
             f"The images of a batch must have one size, got {sorted(sizes)}; give the dataset a `size` or an "
             "augmentation, or use a batch size of 1."
         )
-    return {key: torch.stack([row[key] for row in rows]) for key in rows[0] if key != "labels"}
+    return {name: torch.stack(values) for name, values in inputs.items()}
+
+
+def as_tensor(value: Any, name: str) -> Tensor:
+    """Return what an image processor made, an array or nested lists, as a tensor; float64 as float32."""
+    try:
+        tensor = torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"`{name}` of a row must be a tensor, an array or nested lists of numbers, got "
+            f"{type(value).__name__} ({error}); leave out what the model does not take."
+        ) from error
+    return tensor.float() if tensor.dtype == torch.float64 else tensor

@@ -12,13 +12,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..metrics._targets import canvas_size
 from ._box_tally import BoxTally
 from ._rows import Row, RowReader
 from .boxes import Cleaned, ObjectBoxes, Objects, no_objects, through_crop
-from .decoding import BadImageError, read_image_size
-from .dense import stack_inputs
+from .decoding import BadImageError, read_header
+from .dense import as_tensor, stack_inputs
 from .transforms import resize_image
 
+_SIZE_COLUMNS = ("height", "width")
 # The sides of a padded batch are multiples of it, so that few shapes occur.
 _BUCKET = 32
 
@@ -37,9 +39,12 @@ class DetectionReader(RowReader):
     image, so that ``boxes`` times it are pixels of the original image.
 
     The objects are cleaned by `BOX_RULES`, for the size of their image. In a stored dataset one pass counts
-    the boxes concerned before anything is read, and one warning tells the counts; the pass takes the sizes
-    from the columns ``width`` and ``height`` if there are such, otherwise from the headers of the files. In a
-    stream boxes are counted as they come, with a warning at the first box that each rule concerns.
+    the boxes concerned before anything is read, and one warning tells the counts; the pass reads the headers
+    of the files. If there are columns ``width`` and ``height``, boxes belong to an image of that size and are
+    scaled and turned to that in the file, see `ImageFrame.place`; a size of another shape is refused. In a
+    stream boxes are counted as they come, with a warning at the first box that each rule concerns. Boxes that
+    contradict the ``bbox_format`` are refused, see `check_format`: in a stored dataset by the same pass, in a
+    stream by the first 1000 boxes that a worker reads.
 
     See `RowReader` for the other arguments.
 
@@ -72,6 +77,16 @@ class DetectionReader(RowReader):
         return {"objects_column": self.target.column}
 
     @property
+    def further_columns(self) -> tuple[str, ...]:
+        """The size for which the boxes are written, as in COCO."""
+        return () if self.labeled is False else _SIZE_COLUMNS
+
+    @property
+    def fits_images(self) -> bool:
+        """As `keep_aspect_ratio` says."""
+        return self.keep_aspect_ratio
+
+    @property
     def box_counts(self) -> dict[str, int]:
         """Boxes that were clipped or dropped, by the names in `BOX_RULES`.
 
@@ -85,28 +100,40 @@ class DetectionReader(RowReader):
         split = f" ({dataset.split})" if dataset.split else ""
         self.tally.name = (dataset.info.dataset_name or "dataset") + split
         if isinstance(rows, datasets.Dataset) and self.labeled is not False:
-            self.tally.add_all(self._cleaned_rows(dataset, rows))
+            self.tally.add_all(self._cleaned_rows(rows), self.target)
         return rows
 
     def finish(self, row: Mapping[str, Any], image: Tensor, generator: torch.Generator, *, where: str) -> Row:
         """Return the row with its objects as labels."""
-        objects = self._objects(row, image, where=where)
+        objects = self._objects(row, where=where)
         if self.augmentation is None:
             return self._fitted(image, objects)
         crop = self.augmentation.draw(image.shape[-2:], generator)
         mask = self.augmentation.mask(crop) if self.augmentation.can_pad else None
         objects = objects.where(~objects.crowd)
-        boxes, kept = through_crop(objects.boxes, crop, min_visibility=self.target.min_visibility)
-        labels = objects._replace(boxes=boxes).where(kept).labels(crop.size)
+        shown = through_crop(objects.boxes, crop, min_visibility=self.target.min_visibility)
+        self.tally.add_lost(int(shown.below_pixel.sum()), where=where)
+        labels = objects._replace(boxes=shown.boxes).where(shown.kept).labels(crop.size)
         return self.inputs(self.augmentation.image(image, crop), mask) | {"labels": labels}
 
-    def _objects(self, row: Mapping[str, Any], image: Tensor, *, where: str) -> Objects:
+    def _objects(self, row: Mapping[str, Any], *, where: str) -> Objects:
         if self.labeled is False:
             return no_objects()
         where = f"{where}, column {self.target.column!r}"
-        cleaned = self.target.decode(row[self.target.column], size=image.shape[-2:], where=where)
-        self.tally.add(cleaned, where=where)
+        cleaned = self._cleaned(row, where=where)
+        self.tally.add(cleaned, self.target, where=where)
         return cleaned.objects
+
+    def _cleaned(self, row: Mapping[str, Any], *, where: str) -> Cleaned:
+        """Return the objects for the size and the orientation tag in the file, and for the recorded size."""
+        size, orientation = read_header(row[self.image_column], where=where)
+        return self.target.decode(
+            row[self.target.column],
+            size=size,
+            orientation=orientation,
+            recorded=_recorded_size(row),
+            where=where,
+        )
 
     def _fitted(self, image: Tensor, objects: Objects) -> Row:
         """Resize the image for evaluation; relative boxes stay as they are."""
@@ -118,23 +145,19 @@ class DetectionReader(RowReader):
         canvas = {"canvas_size": torch.tensor(original, dtype=torch.float32), "crowd": objects.crowd}
         return self.inputs(image, mask) | {"labels": objects.labels(original) | canvas}
 
-    def _cleaned_rows(self, dataset: Any, rows: Any) -> Iterator[Cleaned]:
-        """Yield the objects of every image whose size is known; other rows fail or are skipped when read."""
-        column = self.target.column
-        has_sizes = {"height", "width"} <= set(dataset.column_names)
-        if has_sizes:
-            rows = dataset.select_columns([column, "height", "width"]).with_format(None)
+    def _cleaned_rows(self, rows: Any) -> Iterator[Cleaned]:
+        """Yield the objects of every image that has a header; other rows fail or are skipped when read."""
         for index, row in enumerate(rows):
-            where = f"row {index}"
             try:
-                size = (
-                    (row["height"], row["width"])
-                    if has_sizes
-                    else read_image_size(row[self.image_column], where=where)
-                )
+                yield self._cleaned(row, where=f"row {index}, column {self.target.column!r}")
             except BadImageError:
                 continue
-            yield self.target.decode(row[column], size=size, where=f"{where}, column {column!r}")
+
+
+def _recorded_size(row: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Return height and width from their columns, or None if the row does not have both."""
+    height, width = (row.get(name) for name in _SIZE_COLUMNS)
+    return (int(height), int(width)) if height and width else None
 
 
 def _fitting(image_size: Sequence[int], size: Sequence[int]) -> tuple[int, int]:
@@ -145,24 +168,42 @@ def _fitting(image_size: Sequence[int], size: Sequence[int]) -> tuple[int, int]:
 
 
 def collate_detection(rows: Sequence[Row]) -> Row:
-    """Stack rows of a `DetectionReader` into a batch.
+    """Stack rows of a `DetectionReader`, or of one of Transformers' image processors, into a batch.
 
     Evaluation images that kept their aspect are padded at the bottom and on the right, with zeros, to the
     next multiples of 32 of the batch's largest height and width; their ``boxes`` and ``canvas_size`` are
-    converted to the padded canvas.
+    converted to the padded canvas. So are images of an image processor, tensors or arrays, if they differ in
+    size and have a ``pixel_mask``.
 
     Returns:
         ``pixel_values`` (B, 3, H, W); ``labels``, a list of B dicts; and, if the rows have them,
-        ``pixel_mask`` (B, H, W) bool, True on the image, and ``labeled`` (B,) bool.
+        ``pixel_mask`` (B, H, W), True or 1 on the image, and ``labeled`` (B,) bool. Rows without ``labels``,
+        of images that are only predicted, give a batch without them.
 
     Raises:
-        ValueError: if the images differ in size and have no ``pixel_mask``.
+        ValueError: if the images differ in size and have no ``pixel_mask``, or a row holds no numbers.
     """
-    if all("canvas_size" in row["labels"] and "pixel_mask" in row for row in rows):
-        sizes = torch.tensor([row["pixel_mask"].shape for row in rows])
-        height, width = (_BUCKET * math.ceil(side / _BUCKET) for side in sizes.amax(dim=0).tolist())
-        rows = [_padded(row, height, width) for row in rows]
+    if "labels" not in rows[0]:
+        return stack_inputs(rows)
+    rows = [_as_tensors(row) for row in rows]
+    is_own = all("canvas_size" in row["labels"] for row in rows)
+    if all("pixel_mask" in row for row in rows):
+        sizes = [tuple(row["pixel_mask"].shape) for row in rows]
+        if is_own or len({*sizes}) > 1:
+            height, width = (_BUCKET * math.ceil(max(sides) / _BUCKET) for sides in zip(*sizes, strict=True))
+            rows = [_padded(row, height, width) for row in rows]
     return stack_inputs(rows) | {"labels": [row["labels"] for row in rows]}
+
+
+def _as_tensors(row: Row) -> Row:
+    labels = row["labels"]
+    if not isinstance(labels, Mapping):
+        raise ValueError(
+            "`labels` of a row must be a dict with `class_labels` and `boxes`, got "
+            f"{type(labels).__name__}; take the labels of one image from what an image processor returns."
+        )
+    tensors = {name: as_tensor(value, name) for name, value in row.items() if name != "labels"}
+    return tensors | {"labels": {name: as_tensor(value, name) for name, value in labels.items()}}
 
 
 def _padded(row: Row, height: int, width: int) -> Row:
@@ -170,13 +211,13 @@ def _padded(row: Row, height: int, width: int) -> Row:
     own_height, own_width = row["pixel_mask"].shape
     room = (0, width - own_width, 0, height - own_height)
     share = torch.tensor([own_height / height, own_width / width])
-    labels = row["labels"]
+    labels, mask = row["labels"], row["pixel_mask"]
     return {
         **row,
         **{name: F.pad(row[name], room) for name in ("pixel_values", "pixel_mask")},
         "labels": labels
         | {
             "boxes": labels["boxes"] * share.flip(0).repeat(2),
-            "canvas_size": labels["canvas_size"] / share,
+            "canvas_size": canvas_size(labels, mask) / share,
         },
     }

@@ -10,6 +10,7 @@ from ._assembly import LoadedData, assemble
 from ._rows import Normalization
 from ._splits import load_splits
 from .dense import DenseReader
+from .depth_check import check_depths
 from .options import DenseOptions, option, options_for
 from .targets import DepthMap
 
@@ -34,13 +35,18 @@ class DepthOptions(DenseOptions):
         "median_scaling",
     )
 
+    target_kind: ClassVar[str | None] = "depth"
+
     depth_column: str = option(
         "depth", "Column of the depth maps: 16-bit, 32-bit or float images, or arrays."
     )
-    depth_scale: float = option(
-        0.001,
-        "Metres per stored unit: 0.001 for millimetres, 1 for metres; values that are not positive and "
-        "finite mean that nothing was measured.",
+    depth_scale: float | None = option(
+        None,
+        "Metres per stored unit: 0.001 for millimetres, 1 for metres; unset takes floats as metres and "
+        "integers as millimetres; values that are not positive and finite mean that nothing was measured.",
+    )
+    depth_hole: float | None = option(
+        None, "Stored value that means, as 0 does, that nothing was measured, for example 65535."
     )
     depth_loss: Literal["silog", "l1", "berhu", "ssi"] = option(
         "silog", "Supervised loss; 'ssi' for depth up to scale and shift."
@@ -71,18 +77,27 @@ def load_depth_data(
     Args:
         dataset_name: Hub id or folder; None takes that of `options`, or renders the embedded scenes.
         normalization: Turns colours into the student's inputs.
-        seed: Seed of the augmentation and of a stream's order.
+        seed: Seed of the augmentation, of a stream's order and of the rows that are held out.
         options: Options to start from; None is the defaults, with the `image_size` of the scenes, 96 x 128.
         **fields: Fields of `DepthOptions`, which documents them; they win over `options`.
 
     Returns:
-        The data; `labels` are metres (float32), 0 where nothing was measured, and `id2label` is None.
+        The data; `labels` are metres (float32), 0 where nothing was measured, and `id2label` is None. The
+        `notes` of the training rows say the range of the first maps.
 
     Raises:
         TypeError: If a name among `fields` is no field, or a field of the task.
-        ValueError: If a split or column is missing, or a setting is out of range.
+        ValueError: If a split or column is missing, a setting is out of range, or the unit of the depth
+            cannot be right, see `check_depths`.
     """
     chosen = options_for("load_depth_data", DepthOptions, options, dataset_name, fields)
-    target = DepthMap(column=chosen.depth_column, depth_scale=chosen.depth_scale)
+    target = DepthMap(
+        column=chosen.depth_column, depth_scale=chosen.depth_scale, depth_hole=chosen.depth_hole
+    )
+    splits = load_splits(chosen, seed=seed)
+    seen = check_depths(splits.train, target, split=chosen.train_split)
+    check_depths(splits.validation, target, split=splits.validation_name)
     make_reader = partial(DenseReader, target=target, normalization=normalization)
-    return assemble(chosen, load_splits(chosen), make_reader, seed=seed, nothing=target.nothing)
+    data = assemble(chosen, splits, make_reader, seed=seed, nothing=target.nothing)
+    data.labeled.notes = {"depth data": seen} if seen else {}
+    return data

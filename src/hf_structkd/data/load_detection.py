@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from ..scenes.scenes import OBJECT_CLASS_NAMES
 from ._assembly import LoadedData, assemble
 from ._rows import Normalization
 from ._splits import find_class_names, load_splits
-from .boxes import BoxFormat, ObjectBoxes, UnknownCategories
+from .box_conventions import BoxFormat
+from .box_frames import BoxFrame
+from .boxes import ObjectBoxes, UnknownCategories
 from .detection import DetectionReader
 from .loading import check_columns
+from .object_fields import category_field
 from .options import ClassOptions, option, options_for
 
 
@@ -24,10 +27,21 @@ class DetectionOptions(ClassOptions):
     Images without labels cannot join: detectors compute their loss inside their forward, over a whole batch.
     """
 
+    target_kind: ClassVar[str | None] = "objects"
+
     objects_column: str = option(
-        "objects", "Column of the objects, with 'bbox' and 'category' (see ObjectBoxes)."
+        "objects", "Column of the objects, with 'bbox' and 'category' or other usual names (see ObjectBoxes)."
     )
-    bbox_format: BoxFormat = option("xywh", "How a box is written, in pixels; 'xywh' is COCO's.")
+    bbox_format: BoxFormat = option(
+        "xywh",
+        "How a box is written, in pixels or, if normalized, in shares of the image; 'xywh' is COCO's, "
+        "'normalized_cxcywh' YOLO's.",
+    )
+    box_frame: BoxFrame = option(
+        "auto",
+        "Whether boxes belong to photos as shown, turned by the camera's orientation tag, or as stored.",
+    )
+    first_category_id: int = option(0, "Id of the first class in the data; 1 where ids start at 1.")
     unknown_categories: UnknownCategories = option(
         "error", "What to do with boxes whose category is no class."
     )
@@ -57,7 +71,7 @@ def load_detection_data(
         dataset_name: Hub id or folder; None takes that of `options`, or renders the embedded scenes.
         normalization: Turns colours into the student's inputs.
         default_id2label: Class names to take if the dataset has none.
-        seed: Seed of the augmentation and of a stream's order.
+        seed: Seed of the augmentation, of a stream's order and of the rows that are held out.
         options: Options to start from; None is the defaults, with the `image_size` of the scenes, 96 x 128.
         **fields: Fields of `DetectionOptions`, which documents them; they win over `options`.
 
@@ -71,19 +85,22 @@ def load_detection_data(
             setting is out of range.
     """
     chosen = options_for("load_detection_data", DetectionOptions, options, dataset_name, fields)
-    splits = load_splits(chosen)
+    splits = load_splits(chosen, seed=seed)
     column = chosen.objects_column
     check_columns(splits.train, objects_column=column)
+    field = category_field(splits.train.features, column)
     id2label = find_class_names(
-        chosen, splits.train, column, scenes=OBJECT_CLASS_NAMES, default=default_id2label, field="category"
+        chosen, splits.train, column, scenes=OBJECT_CLASS_NAMES, default=default_id2label, field=field
     )
     target = ObjectBoxes(
         id2label=id2label,
         column=column,
         bbox_format=chosen.bbox_format,
+        box_frame=chosen.box_frame,
+        first_category_id=chosen.first_category_id,
         unknown_categories=chosen.unknown_categories,
         min_visibility=chosen.min_visibility,
     )
     make_reader = partial(DetectionReader, target=target, normalization=normalization)
     data = assemble(chosen, splits, make_reader, seed=seed, keep_aspect_ratio=chosen.keep_aspect_ratio)
-    return data._replace(id2label=id2label)
+    return data.named(id2label)

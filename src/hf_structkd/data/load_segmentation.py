@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from ..scenes.scenes import CLASS_NAMES
 from ._assembly import LoadedData, assemble
 from ._rows import Normalization
-from ._splits import find_class_names, load_splits
+from ._splits import Splits, find_class_names, load_splits
 from .dense import DenseReader
-from .loading import check_columns
+from .label_check import SeenLabels, check_mask_column, check_masks, look_at_masks
+from .label_names import naming_advice, reduced_names
+from .label_values import LabelValues
 from .options import ClassOptions, DenseOptions, option, options_for
 from .targets import ClassMap
 
@@ -21,9 +23,30 @@ from .targets import ClassMap
 class SegmentationOptions(ClassOptions, DenseOptions):
     """Options of semantic segmentation: of its data, and of its task."""
 
-    label_column: str = option("label", "Column of the class ids, as gray or palette images or arrays.")
-    ignore_index: int = option(255, "Label whose pixels do not count.")
-    reduce_labels: bool = option(False, "Turn label 0 into ignore_index and lower the others by one.")
+    target_kind: ClassVar[str | None] = "label"
+
+    label_column: str = option(
+        "label", "Column of the class ids, as gray or palette images or arrays, or of colours (label_values)."
+    )
+    ignore_index: int = option(
+        255, "Label whose pixels do not count; if it is a class id, that class is not trained and not scored."
+    )
+    reduce_labels: bool = option(
+        False, "Turn label 0 into ignore_index and lower the others by one; the class names leave 0 out."
+    )
+    labels_are_teacher_ids: bool = option(
+        False, "Where nothing names the classes, take the label ids for those of the teacher."
+    )
+    label_values: list[str] = option(
+        [],
+        "Values that the masks store, gray (0 255) or colours (#000000 #ff0000), in the order of the class "
+        "ids, before reduce_labels; another value is an error unless it is ignore_index.",
+    )
+    allow_lossy_masks: bool = option(
+        False,
+        "Take masks whose values a lossy format (JPEG) has changed: each becomes the nearest of "
+        "label_values, and is ignored where none is clearly the nearest.",
+    )
 
 
 def load_segmentation_data(
@@ -40,8 +63,8 @@ def load_segmentation_data(
     Args:
         dataset_name: Hub id or folder; None takes that of `options`, or renders the embedded scenes.
         normalization: Turns colours into the student's inputs.
-        default_id2label: Class names to take if the dataset has none.
-        seed: Seed of the augmentation and of a stream's order.
+        default_id2label: The teacher's class names, which `labels_are_teacher_ids` takes for missing ones.
+        seed: Seed of the augmentation, of a stream's order and of the rows that are held out.
         options: Options to start from; None is the defaults, with the `image_size` of the scenes, 96 x 128.
         **fields: Fields of `SegmentationOptions`, which documents them; they win over `options`.
 
@@ -50,20 +73,56 @@ def load_segmentation_data(
 
     Raises:
         TypeError: If a name among `fields` is no field.
-        ValueError: If a split or column is missing, nothing names the classes, or a setting is out of range.
+        ValueError: If a split or column is missing, nothing names the classes, a setting is out of range, or
+            the masks do not hold what the options say, see `check_masks`.
     """
     chosen = options_for("load_segmentation_data", SegmentationOptions, options, dataset_name, fields)
-    splits = load_splits(chosen)
-    check_columns(splits.train, label_column=chosen.label_column)
-    id2label = find_class_names(
-        chosen, splits.train, chosen.label_column, scenes=CLASS_NAMES, default=default_id2label
-    )
+    splits = load_splits(chosen, seed=seed)
+    values = LabelValues.parse(chosen.label_values)
+    seen = _look(chosen, splits, values) if chosen.dataset_name is not None else None
+    id2label = _class_names(chosen, splits.train, values, seen, default_id2label or {})
     target = ClassMap(
         num_labels=len(id2label),
         column=chosen.label_column,
         ignore_index=chosen.ignore_index,
         reduce_labels=chosen.reduce_labels,
+        label_values=values,
+        allow_lossy_masks=chosen.allow_lossy_masks,
     )
+    if seen is not None:
+        check_masks(*seen, target, id2label)
     make_reader = partial(DenseReader, target=target, normalization=normalization)
     data = assemble(chosen, splits, make_reader, seed=seed, nothing=target.nothing)
-    return data._replace(id2label=id2label, ignore_index=chosen.ignore_index)
+    return data.named(id2label, chosen.ignore_index)
+
+
+def _look(options: SegmentationOptions, splits: Splits, values: LabelValues) -> tuple[SeenLabels, SeenLabels]:
+    """Look at the masks of the training and of the validation rows."""
+    column, skip = options.label_column, options.skip_bad_images
+    parts = ((splits.train, options.train_split), (splits.validation, splits.validation_name))
+    for rows, _ in parts:
+        check_mask_column(rows, column)
+    training, validation = (
+        look_at_masks(rows, column, values, split=split, skip_bad_images=skip) for rows, split in parts
+    )
+    return training, validation
+
+
+def _class_names(
+    options: SegmentationOptions,
+    rows: Any,
+    values: LabelValues,
+    parts: tuple[SeenLabels, SeenLabels] | None,
+    teacher: Mapping[int, str],
+) -> dict[int, str]:
+    """Return the names of the ids that the masks have once they are read."""
+    seen = None if parts is None else parts[0].joined(parts[1])
+    names = find_class_names(
+        options,
+        rows,
+        options.label_column,
+        scenes=CLASS_NAMES,
+        default=(teacher if options.labels_are_teacher_ids else None) or None,
+        advice="" if seen is None else naming_advice(seen, values, teacher),
+    )
+    return reduced_names(names, values, options.ignore_index, seen) if options.reduce_labels else names

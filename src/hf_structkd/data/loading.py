@@ -19,6 +19,7 @@ from huggingface_hub.errors import (
 )
 
 from ..hub.access import explained
+from .folders import read_folder
 
 logger = logging.getLogger(__name__)
 
@@ -32,17 +33,20 @@ def load_dataset_splits(
     config_name: str | None = None,
     revision: str | None = None,
     streaming: bool = False,
+    target_kind: str | None = None,
     **hub: Any,
 ) -> Any:
     """Load all splits of a dataset.
 
     Args:
-        name_or_path: a Hub id; a local folder that `datasets.load_dataset` reads (parquet, images); or a
-            folder written by ``save_to_disk``. A folder comes before a Hub id of the same name.
+        name_or_path: a Hub id; a local folder of images beside maps or a COCO file, see `read_folder`; one
+            that `datasets.load_dataset` reads (parquet, images); or one written by ``save_to_disk``. A folder
+            comes before a Hub id of the same name.
         argument: what an error calls the dataset.
         config_name: configuration (subset) of the dataset, if it has several.
         revision: branch, tag or commit on the Hub.
         streaming: whether rows are read as they are needed, instead of storing the dataset first.
+        target_kind: what stands beside the images of a folder, see `read_folder`.
         **hub: passed to `datasets.load_dataset`, for example ``token`` or ``cache_dir``.
 
     Returns:
@@ -52,7 +56,13 @@ def load_dataset_splits(
         ValueError: if the Hub has no such dataset or revision, or does not let the user read it.
         ConnectionError: if the Hub cannot be reached, or fails.
     """
-    if not any((Path(name_or_path) / file).is_file() for file in ("dataset_dict.json", "state.json")):
+    if any((Path(name_or_path) / file).is_file() for file in ("dataset_dict.json", "state.json")):
+        loaded = datasets.load_from_disk(name_or_path)
+        if isinstance(loaded, datasets.Dataset):
+            loaded = {"train": loaded}
+    else:
+        loaded = read_folder(Path(name_or_path), target_kind)
+    if loaded is None:
         with explained(f"`{argument}`", name_or_path, revision=revision, kind="dataset"):
             try:
                 return datasets.load_dataset(
@@ -63,30 +73,48 @@ def load_dataset_splits(
                 # a type for each.
                 HfApi().auth_check(name_or_path, repo_type="dataset", token=hub.get("token"))
                 raise
-    loaded = datasets.load_from_disk(name_or_path)
-    if isinstance(loaded, datasets.Dataset):
-        loaded = {"train": loaded}
     return {name: split.to_iterable_dataset() if streaming else split for name, split in loaded.items()}
 
 
 def choose_splits(loaded: Any, name_or_path: str, **splits: str) -> list[Any]:
-    """Return some of the splits that `load_dataset_splits` loaded.
+    """Return some of the splits that `load_dataset_splits` loaded, or slices of them.
 
     Args:
         loaded: the splits by name.
         name_or_path: what an error calls the dataset.
-        **splits: argument name to split, for instance ``train_split="train"``.
+        **splits: argument name to split, for instance ``train_split="train"``, or to a slice in the form of
+            `datasets`, ``"train[:80%]"`` or ``"train[10:20]+test"``.
 
     Raises:
-        ValueError: if one does not exist; the message lists those that do.
+        ValueError: if one does not exist, the message lists those that do; or if a slice is malformed, holds
+            no row, or is one of a stream.
     """
+    chosen = []
     for argument, split in splits.items():
-        if split not in loaded:
-            raise ValueError(
-                f"`{argument}` must be one of the splits of {name_or_path!r}, got {split!r}; it has: "
-                f"{', '.join(loaded)}."
-            )
-    return [loaded[split] for split in splits.values()]
+        if split in loaded:
+            chosen.append(loaded[split])
+            continue
+        parts = split_ranges(loaded, name_or_path, argument, split)
+        chosen.append(datasets.concatenate_datasets([loaded[name].select(rows) for name, rows in parts]))
+    return chosen
+
+
+def split_ranges(loaded: Any, name_or_path: str, argument: str, split: str) -> list[tuple[str, range]]:
+    """Return which rows of which splits a slice names; the arguments and errors are of `choose_splits`."""
+    whole = f"must be one of the splits of {name_or_path!r}, got {split!r}; it has: {', '.join(loaded)}"
+    if "[" not in split and "+" not in split and split not in loaded:
+        raise ValueError(f"`{argument}` {whole}.")
+    if any(isinstance(rows, datasets.IterableDataset) for rows in loaded.values()):
+        raise ValueError(f"`{argument}` {whole}; a stream has no slices, so store it (`streaming` off).")
+    try:
+        instruction = datasets.ReadInstruction.from_spec(split)
+        parts = instruction.to_absolute({name: len(rows) for name, rows in loaded.items()})
+    except (ValueError, AssertionError) as error:
+        raise ValueError(f"`{argument}` {whole}; a slice is written 'train[:80%]' ({error}).") from error
+    ranges = [(part.splitname, range(part.from_, part.to)) for part in parts]
+    if not any(len(rows) for _, rows in ranges):
+        raise ValueError(f"`{argument}` must hold at least one row, got {split!r}; widen the slice.")
+    return ranges
 
 
 def check_columns(dataset: Any, **columns: str) -> None:

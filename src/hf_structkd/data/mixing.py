@@ -25,6 +25,9 @@ class _Mix(Generic[PartT]):
         ValueError: if ``labeled`` or the augmentation of a part is another.
     """
 
+    id2label: dict[int, str] | None = None
+    ignore_index: int | None = None
+
     def __init__(self, labeled: PartT, unlabeled: PartT) -> None:
         """Check and keep the parts."""
         first, second = labeled.reader, unlabeled.reader
@@ -39,6 +42,7 @@ class _Mix(Generic[PartT]):
                 "stack."
             )
         self.labeled, self.unlabeled = labeled, unlabeled
+        self.reader = first
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch of both parts."""
@@ -49,6 +53,11 @@ class _Mix(Generic[PartT]):
     def views(self) -> int | None:
         """The number of views of each image, or None if every epoch augments anew."""
         return self.labeled.views
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """Lines of the start table that say what the labelled rows hold, text by label."""
+        return self.labeled.notes
 
     @property
     def skipped(self) -> int:

@@ -28,18 +28,27 @@ class DataOptions:
 
     Attributes:
         task_fields: Names of the fields that belong to the task and that a loader does not read.
+        target_kind: What a folder holds beside its images, see `read_folder`: "label", "depth" or "objects".
 
     Raises:
         ValueError: If a field is out of its range.
     """
 
     task_fields: ClassVar[tuple[str, ...]] = ()
+    target_kind: ClassVar[str | None] = None
 
     dataset_name: str | None = option(None, "Hub id or folder; without it the embedded scenes are rendered.")
     dataset_config_name: str | None = option(None, "Configuration of the dataset.")
     dataset_revision: str | None = option(None, "Branch, tag or commit on the Hub.")
-    train_split: str = option("train", "Name of the training split.")
-    validation_split: str = option("validation", "Name of the validation split.")
+    train_split: str = option("train", "Name of the training split, or a slice such as 'train[:80%%]'.")
+    validation_split: str = option(
+        "validation",
+        "Name of the split that is scored, or a slice; 'valid', 'val' or 'dev' is found by itself.",
+    )
+    validation_fraction: float | None = option(
+        None,
+        "Share of the training rows that is held out and scored instead of a split, drawn with the seed.",
+    )
     image_column: str = option("image", "Column of the images.")
     image_size: list[int] = option(
         [512, 512],
@@ -77,6 +86,9 @@ class DataOptions:
         """Check what would otherwise fail late or have another meaning."""
         pair_of("image_size", self.image_size)
         _check_count("augmentation_views", self.augmentation_views)
+        fraction = self.validation_fraction
+        if fraction is not None and not 0 < fraction < 1:
+            raise ValueError(f"`validation_fraction` must lie in (0, 1), got {fraction}; 0.1 is a tenth.")
         _check_count("max_train_samples", self.max_train_samples)
         _check_count("max_eval_samples", self.max_eval_samples)
 

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from .decoding import decode_depth, decode_label
+from .decoding import decode_depth, lossy_format
+from .label_values import AS_STORED, LabelValues
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,9 +22,13 @@ class ClassMap:
         column: column of the class ids, as gray or palette images or arrays.
         ignore_index: label whose pixels do not count.
         reduce_labels: whether 0 becomes ``ignore_index`` and all others fall by one, as in image processors.
+        label_values: the values that the masks store; they become ids before these are reduced.
+        allow_lossy_masks: whether a mask may be a JPEG: its values become the nearest of ``label_values``.
 
     Raises:
-        ValueError: if ``num_labels`` is below 1; from `decode`, if a label is neither in [0, K) nor ignored.
+        ValueError: if ``num_labels`` is below 1, the ``label_values`` are not as many as the classes, or
+            ``ignore_index`` is a class id beside ``reduce_labels``; from `decode`, if a label is neither in
+            [0, K) nor ignored.
     """
 
     # What errors call the map (its column is the argument `label_column`), and the type of the finished map.
@@ -34,11 +39,29 @@ class ClassMap:
     column: str = "label"
     ignore_index: int = 255
     reduce_labels: bool = False
+    label_values: LabelValues = AS_STORED
+    allow_lossy_masks: bool = False
 
     def __post_init__(self) -> None:
-        """Check the number of classes."""
+        """Check the numbers of classes and of stored values."""
         if self.num_labels < 1:
             raise ValueError(f"`num_labels` must be at least 1, got {self.num_labels}; count the classes.")
+        if self.reduce_labels and 0 <= self.ignore_index <= self.num_labels:
+            raise ValueError(
+                f"`ignore_index` must be no class id with `reduce_labels`, got {self.ignore_index} for "
+                f"{self.num_labels} classes, so that two labels would become one; take 255."
+            )
+        if self.allow_lossy_masks and not self.label_values.values:
+            raise ValueError(
+                "`allow_lossy_masks` needs `label_values`, the values that the masks had before they were "
+                "changed, got none; list them in the order of the class ids."
+            )
+        needed, listed = self.num_labels + self.reduce_labels, len(self.label_values.values)
+        if listed not in (0, needed) and (listed, self.ignore_index) != (needed + 1, needed):
+            raise ValueError(
+                f"`label_values` must list the stored value of each of the {needed} class ids, got {listed}; "
+                f"one more is ignored with ignore_index={needed}."
+            )
 
     @property
     def nothing(self) -> float:
@@ -47,20 +70,39 @@ class ClassMap:
 
     def decode(self, value: Any, *, where: str) -> Tensor:
         """Return the checked class ids (H, W), in the integer type of the file or int64."""
-        label = decode_label(value, where=where)
-        if self.reduce_labels:
-            label = label.long()
-            ignored = (label == 0) | (label == self.ignore_index)
-            label = torch.where(ignored, self.ignore_index, label - 1)
+        stored = self.label_values.read(value, where=where)
+        if not self.allow_lossy_masks and (kind := lossy_format(value)):
+            values = set(stored.flatten().tolist())
+            raise ValueError(
+                f"The label in {where} is stored as {kind}, which does not keep values: "
+                f"{sum(map(self.is_odd, values))} of its {len(values)} values are no label; save masks as "
+                "PNG, or list the values in `label_values` and pass `allow_lossy_masks`."
+            )
+        label = self.ids(stored, where=where)
         # This runs for every row: the two extremes of the file's own small integers cost next to nothing.
         low, high = label.masked_fill(label == self.ignore_index, 0).aminmax()
         if low < 0 or high >= self.num_labels:
             raise ValueError(
                 f"Labels must lie in [0, {self.num_labels}) or be ignore_index={self.ignore_index}, got "
-                f"{int(low if low < 0 else high)} in {where}; check "
-                f"`num_labels`, `ignore_index` and `reduce_labels`={self.reduce_labels}."
+                f"{int(low if low < 0 else high)} in {where}; check `num_labels`, `ignore_index`, "
+                f"`label_values` and `reduce_labels`={self.reduce_labels}."
             )
         return label
+
+    def ids(self, stored: Tensor, *, where: str) -> Tensor:
+        """Return the class ids of stored values, not yet compared with the number of classes."""
+        label = self.label_values.ids(
+            stored, ignore_index=self.ignore_index, nearest=self.allow_lossy_masks, where=where
+        )
+        if not self.reduce_labels:
+            return label
+        ignored = (label == 0) | (label == self.ignore_index)
+        return torch.where(ignored, self.ignore_index, label.long() - 1)
+
+    def is_odd(self, stored: int) -> bool:
+        """Return whether a stored value is neither that of a class nor the ignored one."""
+        known = self.label_values.values or range(self.num_labels + self.reduce_labels)
+        return stored not in known and (self.label_values.colors or stored != self.ignore_index)
 
     def zoomed(self, target: Tensor, zoom: float) -> Tensor:
         """Return the map itself, because a class does not depend on the distance."""
@@ -76,10 +118,13 @@ class DepthMap:
 
     Args:
         column: column of the depth maps, as 16-bit, 32-bit or float images or arrays.
-        depth_scale: metres per stored unit: 0.001 for millimetres, 1 for metres.
+        depth_scale: metres per stored unit: 0.001 for millimetres, 1 for metres; None takes floats as metres
+            and integers as millimetres.
+        depth_hole: stored value that means, as 0 does, that nothing was measured.
 
     Raises:
-        ValueError: if ``depth_scale`` is not positive and finite.
+        ValueError: if ``depth_scale`` is not positive and finite; from `decode`, if a map is no depth, or has
+            8 bits and no ``depth_scale``.
     """
 
     # The same as in `ClassMap`; `nothing` is the value of a pixel that was padded or not measured.
@@ -88,11 +133,12 @@ class DepthMap:
     nothing: ClassVar[float] = 0.0
 
     column: str = "depth"
-    depth_scale: float = 0.001
+    depth_scale: float | None = None
+    depth_hole: float | None = None
 
     def __post_init__(self) -> None:
         """Check the scale."""
-        if not 0 < self.depth_scale < math.inf:
+        if self.depth_scale is not None and not 0 < self.depth_scale < math.inf:
             raise ValueError(
                 f"`depth_scale` must be positive and finite, got {self.depth_scale}; it is metres per stored "
                 "unit, 0.001 for millimetres."
@@ -100,7 +146,7 @@ class DepthMap:
 
     def decode(self, value: Any, *, where: str) -> Tensor:
         """Return the depths (H, W) float32 in metres, 0 where the file holds none."""
-        return decode_depth(value, depth_scale=self.depth_scale, where=where)
+        return decode_depth(value, depth_scale=self.depth_scale, depth_hole=self.depth_hole, where=where)
 
     def zoomed(self, target: Tensor, zoom: float) -> Tensor:
         """Return the depths divided by ``zoom``."""

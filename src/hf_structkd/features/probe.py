@@ -19,28 +19,23 @@ _PROJECTIONS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
 
 class LastCall(NamedTuple):
-    """The last call of a layer in one forward; the outputs of all layers would need too much memory.
-
-    Attributes:
-        module: The layer.
-        number: How many times the layer had been called, this call included.
-        channels: The number of channels of the output.
-        dtype: The precision of the output.
-    """
+    """The last call of a layer in one forward; the outputs of all layers would need too much memory."""
 
     module: nn.Module
-    number: int
-    channels: int
-    dtype: torch.dtype
+    number: int  # how many times the layer had been called, this call included
+    channels: int  # the number of channels of the output
+    dtype: torch.dtype  # the precision of the output
 
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """Return the model inside the wrappers of data parallelism and `torch.compile`."""
+    """Return the model inside the wrappers of data parallelism, `torch.compile` and PEFT."""
     while True:
         if isinstance(model, DataParallel | DistributedDataParallel):
             model = model.module
         elif "_orig_mod" in model._modules:
             model = model.get_submodule("_orig_mod")
+        elif callable(inner := getattr(model, "get_base_model", None)):  # PEFT, which may not be installed
+            model = inner()
         else:
             return model
 

@@ -21,17 +21,13 @@ Size = tuple[int, int]
 class _Source(NamedTuple):
     """The modules in which a group of detectors computes its pyramid.
 
-    Attributes:
-        features: Name of the module inside the base model whose output is the pyramid.
-        grid: Name of the module whose output is the map from which the tokens are made.
-        prefix: The number of tokens before the image's tokens.
-        suffix: Name of the configuration's option that gives the number of tokens after them.
+    The names are relative to the base model.
     """
 
-    features: str
-    grid: str | None = None
-    prefix: int = 0
-    suffix: str | None = None
+    features: str  # the module whose output is the pyramid
+    grid: str | None = None  # the module whose output is the map from which the tokens are made
+    prefix: int = 0  # the number of tokens before the image's tokens
+    suffix: str | None = None  # the option of the configuration with the number of tokens after them
 
 
 # The first entry whose modules exist in a detector is used.
@@ -149,15 +145,11 @@ class PyramidCapture(HookedCapture):
 
 
 def tokens_to_maps(tokens: Tensor, sizes: Sequence[Size]) -> list[Tensor]:
-    """Arrange the tokens of several maps on the grids of these maps.
+    """Arrange the tokens (B, sum of h * w, C) of several maps on the grids of these maps, (B, C, h, w).
 
     Args:
         tokens: The tokens of one map after the other, row by row.
         sizes: Height and width of each map.
-
-    Shape:
-        - tokens: (B, sum of h * w, C)
-        - output: one (B, C, h, w) for each size
 
     Raises:
         ValueError: If the number of tokens is not the number of places on all grids.
@@ -207,13 +199,16 @@ def pair_levels(
     return [align_to_coarser(student, teacher) for student, teacher in pairs]
 
 
+def _area(level: Tensor) -> int:
+    return level.shape[-2] * level.shape[-1]
+
+
 def _finest_first(maps: Sequence[Tensor]) -> list[Tensor]:
-    return sorted(maps, key=lambda level: -level.shape[-2] * level.shape[-1])
+    return sorted(maps, key=_area, reverse=True)
 
 
 def _area_ratio(one: Tensor, other: Tensor) -> float:
-    areas = [level.shape[-2] * level.shape[-1] for level in (one, other)]
-    return max(areas) / min(areas)
+    return max(_area(one), _area(other)) / min(_area(one), _area(other))
 
 
 def _find_source(model: nn.Module) -> tuple[_Source, str]:

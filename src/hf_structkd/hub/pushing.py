@@ -27,6 +27,7 @@ _STUDENT_FILES = (
     "generation_config.json",
     "*processor_config.json",
     "model*.safetensors*",
+    "adapter_*",
     "training_args.bin",
 )
 

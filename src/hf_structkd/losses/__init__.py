@@ -1,4 +1,4 @@
-"""The paper's loss terms as pure functions of tensors, each with a thin module where it has settings."""
+"""The loss terms as pure functions of tensors; two of them also have a module that holds the settings."""
 
 from ._common import check_temperature
 from .boxes import box_corners, boxes_from_corners, generalized_iou, pairwise_generalized_iou, pairwise_iou

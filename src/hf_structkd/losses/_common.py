@@ -7,54 +7,80 @@ import math
 import torch
 from torch import Tensor
 
+_WHAT_TO_RESHAPE = {
+    "(B, C, h, w)": "lay tokens back on their grid",
+    "(B, h, w)": "drop a channel axis with `.squeeze(1)`",
+}
 
-def check_temperature(temperature: float) -> None:
-    """Reject a softmax temperature that is not a finite number above 0.
 
-    Args:
-        temperature: The value to check.
+def check_number(name: str, value: float, *, above_zero: bool = False, at_most: float = math.inf) -> None:
+    """Reject anything but a finite number of at least 0, or above 0, and of at most a maximum.
 
     Raises:
-        TypeError: If it is no number.
-        ValueError: If it is not finite or not above 0.
+        TypeError: If the value is no number.
+        ValueError: If it is NaN, inf or out of range.
     """
-    if isinstance(temperature, bool) or not isinstance(temperature, int | float):
-        raise TypeError(
-            f"`temperature` must be a number, got {type(temperature).__name__}; pass a float such as 1.0."
-        )
-    if not math.isfinite(temperature) or temperature <= 0:
-        raise ValueError(
-            f"`temperature` must be finite and above 0, got {temperature}; "
-            "use 1.0 for the plain softmax, more for softer class probabilities."
-        )
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"`{name}` must be a number, got {type(value).__name__}; pass a float such as 0.5.")
+    if not math.isfinite(value) or value < 0 or (above_zero and value == 0) or value > at_most:
+        bound = "above 0" if above_zero else "at least 0"
+        bound += "" if at_most == math.inf else f" and at most {at_most:g}"
+        raise ValueError(f"`{name}` must be finite and {bound}, got {value}; pass a float such as 0.5.")
 
 
-def check_map(name: str, value: Tensor) -> None:
-    """Reject a tensor that is not a non-empty floating-point map (B, C, h, w).
+def check_temperature(temperature: float) -> None:
+    """Reject a softmax temperature that is not a finite number above 0; see `check_number`."""
+    check_number("temperature", temperature, above_zero=True)
+
+
+def check_tensor(name: str, value: Tensor, axes: str) -> None:
+    """Reject a tensor that is empty, not floating point, or without these axes.
 
     Args:
         name: The argument's name, for the message.
         value: The tensor to check.
+        axes: The names of the axes, for example "(B, C, h, w)".
 
     Raises:
         TypeError: If the dtype is not floating point.
-        ValueError: If there are not four axes, or one of them is empty.
+        ValueError: If there are more or fewer axes, or one of them is empty.
     """
-    if value.ndim != 4 or value.numel() == 0:
+    if value.ndim != axes.count(",") + 1 or value.numel() == 0:
+        hint = _WHAT_TO_RESHAPE.get(axes, "move the axes")
         raise ValueError(
-            f"`{name}` must be a non-empty map with axes (B, C, h, w), got shape {tuple(value.shape)}; "
-            "lay tokens back on their grid and add a batch axis if it is missing."
+            f"`{name}` must be non-empty with axes {axes}, got shape {tuple(value.shape)}; "
+            f"{hint}, or add a batch axis if it is missing."
         )
     if not value.is_floating_point():
-        raise TypeError(f"`{name}` must be floating point, got {value.dtype}; pass raw model outputs.")
+        raise TypeError(
+            f"`{name}` must be floating point, got {value.dtype}; pass raw model outputs, or depth in metres."
+        )
+
+
+def check_pair(axes: str, hint: str, **tensors: Tensor) -> None:
+    """Check two tensors with `check_tensor`, and reject them if their shapes differ.
+
+    Args:
+        axes: The names of the axes, for example "(B, C, h, w)".
+        hint: What to do about different shapes, for the message.
+        **tensors: The two tensors by their arguments' names.
+
+    Raises:
+        TypeError: If a dtype is not floating point.
+        ValueError: If an axis is missing or empty, or the shapes differ.
+    """
+    for name, value in tensors.items():
+        check_tensor(name, value, axes)
+    (first, one), (second, other) = tensors.items()
+    if one.shape != other.shape:
+        raise ValueError(
+            f"`{first}` and `{second}` must have the same shape {axes}, got {tuple(one.shape)} and "
+            f"{tuple(other.shape)}; {hint}."
+        )
 
 
 def check_mask(mask: Tensor | None, values: Tensor) -> None:
-    """Reject a mask that is not boolean (B, h, w) on the grid of `values` (B, C, h, w).
-
-    Args:
-        mask: The mask to check, or None, which passes.
-        values: The map it belongs to.
+    """Reject a mask that is not boolean (B, h, w) on the grid of `values` (B, C, h, w); None passes.
 
     Raises:
         TypeError: If the dtype is not bool.
@@ -76,50 +102,20 @@ def check_mask(mask: Tensor | None, values: Tensor) -> None:
 
 
 def full_precision(values: Tensor) -> Tensor:
-    """Return float64 unchanged and everything else as float32.
-
-    Args:
-        values: A floating-point tensor.
-
-    Returns:
-        The tensor the loss computes with.
-    """
+    """Return float64 unchanged and everything else as float32."""
     return values if values.dtype == torch.float64 else values.float()
 
 
 def autocast_off(values: Tensor) -> torch.autocast:
-    """Return the context in which autocast leaves operations on this device alone.
-
-    Args:
-        values: A tensor on the device in question.
-
-    Returns:
-        A context manager.
-    """
+    """Return a context in which autocast does not change operations on the device of the values."""
     return torch.autocast(values.device.type, enabled=False)
 
 
 def masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
-    """Average the values where the mask is True; 0 where it is True nowhere.
+    """Return the mean of the values where the mask is True; 0 where it is True nowhere.
 
-    Args:
-        values: Any shape; may hold inf or NaN where the mask is False.
-        mask: Bool of the same shape, True = counted; None counts everything.
-
-    Returns:
-        A scalar.
+    The mask has the shape of the values; None counts all. Values that do not count may be inf or NaN.
     """
     if mask is None:
         return values.mean()
     return torch.where(mask, values, 0).sum() / mask.sum().clamp(min=1)
-
-
-def check_number(name: str, value: float) -> None:
-    """Reject anything but a finite number of at least 0.
-
-    Raises TypeError if it is no number, ValueError if it is negative, NaN or inf.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"`{name}` must be a number, got {type(value).__name__}; pass a float such as 0.5.")
-    if not math.isfinite(value) or value < 0:
-        raise ValueError(f"`{name}` must be finite and at least 0, got {value}; pass a float such as 0.5.")

@@ -1,7 +1,7 @@
-"""Boxes as tensors (..., 4): two ways to write them, and how far two of them overlap.
+"""Boxes as tensors (..., 4): two ways to write them, and how much two boxes overlap.
 
-A box is (cx, cy, w, h), as DETR and its relatives predict it, or its corners (x1, y1, x2, y2), as areas need
-it; in any unit. Everything here is differentiable, and finite for every finite box whatever its area.
+A box is written as (cx, cy, w, h), as DETR and its relatives predict it, or as its corners (x1, y1, x2, y2),
+in any unit. All functions are differentiable, and finite for every finite box, whatever its area is.
 """
 
 from __future__ import annotations
@@ -9,18 +9,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-# In squared units of the boxes: if normalised, 0.03 pixels on a side in an image of 1000.
+from ._common import check_tensor
+
+# The unit is that of the boxes, squared. For normalised boxes in an image of 1000 pixels, it is a square with
+# a side of 0.03 pixels.
 _AREA_FLOOR = 1e-9
 
 
 def box_corners(boxes: Tensor) -> Tensor:
-    """Write boxes given by centre and size as their corners.
-
-    Args:
-        boxes: (..., 4) as cx, cy, w, h.
-
-    Returns:
-        (..., 4) as x1, y1, x2, y2, in the same unit.
+    """Turn boxes (..., 4) of cx, cy, w, h into corners x1, y1, x2, y2, in the same unit.
 
     Raises:
         ValueError: If the last axis does not hold 4 numbers.
@@ -35,13 +32,7 @@ def box_corners(boxes: Tensor) -> Tensor:
 
 
 def boxes_from_corners(corners: Tensor) -> Tensor:
-    """Write boxes given by their corners as centre and size; the inverse of :func:`box_corners`.
-
-    Args:
-        corners: (..., 4) as x1, y1, x2, y2.
-
-    Returns:
-        (..., 4) as cx, cy, w, h, in the same unit.
+    """Turn corners (..., 4) into boxes of cx, cy, w, h; this is the inverse of :func:`box_corners`.
 
     Raises:
         ValueError: If the last axis does not hold 4 numbers.
@@ -56,21 +47,22 @@ def boxes_from_corners(corners: Tensor) -> Tensor:
 
 
 def generalized_iou(first: Tensor, second: Tensor) -> Tensor:
-    r"""Generalised intersection over union of boxes, element by element.
+    r"""Return the generalised intersection over union of boxes, element by element.
 
-    With the intersection I, the union U and the smallest box H around both, as areas:
+    I, U and H are the areas of the intersection, of the union and of the smallest box around both:
 
     .. math:: \mathrm{GIoU} = \frac{I}{U} - \frac{H - U}{H}
 
-    It is 1 for equal boxes and falls towards -1 the further two are apart, so that its slope draws boxes
-    together that do not overlap, where the IoU is flat. At equal boxes the gradient is 0.
+    The value is 1 for equal boxes, where the gradient is 0. It falls towards -1 with the distance of two
+    boxes, so that it has a slope also for boxes that do not overlap, where the IoU is constant.
 
-    An area of up to 1e-9 counts as none, and a quotient over none is 0 and has no gradient: a box without
-    area has IoU 0 with every box, and GIoU 0 with itself. Corners in the wrong order enclose no area.
+    An area of up to 1e-9 counts as no area. A quotient whose divisor is no area is 0 and has no gradient, so
+    that a box without area has IoU 0 with every box, and GIoU 0 with itself. Corners in the wrong order
+    enclose no area.
 
     Args:
-        first: Corners x1, y1, x2, y2.
-        second: Corners, of a shape that broadcasts with `first`.
+        first: The corners x1, y1, x2, y2.
+        second: Corners in a shape that broadcasts with `first`.
 
     Shape:
         first, second: (..., 4). Returns: (...).
@@ -93,23 +85,18 @@ def generalized_iou(first: Tensor, second: Tensor) -> Tensor:
     _check_boxes("second", second)
     one, other = _sides(first), _sides(second)
     intersection, union = _intersection_and_union(one, other)
-    hull = _area(
-        torch.minimum(one[0], other[0]),
-        torch.minimum(one[1], other[1]),
-        torch.maximum(one[2], other[2]),
-        torch.maximum(one[3], other[3]),
-    )
+    hull = _area(*torch.minimum(one[:2], other[:2]), *torch.maximum(one[2:], other[2:]))
     return _ratio(intersection, union) - _ratio(hull - union, hull)
 
 
 def pairwise_iou(first: Tensor, second: Tensor) -> Tensor:
-    """Intersection over union of every box with every other box of the same image.
+    """Return the intersection over union of every box with every other box of the same image.
 
     Boxes without area have IoU 0, as in :func:`generalized_iou`.
 
     Args:
-        first: Corners x1, y1, x2, y2.
-        second: Corners of the boxes to compare with.
+        first: The corners x1, y1, x2, y2.
+        second: The corners of the boxes to compare with.
 
     Shape:
         first: (B, N, 4). second: (B, M, 4). Returns: (B, N, M).
@@ -130,7 +117,7 @@ def pairwise_iou(first: Tensor, second: Tensor) -> Tensor:
 
 
 def pairwise_generalized_iou(first: Tensor, second: Tensor) -> Tensor:
-    """:func:`generalized_iou` of every box with every other box of the same image.
+    """Return :func:`generalized_iou` of every box with every other box of the same image.
 
     Arguments, shapes and errors are those of :func:`pairwise_iou`; the values lie between -1 and 1.
 
@@ -144,17 +131,12 @@ def pairwise_generalized_iou(first: Tensor, second: Tensor) -> Tensor:
 
 
 def _sides(corners: Tensor) -> Tensor:
-    """Put the coordinates first, each in one piece: pairs of 300 x 300 boxes take half the time that way."""
+    """Put the coordinates first and each into one block of memory, which halves the time for 300 x 300."""
     return corners.movedim(-1, 0).contiguous()
 
 
 def _intersection_and_union(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    intersection = _area(
-        torch.maximum(first[0], second[0]),
-        torch.maximum(first[1], second[1]),
-        torch.minimum(first[2], second[2]),
-        torch.minimum(first[3], second[3]),
-    )
+    intersection = _area(*torch.maximum(first[:2], second[:2]), *torch.minimum(first[2:], second[2:]))
     return intersection, _area(*first) + _area(*second) - intersection
 
 
@@ -163,9 +145,19 @@ def _area(left: Tensor, top: Tensor, right: Tensor, bottom: Tensor) -> Tensor:
 
 
 def _ratio(part: Tensor, whole: Tensor) -> Tensor:
-    # The clamp alone would give a box without area a slope of 1 / floor, which drowns all others.
+    # With the clamp alone, a box without area would get a slope of 1 / floor, far above all others.
     some = (whole > _AREA_FLOOR).to(whole.dtype)
     return some * (part / whole.clamp(min=_AREA_FLOOR))
+
+
+def check_query_boxes(name: str, boxes: Tensor, scores: Tensor) -> None:
+    """Reject boxes that are not one floating-point (cx, cy, w, h) for each query of the scores (B, Q, K)."""
+    check_tensor(name, boxes, "(B, Q, 4)")
+    if boxes.shape != (*scores.shape[:2], 4):
+        raise ValueError(
+            f"`{name}` must have shape (B, Q, 4) = {(*scores.shape[:2], 4)} to go with the class scores, got "
+            f"{tuple(boxes.shape)}; pass the boxes of the same queries."
+        )
 
 
 def _check_boxes(name: str, boxes: Tensor) -> None:

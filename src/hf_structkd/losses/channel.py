@@ -1,32 +1,33 @@
-"""Channel-wise distillation: for each channel, the student learns where in the image it is strong."""
+"""Channel-wise distillation: the student learns where in the image each channel is strong."""
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from ._common import autocast_off, check_map, check_mask, check_temperature, full_precision
+from ._common import autocast_off, check_mask, check_pair, check_temperature, full_precision
 
 
 def channel_distillation_loss(
     student_maps: Tensor, teacher_maps: Tensor, *, temperature: float = 1.0, mask: Tensor | None = None
 ) -> Tensor:
-    r"""KL(teacher || student) of each channel's softmax over space, times the square of the temperature.
+    r"""Return KL(teacher || student) of each channel's softmax over space, times the squared temperature.
 
     .. math:: \phi(y_{c})_p = \frac{\exp(y_{cp} / T)}{\sum_q \exp(y_{cq} / T)}, \qquad
         \ell = \frac{T^2}{B C} \sum_{b,c} \sum_p \phi(y^t_{bc})_p
         \log \frac{\phi(y^t_{bc})_p}{\phi(y^s_{bc})_p}
 
-    A channel becomes a distribution over the pixels of an image, so that what it answers to counts and its
-    background does not. Adding a constant to a channel changes nothing.
+    A channel becomes a distribution over the pixels of an image. The places where the channel is strong
+    count, and its background does not. A constant that is added to a channel changes nothing.
 
     Args:
-        student_maps: Logits or features of the student.
-        teacher_maps: The teacher's, of the same channels; gets no gradient.
-        temperature: Divides both maps, above 0. The paper's is 4.
-        mask: True for the pixels that count; a distribution is over those alone. Others get exactly zero
-            gradient, whatever they hold. An image without any is left out. None counts every pixel.
+        student_maps: The logits or features of the student.
+        teacher_maps: The same channels of the teacher; they get no gradient.
+        temperature: The number above 0 that divides both maps. The paper uses 4.
+        mask: True for the pixels that count; a distribution is over those pixels alone. The others get
+            exactly zero gradient, whatever they hold. An image without a counted pixel is left out. None
+            counts every pixel.
 
     Shape:
         student_maps, teacher_maps: (B, C, h, w). mask: (B, h, w) bool. Returns: ().
@@ -36,7 +37,7 @@ def channel_distillation_loss(
 
     Raises:
         TypeError: If the maps are not floating point, the mask is not bool, or the temperature is no number.
-        ValueError: If the shapes differ, the mask's does not fit, or the temperature is not above 0.
+        ValueError: If the shapes do not fit, or the temperature is not above 0.
 
     Example:
         >>> maps = torch.tensor([[[[0.0, 1.0, 2.0]]]])
@@ -48,13 +49,8 @@ def channel_distillation_loss(
         eq. (4) and (5).
     """
     check_temperature(temperature)
-    check_map("student_maps", student_maps)
-    check_map("teacher_maps", teacher_maps)
-    if student_maps.shape != teacher_maps.shape:
-        raise ValueError(
-            f"`student_maps` must have the shape of `teacher_maps`, got {tuple(student_maps.shape)} and "
-            f"{tuple(teacher_maps.shape)}; pick the shared channels and align the grids first."
-        )
+    hint = "pick the shared channels and align the grids first"
+    check_pair("(B, C, h, w)", hint, student_maps=student_maps, teacher_maps=teacher_maps)
     check_mask(mask, student_maps)
     with autocast_off(student_maps):
         student = full_precision(student_maps).flatten(2) / temperature
@@ -69,32 +65,7 @@ def channel_distillation_loss(
         return divergence.sum() / (images * student.shape[1]) * temperature**2
 
 
-class ChannelDistillationLoss(nn.Module):
-    """Module form of :func:`channel_distillation_loss`: holds the temperature, computes nothing itself.
-
-    Example:
-        >>> criterion = ChannelDistillationLoss(temperature=4.0)
-        >>> maps = torch.rand(2, 5, 4, 4)
-        >>> criterion(maps, maps).item()
-        0.0
-    """
-
-    def __init__(self, temperature: float = 1.0) -> None:
-        """Check and store the temperature."""
-        super().__init__()
-        check_temperature(temperature)
-        self.temperature = temperature
-
-    def forward(self, student_maps: Tensor, teacher_maps: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Call :func:`channel_distillation_loss`."""
-        return channel_distillation_loss(student_maps, teacher_maps, temperature=self.temperature, mask=mask)
-
-
 def _log_softmax(maps: Tensor, counted: Tensor) -> Tensor:
-    """Return the log-softmax over the counted pixels; finite, and 0 where a pixel does not count.
-
-    Shape:
-        maps: (B, C, N). counted: (B, 1, N) bool. Returns: (B, C, N).
-    """
+    """Return the log-softmax (B, C, N) over the counted pixels (B, 1, N), and 0 for the other pixels."""
     kept = torch.where(counted, maps, torch.finfo(maps.dtype).min)
     return torch.where(counted, F.log_softmax(kept, dim=2), 0)

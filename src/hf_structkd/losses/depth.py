@@ -1,8 +1,8 @@
 """Losses between depth maps: for metric depth, and for depth known up to scale and shift.
 
-Every loss is a mean over the images that have a counted pixel of a mean over that image's counted pixels.
-Pooling the pixels instead would tie an image's weight to how many measurements its neighbours in the batch
-have; so, where every image has one, gradient accumulation over 8 batches of 1 equals one over 2 of 4.
+Every loss takes the mean over the counted pixels of an image, and then the mean over the images that have a
+counted pixel. The weight of an image therefore does not depend on the other images of the batch, and where
+every image has a counted pixel, accumulation over 8 batches of 1 equals accumulation over 2 batches of 4.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ from ._depth_maps import (
     batch_mean,
     both,
     check_depth_pair,
-    check_scales,
-    check_share,
     extended_log,
     filled,
     gradient_matching,
@@ -30,20 +28,17 @@ from ._depth_maps import (
 
 
 class DepthLoss(Protocol):
-    """What every entry of :data:`DEPTH_LOSSES` can be called with; settings are bound by the caller."""
+    """The call that every entry of :data:`DEPTH_LOSSES` supports; the other settings have defaults."""
 
     def __call__(self, prediction: Tensor, target: Tensor, *, mask: Tensor | None = None) -> Tensor:
         """Return the loss of depth maps (B, h, w) as a scalar."""
 
 
 def valid_depth(depth: Tensor) -> Tensor:
-    """Tell which pixels hold a measured depth: finite and above 0.
+    """Return which pixels hold a measured depth, as a bool tensor of the same shape.
 
     Args:
-        depth: Depth in metres of any shape; 0, negative values, NaN and inf stand for "no measurement".
-
-    Returns:
-        A bool tensor of the same shape.
+        depth: Depth in metres, of any shape; 0, negative values, NaN and inf mean "no measurement".
 
     Example:
         >>> valid_depth(torch.tensor([2.5, 0.0, -1.0, float("nan"), float("inf")])).tolist()
@@ -55,25 +50,25 @@ def valid_depth(depth: Tensor) -> Tensor:
 def silog_loss(
     prediction: Tensor, target: Tensor, *, variance_focus: float = 0.5, mask: Tensor | None = None
 ) -> Tensor:
-    r"""Scale-invariant logarithmic error, for metric depth: the root of a partly centred mean square.
+    r"""Return the scale-invariant logarithmic error for metric depth.
 
-    With :math:`g_i = \log d_i - \log d^*_i` over the valid pixels of an image and λ the variance focus:
+    For the valid pixels of an image, :math:`g_i = \log d_i - \log d^*_i`, and λ is the variance focus:
 
     .. math:: \ell = \sqrt{\frac{1}{n} \sum_i g_i^2 - \frac{\lambda}{n^2} \Big(\sum_i g_i\Big)^2}
 
-    Eigen et al. train with λ = 0.5 and without the root, which is the later custom; with λ = 1 the loss does
-    not see the overall scale of the prediction. Computed from the variance of g, which cannot turn negative.
-    A perfect prediction gives 0 and zero gradient. See the module for the mean over images.
+    Eigen et al. use λ = 0.5 and no root; the root is usual today. With λ = 1 the loss ignores the overall
+    scale of the prediction. The loss is computed from the variance of g, which is never negative. A perfect
+    prediction gives 0 and zero gradient.
 
-    A prediction may be 0 or negative, where the logarithm ends. Below ε = 1 mm, log d is therefore continued
-    by its mirror image, 2 log ε - log(2ε - d): smooth, with a slope that falls as 1 / |d|. A model that ends
-    in a linear layer is so pushed up from any negative depth, where clamping would leave it without gradient,
-    and one far-off pixel cannot drown the others, as with a straight continuation. Behind a ReLU, an output
-    of exactly 0 passes no gradient on whatever the loss: there, too, value and gradient stay finite.
+    A prediction may be 0 or negative, where the logarithm is not defined. Below ε = 1 mm, log d is therefore
+    continued by its mirror image, 2 log ε - log(2ε - d), which is smooth and whose slope falls as 1 / |d|. A
+    model that ends in a linear layer then gets a gradient at any negative depth, which clamping would not
+    give, and one wrong pixel cannot outweigh all others, as it would with a straight continuation. Where a
+    ReLU gives exactly 0, value and gradient stay finite too.
 
     Args:
-        prediction: Depth in metres as the student gives it.
-        target: Depth in metres; gets no gradient. Pixels that are no :func:`valid_depth` never count.
+        prediction: The student's depth in metres.
+        target: The depth in metres; it gets no gradient. Only pixels of :func:`valid_depth` count.
         variance_focus: λ in the equation, from 0 (root mean square of g) to 1 (its standard deviation).
         mask: True for the pixels that count. The others contribute nothing and get exactly zero gradient,
             whatever they hold, inf and NaN included. None counts every pixel with a valid target.
@@ -99,7 +94,7 @@ def silog_loss(
         Eigen, Puhrsch, Fergus, Depth Map Prediction from a Single Image using a Multi-Scale Deep Network,
         NeurIPS 2014, arXiv:1406.2283.
     """
-    check_share("variance_focus", variance_focus, zero_allowed=True)
+    check_number("variance_focus", variance_focus, at_most=1)
     check_depth_pair(prediction, target, mask)
     with autocast_off(prediction):
         valid = both(valid_depth(target), mask)
@@ -111,7 +106,7 @@ def silog_loss(
 
 
 def l1_depth_loss(prediction: Tensor, target: Tensor, *, mask: Tensor | None = None) -> Tensor:
-    r"""Mean absolute error in metres, :math:`\frac{1}{n} \sum_i |d_i - d^*_i|` per image.
+    r"""Return the mean absolute error in metres, :math:`\frac{1}{n} \sum_i |d_i - d^*_i|` for each image.
 
     Arguments, shapes, reduction and errors are those of :func:`silog_loss`.
 
@@ -129,20 +124,21 @@ def l1_depth_loss(prediction: Tensor, target: Tensor, *, mask: Tensor | None = N
 def berhu_loss(
     prediction: Tensor, target: Tensor, *, threshold: float = 0.2, mask: Tensor | None = None
 ) -> Tensor:
-    r"""Reverse Huber loss: absolute for small errors, squared for large ones.
+    r"""Return the reverse Huber loss, which is absolute for small errors and squared for large ones.
 
-    With an image's errors :math:`e_i = d_i - d^*_i` in metres and c the threshold times :math:`\max_i |e_i|`:
+    :math:`e_i = d_i - d^*_i` are an image's errors in metres, and c is the threshold times
+    :math:`\max_i |e_i|`:
 
     .. math:: \ell = \frac{1}{n} \sum_i \begin{cases} |e_i| & |e_i| \le c \\
         (e_i^2 + c^2) / (2c) & \text{otherwise} \end{cases}
 
-    What is ours: c is taken per image and not per batch, so that the loss of an image does not depend on the
-    others, and it carries no gradient. Arguments not named here, shapes, reduction and errors are those of
-    :func:`silog_loss`.
+    One thing is ours: c belongs to an image and not to the batch, so that the loss of an image does not
+    depend on the others; c carries no gradient. The other arguments, the shapes, the reduction and the errors
+    are those of :func:`silog_loss`.
 
     Args:
-        prediction: Depth in metres as the student gives it.
-        target: Depth in metres; gets no gradient.
+        prediction: The student's depth in metres.
+        target: The depth in metres; it gets no gradient.
         threshold: c as a share of the largest error, above 0 and up to 1 (the plain absolute error).
         mask: True for the pixels that count.
 
@@ -150,7 +146,7 @@ def berhu_loss(
         Laina et al., Deeper Depth Prediction with Fully Convolutional Residual Networks, 3DV 2016,
         arXiv:1606.00373.
     """
-    check_share("threshold", threshold, zero_allowed=False)
+    check_number("threshold", threshold, above_zero=True, at_most=1)
     check_depth_pair(prediction, target, mask)
     with autocast_off(prediction):
         error, valid = _metric_error(prediction, target, mask)
@@ -169,10 +165,10 @@ def scale_shift_invariant_loss(
     gradient_weight: float = 0.5,
     scales: int = 4,
 ) -> Tensor:
-    r"""Absolute difference of robustly normalised maps plus gradient matching, for relative depth (MiDaS).
+    r"""Return the difference of robustly normalised maps and of their gradients, for relative depth (MiDaS).
 
-    Each map is normalised per image over its M valid pixels (equations 5 and 6 of the paper); R is the
-    difference of the two, and R^k holds every 2^k-th of its rows and columns, with M_k valid pixels:
+    Each map is normalised over the M valid pixels of its image (equations 5 and 6 of the paper). R is the
+    difference of the two maps, and R^k holds every 2^k-th row and column of R, with M_k valid pixels:
 
     .. math:: \hat d = \frac{d - t}{s}, \quad t = \mathrm{median}(d), \quad
         s = \frac{1}{M} \sum_i |d_i - t|, \qquad R = \hat d - \hat d^*
@@ -180,20 +176,20 @@ def scale_shift_invariant_loss(
     .. math:: \ell = \frac{1}{2M} \sum_i |R_i| + w \sum_{k=0}^{K-1} \frac{1}{M_k}
         \sum_i |\nabla_x R_i^k| + |\nabla_y R_i^k|
 
-    The loss does not change when the prediction becomes a · prediction + b with a > 0, nor for the target.
-    Both may hold any affine function of depth or inverse depth, of any sign, but the *same* of the two.
+    The loss does not change if one of the maps d becomes a · d + b with a > 0. Each map may be any affine
+    function of depth or of inverse depth, of any sign, but both maps must be of the *same* kind.
 
-    What is ours where sources differ: nothing is trimmed, since the targets are another model's maps or
-    synthetic and the paper's 20 % are there for errors of stereo matching; a difference counts only where
-    both its pixels are valid; of an even number of pixels the lower middle one is the median; a map without
-    spread becomes 0 everywhere and is divided by 1, so a collapsed student gets a gradient of ordinary size.
+    Sources differ, and these choices are ours. Nothing is trimmed, because the paper trims 20 % for errors of
+    stereo matching, and these targets come from a model or are synthetic. A difference counts only where both
+    of its pixels are valid. The median of an even number of pixels is the lower middle one. A map without
+    spread is divided by 1, so that a collapsed student gets a gradient of ordinary size.
 
     Args:
-        prediction: Map of the student.
-        target: Map to match; gets no gradient. Pixels that are not finite never count, all others may.
+        prediction: The student's map.
+        target: The map to match; it gets no gradient. Pixels that are not finite never count.
         mask: True for the pixels that count. The others contribute nothing and get exactly zero gradient,
-            whatever they hold. Zeros that mean "no measurement" must be masked here by the caller.
-        gradient_weight: w in the equation, 0.5 in the paper; 0 leaves the matching of gradients out.
+            whatever they hold. The caller must mask zeros that mean "no measurement".
+        gradient_weight: w in the equation, 0.5 in the paper; 0 leaves out the matching of gradients.
         scales: K in the equation, 4 in the paper; at least 1.
 
     Shape:
@@ -215,7 +211,12 @@ def scale_shift_invariant_loss(
         Ranftl et al., Towards Robust Monocular Depth Estimation, TPAMI 2020, arXiv:1907.01341.
     """
     check_number("gradient_weight", gradient_weight)
-    check_scales(scales)
+    if type(scales) is not int:
+        raise TypeError(f"`scales` must be an int, got {scales!r}; the paper uses 4.")
+    if scales < 1:
+        raise ValueError(
+            f"`scales` must be at least 1, got {scales}; use gradient_weight=0 to leave the gradients out."
+        )
     check_depth_pair(prediction, target, mask)
     with autocast_off(prediction):
         valid = both(target.isfinite(), mask)
@@ -236,6 +237,6 @@ DEPTH_LOSSES: Mapping[str, DepthLoss] = {
 
 
 def _metric_error(prediction: Tensor, target: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Error in metres, 0 where nothing counts, and which pixels count."""
+    """Return the error in metres, with 0 where nothing counts, and which pixels count."""
     valid = both(valid_depth(target), mask)
     return filled(prediction, valid, 0) - filled(target.detach(), valid, 0), valid

@@ -5,25 +5,25 @@ from __future__ import annotations
 from torch import Tensor
 
 from ._common import autocast_off
-from ._depth_maps import batch_mean, check_depth_pair, filled, image_mean
+from ._depth_maps import batch_mean, both, check_depth_pair, filled, image_mean
 from .depth import scale_shift_invariant_loss
 
 
 def depth_distillation_loss(
     student_maps: Tensor, teacher_maps: Tensor, *, relative: bool = False, mask: Tensor | None = None
 ) -> Tensor:
-    r"""Mean absolute difference of two maps, :math:`\frac{1}{n} \sum_i |s_i - t_i|` for each image.
+    r"""Return the mean absolute difference, :math:`\frac{1}{n} \sum_i |s_i - t_i|` for each image.
 
-    With `relative` the scale and the shift of a map mean nothing, and the loss is
-    :func:`scale_shift_invariant_loss`: each map is normalised by its own median and spread, never by a fit to
-    the other map, to which a constant and an inverted student would fit as well as the right one. The loss is
-    the mean over the images that have a counted pixel. It is ours: the paper drops the pixel-wise term for
-    depth, where it barely helped.
+    With `relative` the scale and the shift of a map have no meaning, and the loss is
+    :func:`scale_shift_invariant_loss`. That loss normalises each map by its own median and spread. A fit to
+    the other map would not do, because a constant or inverted student fits as well as the right one. The loss
+    is the mean over the images that have a counted pixel. It is ours: the paper leaves out the pixel-wise
+    term for depth, because it helped little.
 
     Args:
-        student_maps: Depth, or inverse depth, as the student predicts it.
-        teacher_maps: The same of the teacher, on the same grid; it gets no gradient. Pixels where it is not
-            finite never count.
+        student_maps: The student's depth or inverse depth.
+        teacher_maps: The teacher's map on the same grid; it gets no gradient. Pixels where it is not finite
+            never count.
         relative: Whether the scale and the shift of one of the two maps are unknown.
         mask: True for the pixels that count. The others contribute nothing and get exactly zero gradient,
             whatever they hold. None counts all.
@@ -32,8 +32,7 @@ def depth_distillation_loss(
         student_maps, teacher_maps: (B, h, w). mask: (B, h, w) bool. Returns: ().
 
     Returns:
-        The loss as a scalar, in the unit of the student's map, without a unit if `relative`; 0 if no pixel
-        counts.
+        The loss as a scalar, in the unit of the maps, or without a unit if `relative`; 0 if no pixel counts.
 
     Raises:
         TypeError: If maps are not floating point or the mask is not bool.
@@ -50,8 +49,6 @@ def depth_distillation_loss(
         return scale_shift_invariant_loss(student_maps, teacher_maps, mask=mask)
     check_depth_pair(student_maps, teacher_maps, mask)
     with autocast_off(student_maps):
-        counted = teacher_maps.isfinite()
-        if mask is not None:
-            counted = counted & mask
+        counted = both(teacher_maps.isfinite(), mask)
         student, teacher = filled(student_maps, counted, 0), filled(teacher_maps.detach(), counted, 0)
         return batch_mean(image_mean((student - teacher).abs(), counted), counted)

@@ -1,43 +1,35 @@
-"""Affine maps between depth maps: the best fit of one to another, and the statistics of one."""
+"""The best affine fit of one depth map to another, and the mean and the spread of a map."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from ._common import autocast_off, check_mask, full_precision
-from ._depth_maps import (
-    both,
-    check_depth_map,
-    check_depth_pair,
-    filled,
-    image_mean,
-    image_spread,
-    spread_floor,
-)
+from ._common import autocast_off, check_mask, check_tensor, full_precision
+from ._depth_maps import both, check_depth_pair, filled, image_mean, image_spread, spread_floor
 
 
 def align_scale_shift(
     prediction: Tensor, target: Tensor, *, mask: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    r"""Per-image scale a and shift b with which a · prediction + b fits the target best.
+    r"""Return for each image the scale a and the shift b with which a · prediction + b fits the target best.
 
-    The closed-form least-squares solution over the valid pixels, :math:`a = \mathrm{cov}(d, d^*) /
-    \mathrm{var}(d)` and :math:`b = \bar d^* - a \bar d`, from centred values and in float64 (float32 on MPS,
-    which has no float64). The scale is never negative: a prediction that runs against the target is wrong.
-    Like a constant one it gets scale 0 and the target's mean as the shift, which is then its best fit. An
-    image without a valid pixel gets scale 1 and shift 0. The fit is differentiable in both maps.
+    The fit is the closed-form least-squares solution over the valid pixels, :math:`a = \mathrm{cov}(d, d^*) /
+    \mathrm{var}(d)` and :math:`b = \bar d^* - a \bar d`. It is computed from centred values and in float64
+    (float32 on MPS, which has no float64), and is differentiable in both maps. The scale is never negative,
+    because a prediction that falls where the target rises is wrong. Such a prediction and a constant one get
+    scale 0 and the target's mean as the shift. An image without a valid pixel gets scale 1 and shift 0.
 
     Args:
-        prediction: Maps to be fitted, for example a relative teacher's.
-        target: Maps to fit them to; pixels that are not finite never count, all others may.
+        prediction: The maps to be fitted, for example those of a relative teacher.
+        target: The maps to fit them to; pixels that are not finite never count.
         mask: True for the pixels that count, for example ``valid_depth(target)``; None counts all.
 
     Shape:
         prediction, target: (B, h, w). mask: (B, h, w) bool. Returns: two tensors (B,).
 
     Returns:
-        Scale and shift, in float32 (float64 for a float64 prediction).
+        The scale and the shift, in float32 (float64 for a float64 prediction).
 
     Raises:
         TypeError: If maps are not floating point or the mask is not bool.
@@ -65,22 +57,22 @@ def align_scale_shift(
 
 
 def affine_statistics(maps: Tensor, *, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    r"""Per-image mean and mean absolute deviation, to bring maps into a range that a critic can read.
+    r"""Return each image's mean and mean absolute deviation, with which maps are normalised for a critic.
 
-    For two metric maps, take them from the teacher's and apply the same ``(map - mean) / spread`` to both:
-    normalising each by its own would hide a wrong scale or shift of the student from the critic. Where the
-    scale and the shift mean nothing, normalise each map by its own.
-    A map without spread, or without a valid pixel, gets spread 1, so the division is always harmless.
+    For two metric maps, take the statistics of the teacher's map and apply ``(map - mean) / spread`` to both.
+    If each map were normalised by its own, the critic would not see a wrong scale or shift of the student.
+    Where scale and shift have no meaning, normalise each map by its own statistics. A map without spread or
+    without a counted pixel gets spread 1, so that the division does no harm.
 
     Args:
-        maps: Depth maps of any unit.
+        maps: Depth maps in any unit.
         mask: True for the pixels that count; the others get exactly zero gradient. None counts all.
 
     Shape:
         maps: (B, h, w). mask: (B, h, w) bool. Returns: two tensors (B,).
 
     Returns:
-        Mean (0 if no pixel counts) and spread (above 0), in float32 (float64 for float64 maps).
+        The mean (0 if no pixel counts) and the spread (above 0), in float32 (float64 for float64 maps).
 
     Raises:
         TypeError: If maps are not floating point or the mask is not bool.
@@ -90,7 +82,7 @@ def affine_statistics(maps: Tensor, *, mask: Tensor | None = None) -> tuple[Tens
         >>> affine_statistics(torch.tensor([[[1.0, 3.0]], [[2.0, 2.0]]]))
         (tensor([2., 2.]), tensor([1., 1.]))
     """
-    check_depth_map("maps", maps)
+    check_tensor("maps", maps, "(B, h, w)")
     check_mask(mask, maps[:, None])
     with autocast_off(maps):
         valid = torch.ones_like(maps, dtype=torch.bool) if mask is None else mask

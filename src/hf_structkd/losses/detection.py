@@ -1,6 +1,6 @@
-"""The class-logit term of detection: the student's queries learn the teacher's classes and boxes.
+"""The output term of detection: the student's queries learn the teacher's classes and boxes.
 
-The paper's detector was FCOS and its detection code was never released. This loss is ours; relatives are
+The paper distils FCOS, and its detection code was never released. This loss is ours; similar methods are
 DETRDistill (arXiv:2211.10156), KD-DETR (arXiv:2211.08071) and D3ETR (arXiv:2211.09768).
 """
 
@@ -20,7 +20,7 @@ from .detection_heads import (
 )
 from .query_matching import match_queries
 
-# What one sure object weighs: an image in which the teacher sees less than that counts for less.
+# This is the weight of one sure object. An image in which the teacher sees less than that counts less.
 _MIN_TOTAL_CONFIDENCE = 1.0
 
 
@@ -37,65 +37,57 @@ def query_distillation_loss(
     l1_weight: float = 5.0,
     giou_weight: float = 2.0,
 ) -> Tensor:
-    r"""Distance of each student query from the teacher query it is matched to, in classes and boxes.
+    r"""Return the distance in classes and boxes between each student query and its teacher query.
 
-    With the pairs (i, j) of :func:`match_queries`, the teacher's class probabilities :math:`p^t_i` and boxes
-    :math:`b^t_i`, and the teacher's confidence :math:`c_i = \max_k p^t_{ik}`, the loss of an image is
+    :func:`match_queries` gives the pairs (i, j). The teacher has the class probabilities :math:`p^t_i`, the
+    boxes :math:`b^t_i`, and the confidence :math:`c_i = \max_k p^t_{ik}`. The loss of an image is
 
     .. math:: \ell = \frac{1}{\max(1, \sum_i c_i)} \sum_{(i, j)} c_i \big(
               \lambda_{cls} T^2 \mathrm{KL}(p^t_i \| p^s_j) + \lambda_{L1} \| b^t_i - b^s_j \|_1
               + \lambda_{giou} (1 - \mathrm{GIoU}(b^t_i, b^s_j)) \big)
 
-    and the result is its mean over the images, so that splitting a batch changes nothing. A softmax student
-    has one KL over its classes and "no object", a sigmoid student the sum of K binary ones; the head of the
-    teacher may be of the other kind (see `detection_heads` for the conversions). The temperature T divides
-    all logits before softmax and sigmoid; matching and confidence do not see it. The maximum lets an image
-    in which the teacher sees nothing count for little, instead of making much of its noise.
+    and the result is the mean over the images, so that splitting a batch changes nothing. For a softmax
+    student, the KL is over its classes and "no object"; for a sigmoid student, it is the sum of K binary KLs.
+    The teacher may have the other head (`detection_heads` explains the conversions). The temperature T
+    divides all logits before softmax and sigmoid, but not for matching and confidence. Because of the
+    maximum, an image in which the teacher sees nothing counts little.
 
-    The loss and its gradient are 0 when both models give the same (for boxes with an area, see
-    :func:`generalized_iou`). Everything is computed in float32 (float64 for float64 input, except for the
-    matching), also under autocast. The teacher gets no gradient.
+    The loss and its gradient are 0 if both models give the same, and the boxes have an area. Everything is
+    computed in float32 (float64 for float64 input, except for the matching), also under autocast. The teacher
+    gets no gradient.
 
     Args:
-        student_logits: Raw class scores of the student, the shared classes only.
-        student_boxes: The student's boxes cx, cy, w, h, normalised to 0..1.
-        teacher_logits: Raw class scores of the teacher, the same classes in the same order.
-        teacher_boxes: The teacher's boxes, likewise.
-        student_head: Whether the student's last score stands for "no object" (``"softmax"``) or not.
-        teacher_head: The same for the teacher.
-        temperature: Divides all logits; finite and above 0.
-        class_weight: Weight of the KL; 1 as that of DETR's classes.
-        l1_weight: Weight of the distance of boxes; 5 as in DETR.
-        giou_weight: Weight of the missing overlap of boxes; 2 as in DETR.
-
-    Shape:
-        logits: (B, Q, K + 1) for softmax, (B, Q, K) for sigmoid heads. boxes: (B, Q, 4). Student and teacher
-        may differ in Q. Returns: ().
+        student_logits: As in :func:`match_queries`, like the following five arguments.
+        student_boxes: The student's boxes.
+        teacher_logits: The teacher's class scores.
+        teacher_boxes: The teacher's boxes.
+        student_head: The kind of the student's head.
+        teacher_head: The kind of the teacher's head.
+        temperature: The number above 0 that divides all logits.
+        class_weight: The weight of the KL; 1, as DETR's weight of classes.
+        l1_weight: The weight of the distance of boxes; 5, as in DETR.
+        giou_weight: The weight of the missing overlap of boxes; 2, as in DETR.
 
     Returns:
         The loss as a scalar; 0, with zero gradient, where the teacher has no confidence in anything.
 
     Raises:
         TypeError: If a tensor is not floating point, or a setting is no number.
-        ValueError: If shapes or class counts do not fit, a head is unknown, a setting is out of range, or
-            a cost of the matching is not finite.
+        ValueError: If a setting is out of range, or :func:`match_queries` refuses the inputs.
 
     Example:
         >>> logits, boxes = torch.tensor([[[20.0]]]), torch.tensor([[[0.5, 0.5, 0.2, 0.2]]])
         >>> heads = {"student_head": "sigmoid", "teacher_head": "sigmoid"}
         >>> query_distillation_loss(logits, boxes, logits, boxes, **heads).item()
         0.0
-        >>> wide = torch.tensor([[[0.5, 0.5, 0.4, 0.2]]])  # 5 * 0.2 of L1, and 2 * (1 - 1/2) of GIoU
+        >>> wide = torch.tensor([[[0.5, 0.5, 0.4, 0.2]]])  # L1 costs 5 * 0.2, and GIoU 2 * (1 - 1/2)
         >>> round(query_distillation_loss(logits, wide, logits, boxes, **heads).item(), 4)
         2.0
     """
     check_temperature(temperature)
-    for name, weight in (
-        ("class_weight", class_weight),
-        ("l1_weight", l1_weight),
-        ("giou_weight", giou_weight),
-    ):
-        check_number(name, weight)
+    check_number("class_weight", class_weight)
+    check_number("l1_weight", l1_weight)
+    check_number("giou_weight", giou_weight)
     teacher_logits, teacher_boxes = teacher_logits.detach(), teacher_boxes.detach()
     match = match_queries(
         student_logits,
@@ -121,14 +113,14 @@ def query_distillation_loss(
 
 
 def _matched(values: Tensor, indices: Tensor) -> Tensor:
-    """Pick queries (B, M) from (B, Q, ...), in full precision."""
+    """Return the values (B, M, ...) of the queries (B, M), in full precision."""
     return torch.take_along_dim(full_precision(values), indices[..., None], dim=1)
 
 
 def _class_divergence(
     student_logits: Tensor, teacher_logits: Tensor, student_head: DetectionHead, teacher_head: DetectionHead
 ) -> Tensor:
-    """KL(teacher || student) of each pair (B, M), over what the student's head distinguishes."""
+    """Return KL(teacher || student) of each pair (B, M), over the outcomes of the student's head."""
     if student_head == "softmax":
         target = categorical_log_probabilities(teacher_logits, teacher_head)
         return (target.exp() * (target - F.log_softmax(student_logits, dim=-1))).sum(dim=-1)

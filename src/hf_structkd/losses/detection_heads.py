@@ -1,8 +1,8 @@
-"""What the class scores of two kinds of detector mean, and how one kind is read as the other.
+"""The meaning of the class scores of two kinds of detector, and the conversion of one kind to the other.
 
 A ``"softmax"`` head (DETR, Table Transformer, YOLOS) gives K + 1 scores per query, the last for "no object".
-A ``"sigmoid"`` head (Deformable DETR, RT-DETR and most others) gives K independent ones. The paper has
-neither; how one kind is read as the other is our convention.
+A ``"sigmoid"`` head (Deformable DETR, RT-DETR and most others) gives K independent scores. The paper has
+neither; the conversion is our convention.
 """
 
 from __future__ import annotations
@@ -13,22 +13,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ._common import check_tensor
+
 DetectionHead = Literal["softmax", "sigmoid"]
 
 
 def foreground_probabilities(logits: Tensor, head: DetectionHead) -> Tensor:
-    """Probability that a query shows an object of each class.
+    """Return the probability that a query shows an object of each class.
 
     Args:
-        logits: Raw class scores, of a teacher or of a student.
-        head: ``"softmax"`` if the last score stands for "no object", ``"sigmoid"`` if there is none.
+        logits: The raw class scores of a model.
+        head: ``"softmax"`` if the last score means "no object", ``"sigmoid"`` if there is no such score.
 
     Shape:
         logits: (B, Q, K + 1) for softmax, (B, Q, K) for sigmoid. Returns: (B, Q, K).
 
     Returns:
-        Probabilities from 0 to 1. Over the classes a softmax head's add up to at most 1, a sigmoid head's to
-        anything from 0 to K.
+        Probabilities from 0 to 1. Their sum over the classes is at most 1 for a softmax head, and at most K
+        for a sigmoid head.
 
     Raises:
         TypeError: If logits are not floating point.
@@ -45,25 +47,16 @@ def foreground_probabilities(logits: Tensor, head: DetectionHead) -> Tensor:
 
 
 def categorical_log_probabilities(logits: Tensor, head: DetectionHead) -> Tensor:
-    r"""Log probabilities over the classes and "no object", for teaching a softmax student.
+    r"""Return log probabilities over the classes and "no object", which teach a softmax student.
 
-    A softmax head has them already. Of a sigmoid head's probabilities :math:`p_k` we make, with
-    :math:`b = \prod_k (1 - p_k)` the probability that none of the independent classes is there:
+    A softmax head gives them directly. A sigmoid head gives the probabilities :math:`p_k`; then
+    :math:`b = \prod_k (1 - p_k)` is the probability that no class is there, and the rest is divided among the
+    classes in proportion to the sigmoids. With one class this is exact, :math:`q_1 = p_1`.
 
     .. math:: q_{K+1} = b, \qquad q_k = (1 - b) \frac{p_k}{\sum_j p_j}
 
-    So what is left beside "no object" is shared out in proportion to the sigmoids. With one class this is
-    exact, :math:`q_1 = p_1`.
-
-    Args:
-        logits: Raw class scores.
-        head: The kind of head that gave them.
-
-    Shape:
-        logits: (B, Q, K + 1) for softmax, (B, Q, K) for sigmoid. Returns: (B, Q, K + 1), "no object" last.
-
     Returns:
-        Logarithms of probabilities that add up to 1; finite for finite logits.
+        Logarithms (B, Q, K + 1), "no object" last, of probabilities whose sum is 1; finite for finite logits.
     """
     if head == "softmax":
         return F.log_softmax(logits, dim=-1)
@@ -74,19 +67,10 @@ def categorical_log_probabilities(logits: Tensor, head: DetectionHead) -> Tensor
 
 
 def binary_log_probabilities(logits: Tensor, head: DetectionHead) -> tuple[Tensor, Tensor]:
-    """Log probabilities of each class being there and not being there, for teaching a sigmoid student.
+    """Return log p and log (1 - p) of each class, (B, Q, K), which teach a sigmoid student.
 
-    A softmax head's probability of a class is taken as it is: what a sigmoid would give.
-
-    Args:
-        logits: Raw class scores.
-        head: The kind of head that gave them.
-
-    Shape:
-        logits: (B, Q, K + 1) for softmax, (B, Q, K) for sigmoid. Returns: twice (B, Q, K).
-
-    Returns:
-        log p and log (1 - p); finite for finite logits.
+    The probability p that a softmax head gives a class is used as the probability of a sigmoid. The
+    logarithms are finite for finite logits.
     """
     if head == "sigmoid":
         return F.logsigmoid(logits), F.logsigmoid(-logits)
@@ -95,23 +79,18 @@ def binary_log_probabilities(logits: Tensor, head: DetectionHead) -> tuple[Tenso
 
 
 def check_class_logits(name: str, logits: Tensor, head: DetectionHead) -> None:
-    """Reject class scores that are not a non-empty floating-point (B, Q, K), or K + 1 for softmax.
+    """Reject class scores that are not a non-empty floating-point (B, Q, K), or (B, Q, K + 1) for softmax.
 
-    Raises TypeError if the dtype is not floating point, ValueError for an unknown head, other axes or no
-    class.
+    Raises:
+        TypeError: If the dtype is not floating point.
+        ValueError: If the head is unknown, or there are other axes or no class.
     """
     if head not in get_args(DetectionHead):
         raise ValueError(
             f"the head of `{name}` must be one of {get_args(DetectionHead)}, got {head!r}; "
             'use "softmax" if the last score stands for "no object".'
         )
-    if logits.ndim != 3 or logits.numel() == 0:
-        raise ValueError(
-            f"`{name}` must be non-empty with axes (B, Q, classes), got shape {tuple(logits.shape)}; "
-            "add a batch axis if it is missing."
-        )
-    if not logits.is_floating_point():
-        raise TypeError(f"`{name}` must be floating point, got {logits.dtype}; pass raw model outputs.")
+    check_tensor(name, logits, "(B, Q, classes)")
     if num_classes(logits, head) < 1:
         raise ValueError(
             f'`{name}` of a softmax head must hold a class beside the last score, "no object", got shape '
@@ -125,6 +104,6 @@ def num_classes(logits: Tensor, head: DetectionHead) -> int:
 
 
 def _log_of_rest(log_probability: Tensor) -> Tensor:
-    """Log (1 - p) from log p, with a floor where p rounds to 1."""
+    """Return log (1 - p) from log p, with a floor where p rounds to 1."""
     rest = -torch.expm1(log_probability)
     return rest.clamp(min=torch.finfo(rest.dtype).tiny).log()

@@ -1,4 +1,4 @@
-"""Sums over the connections of two graphs of nodes: all pairs, or the pairs within a window."""
+"""Sums over the connections of two graphs of nodes, for all pairs or for the pairs within a window."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def full_graph_direct(student: Tensor, teacher: Tensor) -> Tensor:
 def full_graph_linear(student: Tensor, teacher: Tensor) -> Tensor:
     """Return the sum as ``||S S^T||^2 + ||T T^T||^2 - 2 ||S T^T||^2``, from C x C matrices, not N x N.
 
-    It follows from expanding ``||S^T S - T^T T||^2`` and moving a factor around inside each trace.
+    This is ``||S^T S - T^T T||^2``, expanded, with the factors inside each trace in another order.
     """
     if student.device.type != "mps":
         student, teacher = student.double(), teacher.double()
@@ -40,7 +40,7 @@ def full_graph_linear(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def squared_gram(nodes: Tensor) -> Tensor:
-    """Return ``||X X^T||^2``; where it pays, blocks off the diagonal of that matrix are computed once."""
+    """Return ``||X X^T||^2``; for many channels, blocks off the matrix' diagonal are computed only once."""
     half = nodes.shape[1] // 2
     if half < 128:
         return (nodes @ nodes.mT).square().sum()
@@ -70,9 +70,9 @@ def count_window(valid: Tensor, radius: int) -> Tensor:
 
 
 def window_shifts(rows: int, columns: int, radius: int) -> Iterator[tuple[_Index, _Index, int]]:
-    """Yield index pairs that lay each node on one neighbour, and how often that connection counts.
+    """Yield index pairs that pair each node with one neighbour, and how often that connection counts.
 
-    Connections are symmetric, so one of each two opposite shifts is enough, counted twice.
+    Connections are symmetric, so that only one of two opposite shifts is needed, and counts twice.
     """
     for down in range(min(radius, rows - 1) + 1):
         reach = min(radius, columns - 1)

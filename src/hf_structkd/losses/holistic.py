@@ -1,9 +1,9 @@
 """The holistic term: a critic compares whole maps, and the student tries to look like the teacher.
 
-The sign convention, for every function here and every critic used with them: the teacher's map is "real", the
+One sign convention holds for all functions here and for every critic: the teacher's map is "real", the
 student's map is "fake", and a higher score means "more like the teacher". The critic minimises
-:func:`critic_loss` (plus the weighted :func:`gradient_penalty` for ``"wgan-gp"``), which pushes real scores
-up and fake ones down; the student minimises :func:`adversarial_loss`, which pushes fake scores up.
+:func:`critic_loss` (plus the weighted :func:`gradient_penalty` for ``"wgan-gp"``), which raises real scores
+and lowers fake scores. The student minimises :func:`adversarial_loss`, which raises fake scores.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from ._common import autocast_off, check_map, full_precision
+from ._common import autocast_off, check_pair, full_precision
 
 CriticLossKind = Literal["wgan-gp", "hinge"]
 
-# Below the square of any gradient norm that matters, above what makes 1 / sqrt(x) overflow in float32.
+# The floor is below the square of any important norm, and large enough that 1 / sqrt(x) stays finite.
 _SQUARED_NORM_FLOOR = 1e-12
 
 
 def critic_loss(real_scores: Tensor, fake_scores: Tensor, *, kind: CriticLossKind) -> Tensor:
-    r"""Return what the critic minimises, without the gradient penalty.
+    r"""Return the loss that the critic minimises, without the gradient penalty.
 
     .. math::
         \text{wgan-gp:}\quad & E[D(fake)] - E[D(real)] \\
         \text{hinge:}\quad & E[\max(0, 1 - D(real))] + E[\max(0, 1 + D(fake))]
 
-    The first is the paper's; its penalty is :func:`gradient_penalty`, added by the caller with a weight
-    of its own. Detach both maps before scoring them, so that the critic's step trains the critic alone.
+    The paper uses the first; the caller adds its penalty, :func:`gradient_penalty`, with a separate weight.
+    Detach both maps before they are scored, so that the critic's step trains the critic alone.
 
     Args:
-        real_scores: Unbounded scores of the teacher's maps.
-        fake_scores: Unbounded scores of the student's maps.
+        real_scores: The unbounded scores of the teacher's maps.
+        fake_scores: The unbounded scores of the student's maps.
         kind: ``"wgan-gp"`` or ``"hinge"``.
 
     Shape:
@@ -64,14 +64,14 @@ def critic_loss(real_scores: Tensor, fake_scores: Tensor, *, kind: CriticLossKin
 
 
 def adversarial_loss(fake_scores: Tensor, *, kind: CriticLossKind) -> Tensor:
-    r"""Return what the student minimises: :math:`-E[D(fake)]`, for both kinds.
+    r"""Return the loss that the student minimises, which is :math:`-E[D(fake)]` for both kinds.
 
-    The paper writes the total with ``- weight * holistic``; the minus sign is in here, so the term is added
-    like any other. Freeze the critic while the scores are computed: gradient still reaches the student.
+    The paper subtracts the term from the total. Here the minus sign is in the loss, so that it is added like
+    any other. Freeze the critic while the scores are computed; the gradient still reaches the student.
 
     Args:
-        fake_scores: Unbounded scores of the student's maps, attached to the student.
-        kind: ``"wgan-gp"`` or ``"hinge"``, the kind the critic is trained with.
+        fake_scores: The unbounded scores of the student's maps, with their graph.
+        kind: ``"wgan-gp"`` or ``"hinge"``, as for the critic.
 
     Shape:
         fake_scores: (B,). Returns: ().
@@ -99,23 +99,23 @@ def gradient_penalty(
     *,
     eps: Tensor | None = None,
 ) -> Tensor:
-    r"""How far the critic's slope is from 1 between real and fake maps.
+    r"""Return how far the critic's slope is from 1 between real and fake maps.
 
     .. math:: E\big[(\lVert \nabla_{\hat x} D(\hat x) \rVert_2 - 1)^2\big], \qquad
         \hat x = \epsilon \, real + (1 - \epsilon) \, fake, \quad \epsilon \sim U[0, 1]
 
-    The norm is taken per sample over all axes, so the critic must not mix samples (no BatchNorm). A floor of
-    1e-12 under the square root keeps the gradient finite where the critic is flat. The graph is kept for a
-    second backward: the penalty trains the critic's parameters. Both maps are detached, so it trains nothing
-    else.
+    The norm of a sample is over all its axes, so that the critic must not mix samples (no BatchNorm). The
+    penalty has a graph and trains the critic's parameters. It trains nothing else, because both maps are
+    detached.
 
     Args:
-        critic: Called as ``critic(map, condition)``, or ``critic(map)`` without a condition; returns scores
-            (B,). It must be differentiable twice (no fused attention, not compiled).
+        critic: A function that is called as ``critic(map, condition)``, or as ``critic(map)`` without a
+            condition, and returns scores (B,). It must be differentiable twice (no fused attention, not
+            compiled).
         real: The teacher's maps.
         fake: The student's maps.
-        condition: What the critic is conditioned on, such as the images; not interpolated.
-        eps: The share of the real map in each sample's interpolate, within [0, 1]; drawn at random when None.
+        condition: A further input of the critic, such as the images; it is not interpolated.
+        eps: The share of the real map in each sample's mixture, within [0, 1]; None draws it at random.
 
     Shape:
         real, fake: (B, K, h, w). condition: (B, ...). eps: (B,). Returns: ().
@@ -166,13 +166,7 @@ def _check_scores(name: str, scores: Tensor) -> None:
 
 
 def _check_penalty_inputs(real: Tensor, fake: Tensor, condition: Tensor | None, eps: Tensor | None) -> None:
-    check_map("real", real)
-    check_map("fake", fake)
-    if real.shape != fake.shape:
-        raise ValueError(
-            f"`real` and `fake` must have the same shape (B, K, h, w), got {tuple(real.shape)} and "
-            f"{tuple(fake.shape)}; resize one to the other."
-        )
+    check_pair("(B, C, h, w)", "resize one to the other", real=real, fake=fake)
     batch = real.shape[0]
     if condition is not None and (condition.ndim == 0 or condition.shape[0] != batch):
         raise ValueError(

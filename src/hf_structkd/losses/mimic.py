@@ -1,40 +1,40 @@
-"""Feature imitation: the student learns the patterns that the teacher's channels draw over the image."""
+"""Feature imitation: the student learns the patterns of the teacher's channels over the image."""
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from ._common import autocast_off, check_map, check_mask, full_precision
+from ._common import autocast_off, check_mask, check_pair, full_precision
 
-# A teacher's channel with a smaller variance, relative to its mean square, is constant: it draws no pattern.
+# A channel whose variance is a smaller share of its mean square is constant and has no pattern.
 _RELATIVE_VARIANCE_FLOOR = 1e-10
 
 
 def feature_imitation_loss(
     student_features: Tensor, teacher_features: Tensor, *, mask: Tensor | None = None
 ) -> Tensor:
-    r"""One minus Pearson's correlation between the channels of the student and of the teacher.
+    r"""Return one minus Pearson's correlation between the channels of the student and of the teacher.
 
-    Each channel of each image is normalised over its pixels to zero mean and unit variance, and the mean
-    squared difference of two such channels is twice what is returned:
+    Each channel of each image is normalised over its pixels to zero mean and unit variance. The loss is half
+    of the mean squared difference of two such channels:
 
     .. math:: r_{bc} = \frac{1}{|P|} \sum_{p \in P} \hat f^s_{bcp} \, \hat f^t_{bcp}, \qquad
         \ell = \operatorname{mean}_{bc} (1 - r_{bc})
         = \tfrac{1}{2} \operatorname{mean}_{bcp} (\hat f^s_{bcp} - \hat f^t_{bcp})^2
 
-    The offset and the scale of a channel are free, which two architectures never share; its pattern is not. A
-    constant student costs 1, an inverted one 2, the right one 0.
+    The pattern of a channel counts. Its offset and its scale do not, because they differ between
+    architectures. A perfect student costs 0, a constant student 1, and an inverted student 2.
 
-    What is ours: the paper normalises over the images of a batch together. Here each image is normalised by
-    itself, so that how a batch is split over accumulation and processes changes nothing. Channels of the
-    teacher that are constant over an image, as dead units are, draw no pattern and are not counted.
+    Two things are ours. The paper normalises over all images of a batch; here each image is normalised by
+    itself, so that the split of a batch over accumulation and processes changes nothing. Channels of the
+    teacher that are constant over an image, such as dead units, have no pattern and are not counted.
 
     Args:
-        student_features: Feature map of the student, projected to the teacher's channels.
-        teacher_features: Feature map of the teacher; gets no gradient.
-        mask: True for the pixels that count. Others get exactly zero gradient, whatever they hold. None
+        student_features: The feature map of the student, projected to the teacher's channels.
+        teacher_features: The feature map of the teacher; it gets no gradient.
+        mask: True for the pixels that count. The others get exactly zero gradient, whatever they hold. None
             counts every pixel.
 
     Shape:
@@ -45,7 +45,7 @@ def feature_imitation_loss(
 
     Raises:
         TypeError: If features are not floating point, or the mask is not bool.
-        ValueError: If the shapes differ, or the mask's does not fit.
+        ValueError: If the shapes do not fit.
 
     Example:
         >>> pattern = torch.arange(6.0).reshape(1, 1, 2, 3)
@@ -58,14 +58,8 @@ def feature_imitation_loss(
         Cao et al., PKD: General Distillation Framework for Object Detectors via Pearson Correlation
         Coefficient, NeurIPS 2022, arXiv:2207.02039, eq. (4) and (5).
     """
-    check_map("student_features", student_features)
-    check_map("teacher_features", teacher_features)
-    if student_features.shape != teacher_features.shape:
-        raise ValueError(
-            f"`student_features` must have the shape of `teacher_features`, got "
-            f"{tuple(student_features.shape)} and {tuple(teacher_features.shape)}; project the student's "
-            "channels and align the grids first."
-        )
+    hint = "project the student's channels and align the grids first"
+    check_pair("(B, C, h, w)", hint, student_features=student_features, teacher_features=teacher_features)
     check_mask(mask, student_features)
     with autocast_off(student_features):
         student, _ = _unit_channels(full_precision(student_features), mask)
@@ -75,27 +69,10 @@ def feature_imitation_loss(
         return per_channel.sum() / varies.sum().clamp(min=1)
 
 
-class FeatureImitationLoss(nn.Module):
-    """Module form of :func:`feature_imitation_loss`: it has no settings and computes nothing itself.
-
-    Example:
-        >>> maps = torch.rand(2, 8, 4, 4)
-        >>> FeatureImitationLoss()(2 * maps, maps).item() < 1e-6
-        True
-    """
-
-    def forward(
-        self, student_features: Tensor, teacher_features: Tensor, mask: Tensor | None = None
-    ) -> Tensor:
-        """Call :func:`feature_imitation_loss`."""
-        return feature_imitation_loss(student_features, teacher_features, mask=mask)
-
-
 def _unit_channels(features: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return each channel centred and of unit length over its counted pixels, and which channels vary.
+    """Return the channels of (B, C, h, w), centred and of unit length, and which of them vary.
 
-    Shape:
-        features: (B, C, h, w). Returns: (B, C, h * w), 0 where the mask is False, and (B, C) bool.
+    The channels are (B, C, h * w), with 0 where the mask is False; the second tensor is (B, C) bool.
     """
     flat = features.flatten(2)
     if mask is None:
@@ -107,5 +84,5 @@ def _unit_channels(features: Tensor, mask: Tensor | None) -> tuple[Tensor, Tenso
         centred = torch.where(counted, flat - mean, 0)
     energy, variation = flat.square().sum(dim=2), centred.square().sum(dim=2)
     varies = variation > _RELATIVE_VARIANCE_FLOOR * energy
-    # A constant channel has no direction: it becomes 0, not the rounding of its mean.
+    # A constant channel has no direction. It becomes 0, and not the rounding error of its mean.
     return F.normalize(torch.where(varies.unsqueeze(2), centred, 0), dim=2), varies

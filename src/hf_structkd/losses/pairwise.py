@@ -1,4 +1,4 @@
-"""The pair-wise term: the student learns which places of the feature map the teacher finds alike."""
+"""The pair-wise term: the student learns which places of the feature map are alike for the teacher."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ._common import autocast_off, check_map, check_mask, full_precision
+from ._common import autocast_off, check_mask, check_tensor, full_precision
 from .graphs import count_full_graph, count_window, full_graph, window
 
 Granularity = int | tuple[int, int]
 Pooling = Literal["mean", "max"]
 
-# A node with a smaller squared norm has no direction: it counts as the zero vector.
+# A node with a smaller squared norm has no direction, and counts as the zero vector.
 _SQUARED_NORM_FLOOR = 1e-24
 
 
@@ -28,7 +28,7 @@ def pairwise_distillation_loss(
     pooling: Pooling = "mean",
     mask: Tensor | None = None,
 ) -> Tensor:
-    r"""Mean squared difference between the affinities of the student and of the teacher.
+    r"""Return the mean squared difference between the affinities of the student and of the teacher.
 
     Patches of the feature map are pooled into nodes :math:`f_i`. The affinity of two nodes is their cosine,
     and the loss is the mean over all connections E of the batch:
@@ -36,29 +36,30 @@ def pairwise_distillation_loss(
     .. math:: a_{ij} = \frac{f_i^\top f_j}{\lVert f_i \rVert \lVert f_j \rVert}, \qquad
         \ell_{pa} = \frac{1}{|E|} \sum_{(i, j) \in E} (a^s_{ij} - a^t_{ij})^2
 
-    Only affinities are compared, so student and teacher may differ in channels and need no projection layer;
-    the feature maps must agree in size. Scaling or rotating the teacher's channels changes nothing.
+    Only affinities are compared, so that student and teacher may differ in channels and need no projection
+    layer; the feature maps must agree in size. A scale or rotation of the teacher's channels changes nothing.
 
-    What is ours where sources differ: every ordered pair counts, a node with itself included; windows are cut
-    at the border; border patches smaller than the granularity are kept; the norm carries gradient; a zero
-    node has affinity 0 to every node and gets zero gradient (the cosine has none there).
+    Sources differ, and these choices are ours. Every ordered pair counts, also a node with itself. Windows
+    are cut at the border, and smaller patches at the border are kept. The norm carries gradient. A zero node
+    has affinity 0 to every node and gets zero gradient, because the cosine has no gradient there.
 
-    The full graph is computed in whichever of two forms is cheaper for the shape; both give the same value.
-    The direct one holds B matrices of N x N. The linear one holds C x C matrices and copies of the nodes, in
-    float64, because its three sums nearly cancel when the loss is small: measured at C = 128/512, N = 8192,
-    the relative error is 1e-8 at a loss of 1.6e-8 and 1e-6 at 1.6e-10. In float32, all that devices without
-    float64 (MPS) have, it is 6 % at a loss of 1.6e-8, the gradient's (at N = 1024) 0.03 %. A finite range
-    compares shifted maps instead: memory O(N (α + C)), time O(N α C).
+    The full graph has two forms with the same value, and the cheaper form is chosen. The direct form holds B
+    matrices of N x N. The linear form holds C x C matrices and copies of the nodes, in float64, because its
+    three sums nearly cancel when the loss is small: at C = 128/512 and N = 8192, the relative error is 1e-8
+    at a loss of 1.6e-8, and 1e-6 at 1.6e-10. Devices without float64 (MPS) use float32, with an error of 6 %
+    at a loss of 1.6e-8, and of 0.03 % in the gradient at N = 1024. A finite range compares shifted maps
+    instead, with memory O(N (α + C)) and time O(N α C).
 
     Args:
-        student_features: Feature map of the student.
-        teacher_features: Feature map of the teacher, on the same grid; gets no gradient.
-        granularity: Side of a node in feature pixels, or (rows, columns). The paper's 2x2 is 2.
-        connection_range: How many nearest nodes each node is compared with, itself included: the square of an
-            odd number, 9 for a 3x3 window. None compares all with all.
-        pooling: How a patch becomes a node: ``"mean"`` is the paper's, ``"max"`` its official code's.
-        mask: True for the pixels that count; a node is pooled from those alone, and one without any is left
-            out. Ignored pixels get exactly zero gradient, whatever they hold. None counts every pixel.
+        student_features: The feature map of the student.
+        teacher_features: The feature map of the teacher on the same grid; it gets no gradient.
+        granularity: The side of a node in feature pixels, or (rows, columns). The paper's 2x2 is 2.
+        connection_range: The number of nearest nodes that each node is compared with, itself included. It is
+            the square of an odd number, such as 9 for a 3x3 window. None compares all nodes.
+        pooling: The way a patch becomes a node: ``"mean"`` as in the paper, ``"max"`` as in its code.
+        mask: True for the pixels that count. A node is pooled from these alone, and a node without a counted
+            pixel is left out. Ignored pixels get exactly zero gradient, whatever they hold. None counts
+            every pixel.
 
     Shape:
         student_features: (B, C_s, h, w). teacher_features: (B, C_t, h, w). mask: (B, h, w) bool. Returns: ().
@@ -102,7 +103,7 @@ def pairwise_distillation_loss(
 
 
 class PairwiseDistillationLoss(nn.Module):
-    """Module form of :func:`pairwise_distillation_loss`: holds the settings, computes nothing itself.
+    """Hold the settings of :func:`pairwise_distillation_loss`, and call the function.
 
     Example:
         >>> criterion = PairwiseDistillationLoss(granularity=2, connection_range=9)
@@ -136,15 +137,15 @@ class PairwiseDistillationLoss(nn.Module):
         )
 
     def extra_repr(self) -> str:
-        """Show the settings in the module's repr."""
+        """Return the settings for the module's repr."""
         names = ("granularity", "connection_range", "pooling")
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
 
 
 def node_grid_size(height: int, width: int, granularity: Granularity) -> tuple[int, int]:
-    """Rows and columns of the node grid that a feature map is pooled to; smaller border patches are kept.
+    """Return the rows and columns of a feature map's node grid; smaller patches at the border are kept.
 
-    Raises TypeError or ValueError for a granularity that is no size, or larger than the map.
+    Raises TypeError or ValueError for a granularity that is no size, or that is larger than the map.
 
     Example:
         >>> node_grid_size(65, 65, 2)
@@ -162,7 +163,7 @@ def node_grid_size(height: int, width: int, granularity: Granularity) -> tuple[i
 def check_granularity(granularity: Granularity) -> tuple[int, int]:
     """Return the granularity as (rows, columns).
 
-    Raises TypeError for anything but an int or a pair of them, ValueError for a side below 1.
+    Raises TypeError for anything but an int or a pair of ints, and ValueError for a side below 1.
     """
     sides = granularity if isinstance(granularity, tuple | list) else (granularity, granularity)
     if len(sides) != 2 or not all(type(side) is int for side in sides):
@@ -177,15 +178,10 @@ def check_granularity(granularity: Granularity) -> tuple[int, int]:
     return sides[0], sides[1]
 
 
-def is_odd_square(number: int) -> bool:
-    """Tell whether a number is the square of an odd one: 1, 9, 25, 49 and so on."""
-    return number > 0 and number % 2 == 1 and math.isqrt(number) ** 2 == number
-
-
 def check_connection_range(connection_range: int | None) -> None:
     """Reject a connection range that is neither None (the full graph) nor 9, 25, 49 and so on.
 
-    Raises TypeError for anything but an int or None, ValueError for other numbers.
+    Raises TypeError for anything but an int or None, and ValueError for other numbers.
     """
     if connection_range is None:
         return
@@ -193,7 +189,11 @@ def check_connection_range(connection_range: int | None) -> None:
         raise TypeError(
             f"`connection_range` must be an int or None, got {connection_range!r}; use 9 for a 3x3 window."
         )
-    if connection_range < 9 or not is_odd_square(connection_range):
+    if (
+        connection_range < 9
+        or connection_range % 2 == 0
+        or math.isqrt(connection_range) ** 2 != connection_range
+    ):
         raise ValueError(
             "`connection_range` must be the square of an odd number from 3 up (9, 25, 49, ...), got "
             f"{connection_range}; use None for the full graph."
@@ -209,8 +209,8 @@ def check_pooling(pooling: str) -> None:
 
 
 def _check_features(student_features: Tensor, teacher_features: Tensor) -> None:
-    check_map("student_features", student_features)
-    check_map("teacher_features", teacher_features)
+    check_tensor("student_features", student_features, "(B, C, h, w)")
+    check_tensor("teacher_features", teacher_features, "(B, C, h, w)")
     (batch, _, *size), (teacher_batch, _, *teacher_size) = student_features.shape, teacher_features.shape
     if (batch, size) != (teacher_batch, teacher_size):
         raise ValueError(
@@ -223,12 +223,12 @@ def _check_features(student_features: Tensor, teacher_features: Tensor) -> None:
 def _unit_nodes(
     features: Tensor, side: tuple[int, int], pooling: Pooling, mask: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Pool to nodes (B, C, rows, columns) of length 1, or 0 where invalid; also say which are valid."""
+    """Return nodes (B, C, rows, columns) of length 1, or 0 where invalid, and which nodes are valid."""
     if mask is None:
         nodes = features if side == (1, 1) else _pool(features, side, pooling)
         valid = torch.ones_like(nodes[:, 0], dtype=torch.bool)
     else:
-        # Fill before pooling, so that not even an ignored NaN reaches a node or its gradient.
+        # The fill comes before pooling, so that an ignored NaN reaches neither a node nor its gradient.
         fill = 0.0 if pooling == "mean" else -math.inf
         nodes = _pool(torch.where(mask[:, None], features, fill), side, pooling)
         share = _pool(mask[:, None].to(features.dtype), side, "mean")
@@ -237,13 +237,11 @@ def _unit_nodes(
             nodes = nodes / torch.where(share > 0, share, 1)
         nodes = torch.where(valid[:, None], nodes, 0)
     squared_norm = nodes.square().sum(dim=1, keepdim=True)
-    # The floor alone would give a dead node a gradient of 1 / its root, which drowns all others.
+    # With the floor alone, a dead node would get a gradient of 1 / its root, far above all others.
     alive = squared_norm > _SQUARED_NORM_FLOOR
     return nodes * torch.where(alive, squared_norm.clamp_min(_SQUARED_NORM_FLOOR).rsqrt(), 0), valid
 
 
 def _pool(features: Tensor, side: tuple[int, int], pooling: Pooling) -> Tensor:
-    # Without padding, the mean of a window that crosses the border divides by the pixels that exist.
-    if pooling == "mean":
-        return F.avg_pool2d(features, side, ceil_mode=True)
-    return F.max_pool2d(features, side, ceil_mode=True)
+    # Without padding, the mean of a window that crosses the border is over the pixels that exist.
+    return (F.avg_pool2d if pooling == "mean" else F.max_pool2d)(features, side, ceil_mode=True)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ._common import autocast_off, check_map, check_mask, check_temperature, full_precision, masked_mean
+from ._common import autocast_off, check_mask, check_pair, check_temperature, full_precision, masked_mean
 
 
 def pixel_distillation_loss(
@@ -16,22 +16,22 @@ def pixel_distillation_loss(
     temperature: float = 1.0,
     mask: Tensor | None = None,
 ) -> Tensor:
-    r"""Mean over valid pixels of KL(teacher || student), times the squared temperature.
+    r"""Return the mean over valid pixels of KL(teacher || student), times the squared temperature.
 
-    With class probabilities :math:`q_i = \mathrm{softmax}(z_i / T)` at pixel *i* (T = 1 in the paper) and
-    R the valid pixels of the whole batch:
+    Pixel *i* has the class probabilities :math:`q_i = \mathrm{softmax}(z_i / T)` (T = 1 in the paper), and R
+    is the set of valid pixels of the whole batch:
 
     .. math:: \ell_{pi} = T^2 \frac{1}{|R|} \sum_{i \in R} \sum_k q^t_{ik} \log \frac{q^t_{ik}}{q^s_{ik}}
 
-    The sum runs over classes and the mean over pixels, so neither the batch size nor the resolution scales
-    it. The factor T² keeps the gradient's size independent of the temperature. The loss is 0 exactly when
-    both models give the same probabilities. Everything is computed in float32 (float64 for float64 input),
-    also under autocast. The teacher gets no gradient.
+    The loss is a sum over classes and a mean over pixels, so that its size does not depend on the batch size
+    and the resolution. Because of the factor T², the size of the gradient does not depend on the temperature.
+    The loss is 0 exactly when both models give the same probabilities. Everything is computed in float32
+    (float64 for float64 input), also under autocast. The teacher gets no gradient.
 
     Args:
-        student_logits: Raw class scores of the student, before any softmax.
-        teacher_logits: Raw class scores of the teacher, the same classes in the same order.
-        temperature: Divides both logits before the softmax; finite and above 0.
+        student_logits: The raw class scores of the student, before any softmax.
+        teacher_logits: The raw class scores of the teacher, for the same classes in the same order.
+        temperature: The number above 0 that divides both logits before the softmax.
         mask: True for the pixels that count. The others contribute nothing and get exactly zero gradient,
             whatever their logits hold, inf and NaN included. None counts every pixel.
 
@@ -56,13 +56,19 @@ def pixel_distillation_loss(
         Hinton et al., Distilling the Knowledge in a Neural Network, 2015, arXiv:1503.02531 (the factor T²).
     """
     check_temperature(temperature)
-    _check_logits(student_logits, teacher_logits)
+    hint = "resize one to the other, and configure the student with the teacher's labels"
+    check_pair("(B, C, h, w)", hint, student_logits=student_logits, teacher_logits=teacher_logits)
+    if student_logits.shape[1] < 2:
+        raise ValueError(
+            "`student_logits` must hold at least 2 classes, got 1; a softmax over one class is constant, so "
+            "the gradient would be zero: use a regression loss for single-channel maps."
+        )
     check_mask(mask, student_logits)
     with autocast_off(student_logits):
         teacher_logits = full_precision(teacher_logits.detach())
         student_logits = full_precision(student_logits)
         if mask is not None:
-            # Before the softmax: past it, an ignored NaN would come back as NaN * 0 in the backward pass.
+            # After the softmax, an ignored NaN would come back as NaN * 0 in the backward pass.
             student_logits = torch.where(mask[:, None], student_logits, 0)
             teacher_logits = torch.where(mask[:, None], teacher_logits, 0)
         student_log_probs = F.log_softmax(student_logits / temperature, dim=1)
@@ -72,10 +78,7 @@ def pixel_distillation_loss(
 
 
 class PixelDistillationLoss(nn.Module):
-    """Module form of :func:`pixel_distillation_loss`: holds the temperature, computes nothing itself.
-
-    Args:
-        temperature: See :func:`pixel_distillation_loss`.
+    """Hold the temperature of :func:`pixel_distillation_loss`, and call the function.
 
     Example:
         >>> criterion = PixelDistillationLoss(temperature=2.0)
@@ -85,7 +88,7 @@ class PixelDistillationLoss(nn.Module):
     """
 
     def __init__(self, temperature: float = 1.0) -> None:
-        """Check and store the setting."""
+        """Check and store the temperature."""
         super().__init__()
         check_temperature(temperature)
         self.temperature = temperature
@@ -97,26 +100,5 @@ class PixelDistillationLoss(nn.Module):
         )
 
     def extra_repr(self) -> str:
-        """Show the setting in the module's repr."""
+        """Return the setting for the module's repr."""
         return f"temperature={self.temperature}"
-
-
-def _check_logits(student_logits: Tensor, teacher_logits: Tensor) -> None:
-    check_map("student_logits", student_logits)
-    check_map("teacher_logits", teacher_logits)
-    classes, teacher_classes = student_logits.shape[1], teacher_logits.shape[1]
-    if classes != teacher_classes:
-        raise ValueError(
-            f"`student_logits` and `teacher_logits` must hold the same classes, got {classes} and "
-            f"{teacher_classes}; configure the student with the teacher's labels."
-        )
-    if student_logits.shape != teacher_logits.shape:
-        raise ValueError(
-            "`student_logits` and `teacher_logits` must have the same shape (B, K, h, w), got "
-            f"{tuple(student_logits.shape)} and {tuple(teacher_logits.shape)}; resize one to the other."
-        )
-    if classes < 2:
-        raise ValueError(
-            f"`student_logits` must hold at least 2 classes, got {classes}; a softmax over one class is "
-            "constant, so the gradient would be zero: use a regression loss for single-channel maps."
-        )

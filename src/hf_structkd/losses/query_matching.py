@@ -1,4 +1,4 @@
-"""Which student query is to learn from which teacher query: the Hungarian matching of two sets."""
+"""The Hungarian matching, which says which student query learns from which teacher query."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from ._common import autocast_off, check_number
-from .boxes import box_corners, pairwise_generalized_iou
+from .boxes import box_corners, check_query_boxes, pairwise_generalized_iou
 from .detection_heads import DetectionHead, check_class_logits, foreground_probabilities, num_classes
 
 
@@ -41,39 +41,39 @@ def match_queries(
 ) -> QueryMatch:
     r"""Match teacher to student queries, one to one, at the lowest total cost.
 
-    Teacher query i, with class probabilities :math:`p^t_{ik}` and box :math:`b^t_i`, and student query j cost
+    Teacher query i has the class probabilities :math:`p^t_{ik}` and the box :math:`b^t_i`. To match it with
+    student query j costs
 
     .. math:: c_i \Big( - \lambda_{cls} \sum_k \frac{p^t_{ik}}{\sum_l p^t_{il}} p^s_{jk}
               + \lambda_{L1} \| b^t_i - b^s_j \|_1 - \lambda_{giou} \mathrm{GIoU}(b^t_i, b^s_j) \Big),
               \qquad c_i = \max_k p^t_{ik}
 
-    This is DETR's matching, with its weights, where the teacher's queries take the place of the labelled
-    objects. Two things are ours. The student's probability of "the" class becomes its mean over the classes
-    the teacher thinks of, however sure the teacher is that there is an object at all. And each teacher query
-    counts with its confidence c, as it does in the loss: of hundreds of queries a handful shows objects, and
-    without c the rest would take the students nearest to those objects as readily as they do.
+    This is DETR's matching with its weights, but with the teacher's queries instead of the labelled objects.
+    Two things are ours. In place of one class, the student's probability is a mean over the classes, weighted
+    by the teacher's probabilities. And each teacher query counts with its confidence c, as in the loss: few
+    of hundreds of queries show objects, and without c the others would compete for the same students.
 
-    All costs of a batch are computed at once in float32 on the tensors' device and moved to the CPU in one
-    transfer; scipy then solves one assignment per image, as many at once as PyTorch has threads.
+    All costs of a batch are computed at once in float32 on the tensors' device, and moved to the CPU in one
+    transfer. Then scipy solves one assignment per image, as many at once as PyTorch has threads.
 
     Args:
-        student_logits: Raw class scores of the student, the shared classes only.
+        student_logits: The raw class scores of the student, for the shared classes only.
         student_boxes: The student's boxes cx, cy, w, h, normalised to 0..1.
-        teacher_logits: Raw class scores of the teacher, the same classes in the same order.
-        teacher_boxes: The teacher's boxes, likewise.
-        student_head: Whether the student's last score stands for "no object" (``"softmax"``) or not.
-        teacher_head: The same for the teacher.
-        class_cost: Weight of the class cost.
-        l1_cost: Weight of the distance of boxes.
-        giou_cost: Weight of the overlap of boxes.
+        teacher_logits: The raw class scores of the teacher, for the same classes in the same order.
+        teacher_boxes: The teacher's boxes in the same form.
+        student_head: ``"softmax"`` if the student's last score means "no object", else ``"sigmoid"``.
+        teacher_head: The kind of the teacher's head.
+        class_cost: The weight of the class cost.
+        l1_cost: The weight of the distance of boxes.
+        giou_cost: The weight of the overlap of boxes.
 
     Shape:
         logits: (B, Q, K + 1) for softmax, (B, Q, K) for sigmoid heads. boxes: (B, Q, 4). Student and teacher
         may differ in Q.
 
     Returns:
-        M pairs per image, the smaller of the two query counts. If the teacher has more queries, only its most
-        confident ones take part; if the student has more, its other queries have no teacher.
+        M pairs per image; M is the smaller of the two numbers of queries. If the teacher has more queries,
+        only its most confident queries take part. If the student has more, the others have no teacher.
 
     Raises:
         TypeError: If a tensor is not floating point or a weight is no number.
@@ -91,10 +91,13 @@ def match_queries(
     References:
         Carion et al., End-to-End Object Detection with Transformers, ECCV 2020, arXiv:2005.12872.
     """
-    for name, value in (("class_cost", class_cost), ("l1_cost", l1_cost), ("giou_cost", giou_cost)):
-        check_number(name, value)
-    _check_queries("student", student_logits, student_boxes, student_head)
-    _check_queries("teacher", teacher_logits, teacher_boxes, teacher_head)
+    check_number("class_cost", class_cost)
+    check_number("l1_cost", l1_cost)
+    check_number("giou_cost", giou_cost)
+    check_class_logits("student_logits", student_logits, student_head)
+    check_class_logits("teacher_logits", teacher_logits, teacher_head)
+    check_query_boxes("student_boxes", student_boxes, student_logits)
+    check_query_boxes("teacher_boxes", teacher_boxes, teacher_logits)
     _check_pair(student_logits, teacher_logits, student_head, teacher_head)
     with autocast_off(student_logits):
         student = foreground_probabilities(student_logits.float(), student_head)
@@ -111,7 +114,7 @@ def match_queries(
 
 
 def _assign(cost: Tensor) -> Tensor:
-    """Return the column of each row (B, M) in the cheapest assignment of cost (B, M, Q), M <= Q."""
+    """Return the column of each row, (B, M), in the cheapest assignment for costs (B, M, Q), M <= Q."""
     cost = cost.cpu()
     finite = cost.isfinite().flatten(1).all(dim=1)
     if not finite.all():
@@ -120,24 +123,11 @@ def _assign(cost: Tensor) -> Tensor:
             f"{int(finite.logical_not().nonzero()[0])} of the batch; look at the outputs of student and "
             "teacher: the learning rate may be too high, or float16 may overflow where bfloat16 would not."
         )
-    # scipy lets go of Python's lock, so images can be solved side by side. With no more rows than columns it
-    # assigns every row, and returns the rows in order.
+    # scipy releases Python's lock, so that threads can solve images at the same time. With no more rows than
+    # columns, scipy assigns every row, and returns the rows in order.
     with ThreadPoolExecutor(max_workers=torch.get_num_threads()) as pool:
         assignments = pool.map(linear_sum_assignment, cost.numpy())
         return torch.stack([torch.from_numpy(columns) for _, columns in assignments])
-
-
-def _check_queries(model: str, logits: Tensor, boxes: Tensor, head: DetectionHead) -> None:
-    check_class_logits(f"{model}_logits", logits, head)
-    if boxes.shape != (*logits.shape[:2], 4):
-        raise ValueError(
-            f"`{model}_boxes` must have shape (B, Q, 4) = {(*logits.shape[:2], 4)} to go with "
-            f"`{model}_logits`, got {tuple(boxes.shape)}; pass the boxes of the same queries."
-        )
-    if not boxes.is_floating_point():
-        raise TypeError(
-            f"`{model}_boxes` must be floating point, got {boxes.dtype}; pass cx, cy, w, h from 0 to 1."
-        )
 
 
 def _check_pair(
@@ -148,10 +138,8 @@ def _check_pair(
             "`student_logits` and `teacher_logits` must come from the same images, got "
             f"{student_logits.shape[0]} and {teacher_logits.shape[0]}; give both models the same batch."
         )
-    classes, teacher_classes = (
-        num_classes(student_logits, student_head),
-        num_classes(teacher_logits, teacher_head),
-    )
+    classes = num_classes(student_logits, student_head)
+    teacher_classes = num_classes(teacher_logits, teacher_head)
     if classes != teacher_classes:
         raise ValueError(
             f"`student_logits` ({student_head}) and `teacher_logits` ({teacher_head}) must hold the same "

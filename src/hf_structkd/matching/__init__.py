@@ -1,4 +1,4 @@
-"""Bring what two models say to common terms: their classes, their image normalisation, their grids."""
+"""The matching of two models: their classes, their image normalisation and the grids of their maps."""
 
 from __future__ import annotations
 

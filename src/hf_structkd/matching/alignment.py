@@ -1,4 +1,4 @@
-"""Bring maps of teacher and student to one size: which side is resized, and how."""
+"""The resizing of maps, and of the maps of teacher and student to one size."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from torch.nn import functional as F
 
 
 def resize_map(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize (B, C, h, w) to `size` bilinearly, corners not aligned; a map of that size comes back itself.
+    """Resize (B, C, h, w) to `size` bilinearly, without aligned corners; return a map of that size as it is.
 
-    Logits are interpolated before the softmax, as every model's own post-processing does.
+    Interpolate logits before the softmax, as the post-processing of every model does.
     """
     if maps.shape[-2:] == size:
         return maps
@@ -18,11 +18,11 @@ def resize_map(maps: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def resize_ids(ids: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize class ids, depths or a bool mask (..., H, W) to `size`: each pixel takes what is at its centre.
+    """Resize class ids, depths or a bool mask (..., H, W) to `size`, with the value at each pixel's centre.
 
-    Where a centre lies between two source pixels, the one below or to the right is taken. No new value
-    appears: a mean over the edge of a hole or an object is nobody's depth. Indices are whole numbers all the
-    way, so the result is exact for any id and size, and on devices without float64.
+    Where a centre lies between two source pixels, the pixel below or to the right is taken. The result holds
+    no new values, because a mean over the edge of an object is not a depth of the scene. The indices are
+    integers, so that the result is exact for any id and size, and on devices without float64.
     """
     if ids.shape[-2:] == size:
         return ids
@@ -36,15 +36,15 @@ def resize_ids(ids: Tensor, size: tuple[int, int]) -> Tensor:
 def align_to_coarser(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     """Bring two maps (B, C_s, h, w) and (B, C_t, h', w') to the smaller height and width of the two.
 
-    The finer map is averaged over the cells of the coarser grid, so that no detail is invented where one
-    network has none and every fine pixel counts.
+    The finer map is averaged over the cells of the coarser grid, so that every fine pixel counts, and no
+    detail appears that a network did not compute.
     """
     size = (min(student.shape[-2], teacher.shape[-2]), min(student.shape[-1], teacher.shape[-1]))
     return _average_to(student, size), _average_to(teacher, size)
 
 
 def at_least(size: torch.Size | tuple[int, int], minimum: int) -> tuple[int, int]:
-    """Height and width with each side raised to `minimum` where it is smaller."""
+    """Return the height and the width, with each side raised to `minimum` where it is smaller."""
     height, width = size
     return max(int(height), minimum), max(int(width), minimum)
 

@@ -31,6 +31,7 @@ class LabelMatch:
         teacher_ids: The teacher's class ids of each: several where a label map merges teacher classes.
         num_student_labels: Number of all classes of the student.
         num_teacher_labels: Number of all classes of the teacher.
+        ambiguous: Names that several classes of the teacher have, as it writes them; these match nothing.
     """
 
     names: tuple[str, ...]
@@ -38,6 +39,7 @@ class LabelMatch:
     teacher_ids: tuple[tuple[int, ...], ...]
     num_student_labels: int
     num_teacher_labels: int
+    ambiguous: tuple[str, ...] = ()
 
     @property
     def is_identity(self) -> bool:
@@ -116,35 +118,45 @@ def match_label_spaces(
     teacher_id2label: Mapping[int, str],
     *,
     label_map: Mapping[str, str] | None = None,
+    no_class: int | None = None,
 ) -> LabelMatch:
     """Match two label spaces by name; either may have classes that the other lacks, in any order.
 
     Names are compared without regard to case and to the difference between spaces, underscores and hyphens:
-    "Traffic-Light" is "traffic light". Classes that only one model knows are left out.
+    "Traffic-Light" is "traffic light". Classes that only one model knows are left out, and so are several of
+    the teacher that have one name ("N/A").
 
     Args:
         student_id2label: The student's `config.id2label`.
         teacher_id2label: The teacher's `config.id2label`.
         label_map: From teacher name to student name, for classes that the two call differently. An entry wins
             over an equal name. Several teacher classes may map to one student class: they are merged.
+        no_class: The label that the student ignores; if it is one of its ids, that id is shared with nobody.
 
     Raises:
         ValueError: If fewer than two classes are shared (softmax over one class is always 1, so nothing would
-            be learned), a model has two classes of one name or ids other than 0 to K - 1, or the map names a
-            class that does not exist.
+            be learned), the student has two classes of one name, a model has ids other than 0 to K - 1, or
+            the map names a class that does not exist or is several of the teacher.
 
     Example:
         >>> match = match_label_spaces({0: "road", 1: "car"}, {0: "sky", 1: "Car", 2: "road"})
         >>> match.names, match.teacher_ids
         (('road', 'car'), ((2,), (1,)))
     """
-    student = _ids_by_name(student_id2label, "student")
+    student = {name: ids[0] for name, ids in _ids_by_name(student_id2label, "student").items()}
     teacher = _ids_by_name(teacher_id2label, "teacher")
+    repeated = [name for name, ids in teacher.items() if len(ids) > 1]
     renamed = _checked_map(label_map or {}, student_id2label, teacher_id2label)
+    for name in set(renamed).intersection(repeated):
+        raise ValueError(
+            f"the label map names {teacher_id2label[teacher[name][0]]!r}, which is {len(teacher[name])} "
+            "classes of the teacher; give each a name of its own in its `config.id2label`."
+        )
     groups: dict[str, list[int]] = {}
-    for name, index in teacher.items():
-        groups.setdefault(renamed.get(name, name), []).append(index)
-    shared = {name: index for name, index in student.items() if name in groups}
+    for name, ids in teacher.items():
+        if name not in repeated:
+            groups.setdefault(renamed.get(name, name), []).extend(ids)
+    shared = {name: index for name, index in student.items() if name in groups and index != no_class}
     if len(shared) < 2:
         raise ValueError(
             f"student and teacher share too few classes by name ({len(shared)}, at least 2 are needed): the "
@@ -157,14 +169,14 @@ def match_label_spaces(
             "The classes are matched by the generic names LABEL_0, LABEL_1, ..., which say nothing of what "
             "they mean. Set `config.id2label` of both models unless their class ids are known to agree."
         )
-    ids = sorted(shared.values())
-    names = {index: name for name, index in shared.items()}
+    ordered = sorted(shared, key=shared.__getitem__)
     return LabelMatch(
-        names=tuple(student_id2label[index] for index in ids),
-        student_ids=tuple(ids),
-        teacher_ids=tuple(tuple(sorted(groups[names[index]])) for index in ids),
+        names=tuple(student_id2label[shared[name]] for name in ordered),
+        student_ids=tuple(shared[name] for name in ordered),
+        teacher_ids=tuple(tuple(sorted(groups[name])) for name in ordered),
         num_student_labels=len(student),
-        num_teacher_labels=len(teacher),
+        num_teacher_labels=len(teacher_id2label),
+        ambiguous=tuple(teacher_id2label[teacher[name][0]] for name in repeated),
     )
 
 
@@ -202,17 +214,19 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(map(repr, names))
 
 
-def _ids_by_name(id2label: Mapping[int, str], role: str) -> dict[str, int]:
+def _ids_by_name(id2label: Mapping[int, str], role: str) -> dict[str, list[int]]:
+    """Return the ids of each name; several ids have one name only in a teacher."""
     if sorted(id2label) != list(range(len(id2label))):
         raise ValueError(f"the {role}'s class ids must be 0 to K - 1, got {sorted(id2label)}.")
-    ids: dict[str, int] = {}
+    ids: dict[str, list[int]] = {}
     for index, name in id2label.items():
-        first = ids.setdefault(_normalised(name), index)
-        if first != index:
+        same = ids.setdefault(_normalised(name), [])
+        if same and role == "student":
             raise ValueError(
-                f"the {role} has two classes of one name: {id2label[first]!r} (id {first}) and "
+                f"the {role} has two classes of one name: {id2label[same[0]]!r} (id {same[0]}) and "
                 f"{name!r} (id {index}); rename one in its `config.id2label`."
             )
+        same.append(index)
     return ids
 
 

@@ -1,4 +1,4 @@
-"""Moving images between the normalisations of two models, and back to RGB for figures."""
+"""Conversion of images between the normalisations of two models, and back to RGB for figures."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ __all__ = ["ImageNormalization", "convert_normalization"]
 
 @dataclass(frozen=True)
 class ImageNormalization:
-    """How an image processor turns 8-bit RGB into `pixel_values`.
+    """The way in which an image processor turns 8-bit RGB into `pixel_values`.
 
-    In the processors' order: `(255 * image * rescale_factor - mean) / std`, then the channels are flipped for
-    "bgr". The defaults leave an image in [0, 1] as it is.
+    A processor computes `(255 * image * rescale_factor - mean) / std`, and then flips the channels for "bgr".
+    The defaults leave an image in [0, 1] as it is.
 
     Attributes:
-        mean: Subtracted from each channel (R, G, B).
-        std: Divides each channel (R, G, B).
-        rescale_factor: Multiplies the 8-bit values; 1 if the processor does not rescale.
-        channel_order: Order of the channels in `pixel_values`.
+        mean: The number that is subtracted from each channel (R, G, B).
+        std: The number that divides each channel (R, G, B).
+        rescale_factor: The factor of the 8-bit values; 1 if the processor does not rescale.
+        channel_order: The order of the channels in `pixel_values`.
     """
 
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -31,7 +31,7 @@ class ImageNormalization:
     channel_order: Literal["rgb", "bgr"] = "rgb"
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be undone."""
+        """Refuse a normalisation that cannot be undone."""
         if self.rescale_factor == 0 or 0 in self.std:
             raise ValueError(
                 f"`rescale_factor` and `std` must not be 0, got {self.rescale_factor} and {self.std}: "
@@ -45,15 +45,18 @@ class ImageNormalization:
         """Read the normalisation of a Transformers image processor from its attributes.
 
         Args:
-            processor: An image processor, of either backend.
+            processor: An image processor, of either backend; None, for a student that has none, is that of
+                the processors that tasks make: ImageNet's mean and standard deviation.
 
         Raises:
-            TypeError: If it is no image processor.
-            ValueError: If it normalises without a mean and a std.
+            TypeError: If the argument is no image processor.
+            ValueError: If the processor normalises without a mean and a std.
         """
+        if processor is None:
+            return cls(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
         if not hasattr(processor, "do_rescale"):
             raise TypeError(f"`processor` must be an image processor, got {type(processor).__name__}.")
-        # Not every processor has the other options: one that lacks an option does not do it.
+        # Not every processor has the other options. A processor without an option does not do that step.
         settings: dict[str, Any] = {}
         settings["rescale_factor"] = float(processor.rescale_factor) if processor.do_rescale else 1.0
         if getattr(processor, "do_normalize", False):
@@ -64,21 +67,13 @@ class ImageNormalization:
         return cls(**settings)
 
     def normalize(self, images: Tensor) -> Tensor:
-        """Turn RGB images in [0, 1] into `pixel_values`.
-
-        Shape:
-            - images, output: (B, 3, H, W) or (3, H, W), floating point
-        """
+        """Turn RGB images in [0, 1], (B, 3, H, W) or (3, H, W), into `pixel_values` of the same shape."""
         mean, std = self._statistics(images)
         pixel_values = (images * self._scale - mean) / std
         return pixel_values.flip(-3) if self.channel_order == "bgr" else pixel_values
 
     def denormalize(self, pixel_values: Tensor) -> Tensor:
-        """Turn `pixel_values` back into RGB images in [0, 1]; nothing is clipped.
-
-        Shape:
-            - pixel_values, output: (B, 3, H, W) or (3, H, W), floating point
-        """
+        """Turn `pixel_values` back into RGB images in [0, 1] of the same shape; no value is clipped."""
         mean, std = self._statistics(pixel_values)
         rgb = pixel_values.flip(-3) if self.channel_order == "bgr" else pixel_values
         return (rgb * std + mean) / self._scale
@@ -103,17 +98,15 @@ class ImageNormalization:
 def convert_normalization(
     pixel_values: Tensor, source: ImageNormalization, target: ImageNormalization
 ) -> Tensor:
-    """Turn images normalised for one model into what another model's processor would have made of them.
+    """Turn images that are normalised for one model into images that are normalised for another.
 
-    Padding that was added after normalising is converted like any pixel: zeros are the source's mean colour.
+    Padding that was added after the normalisation is converted like any pixel; zeros are the source's mean
+    colour.
 
     Args:
-        pixel_values: Images normalised as `source` says.
-        source: Normalisation of `pixel_values`.
-        target: Normalisation of the result; if equal to `source`, the same tensor is returned.
-
-    Shape:
-        - pixel_values, output: (B, 3, H, W) or (3, H, W)
+        pixel_values: Images with the normalisation `source`, (B, 3, H, W) or (3, H, W).
+        source: The normalisation of `pixel_values`.
+        target: The normalisation of the result. If it equals `source`, the same tensor is returned.
     """
     if source == target:
         return pixel_values
@@ -121,7 +114,7 @@ def convert_normalization(
 
 
 def _three(processor: Any, name: str) -> tuple[float, float, float]:
-    """Read one number per channel: processors also store a single one for all three."""
+    """Read one number per channel; a processor may also store a single number for all three."""
     value = getattr(processor, name, None)
     values = [value] * 3 if isinstance(value, int | float) else list(value or [])
     if len(values) != 3:

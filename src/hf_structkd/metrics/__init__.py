@@ -4,6 +4,7 @@ from ._decoding import Detections, decode_detections
 from ._depth_image import DEPTH_SCORES, counted_pixels
 from ._detections import DETECTION_SCORES
 from ._streaming import PADDING
+from ._targets import canvas_size
 from .depth import DepthErrors, depth_statistics
 from .detection import MeanAveragePrecision, detection_statistics
 from .segmentation import MeanIoU, confusion_matrices, scores_from_confusion
@@ -16,6 +17,7 @@ __all__ = [
     "Detections",
     "MeanAveragePrecision",
     "MeanIoU",
+    "canvas_size",
     "confusion_matrices",
     "counted_pixels",
     "decode_detections",

@@ -12,7 +12,9 @@ import torch
 from faster_coco_eval import COCO, COCOeval_faster
 from torch import Tensor
 
+from ..losses.boxes import box_corners
 from ._streaming import PADDING
+from ._targets import canvas_size, crowds
 
 DETECTION_SCORES: tuple[str, ...] = (
     "map", "map_50", "map_75", "map_small", "map_medium", "map_large",
@@ -43,9 +45,17 @@ def prediction_rows(prediction: Mapping[str, Any]) -> Tensor:
 
 
 def reference_rows(reference: Mapping[str, Any]) -> Tensor:
-    """Return rows (N, 7) of one image's true `boxes` (N, 4), `labels` (N,) and optional `crowd` (N,)."""
+    """Return rows (N, 7) of one image's true `boxes` (N, 4), `labels` (N,) and optional `crowd` (N,).
+
+    Labels of an image processor are converted, see `canvas_size`.
+    """
+    if "class_labels" in reference and "labels" not in reference:
+        relative = torch.as_tensor(reference["boxes"], dtype=torch.float32, device="cpu").reshape(-1, 4)
+        corners = box_corners(relative) * canvas_size(reference).cpu().flip(0).repeat(2)
+        reference = {**reference, "boxes": corners, "labels": reference["class_labels"]}
     boxes, labels = _boxes_and_labels("references", reference, ("boxes", "labels"))
-    crowd = torch.as_tensor(reference.get("crowd", [False] * len(boxes)), dtype=torch.bool, device="cpu")
+    crowd = crowds(reference)
+    crowd = torch.zeros(len(boxes), dtype=torch.bool) if crowd is None else crowd.cpu()
     _check_length("references", "crowd", crowd, len(boxes))
     return as_rows(torch.where(crowd, CROWD, TRUTH), labels, torch.zeros(len(boxes)), boxes)
 

@@ -27,6 +27,7 @@ from ._detections import (
     reference_rows,
 )
 from ._streaming import PADDING, StreamingImageMetric, on_cpu
+from ._targets import canvas_size, crowds
 
 
 def detection_statistics(
@@ -36,6 +37,7 @@ def detection_statistics(
     *,
     head: DetectionHead,
     max_detections: int = 100,
+    pixel_mask: Tensor | None = None,
 ) -> Tensor:
     """Write each image's detections and true boxes as rows of numbers, which processes can gather.
 
@@ -51,13 +53,18 @@ def detection_statistics(
         boxes: Predicted boxes relative to the canvas, which is the image with its padding.
         targets: One dict per image: "class_labels" are int64; "boxes" hold centre x, centre y, width and
             height relative to the canvas; "canvas_size" is the canvas's height and width in pixels of the
-            original image; "crowd" is optional and bool. An image may have no object.
+            original image; "crowd" is optional and bool. An image may have no object. Labels of Transformers'
+            image processors are taken as they are: the canvas is worked out from "orig_size" (or "size") and
+            `pixel_mask`, and "iscrowd" are the crowds.
         head: The kind of class scores, as in `decode_detections`.
         max_detections: How many detections are kept of each image; they are the best ones.
+        pixel_mask: Where the canvas shows the image; without it, labels without "canvas_size" belong to
+            images that fill their canvas.
 
     Shape:
-        logits (B, Q, C); boxes (B, Q, 4); in targets (N,), (N, 4), (2,) and (N,). Result (B, R, 7) on the
-        logits' device; R is the number of detections plus the largest number of true boxes in an image.
+        logits (B, Q, C); boxes (B, Q, 4); in targets (N,), (N, 4), (2,) and (N,); mask (B, H, W). Result
+        (B, R, 7) on the logits' device; R is the number of detections plus the largest number of true boxes
+        in an image.
 
     Returns:
         The rows of each image: first the detections from best to worst, then the true boxes.
@@ -78,13 +85,18 @@ def detection_statistics(
     found = detections.scores.shape[1]
     most = max((len(target["class_labels"]) for target in targets), default=0)
     statistics = detections.scores.new_full((len(logits), found + most, ROW_LENGTH), PADDING)
-    for rows, target, scores, labels, corners in zip(statistics, targets, *detections, strict=True):
-        scale = target["canvas_size"].to(rows).flip(0).repeat(2)  # width, height, width, height
+    masks = [None] * len(logits) if pixel_mask is None else pixel_mask
+    for rows, target, mask, scores, labels, corners in zip(
+        statistics, targets, masks, *detections, strict=True
+    ):
+        scale = canvas_size(target, mask).to(rows).flip(0).repeat(2)  # width, height, width, height
         rows[:found] = as_rows(torch.full_like(scores, DETECTION), labels, scores, corners * scale)
         true_labels = target["class_labels"].to(rows.device)
         true_corners = box_corners(target["boxes"].to(rows)) * scale
-        crowd = target.get("crowd", torch.zeros_like(true_labels)).to(rows.device).bool()
-        kinds = torch.where(crowd, CROWD, TRUTH)
+        crowd = crowds(target)
+        kinds = torch.full_like(true_labels, TRUTH)
+        if crowd is not None:
+            kinds[crowd.to(rows.device)] = CROWD
         rows[found : found + len(true_labels)] = as_rows(
             kinds, true_labels, torch.zeros_like(true_corners[:, 0]), true_corners
         )
@@ -98,13 +110,15 @@ def _check_targets(targets: Sequence[Mapping[str, Tensor]], images: int) -> None
             "pass those of the same batch."
         )
     for target in targets:
-        if not {"class_labels", "boxes", "canvas_size"} <= {*target}:
+        if not {"class_labels", "boxes"} <= {*target}:
             raise ValueError(
-                "each of `targets` must have the keys class_labels, boxes and canvas_size, got "
-                f"{', '.join(target)}; see `detection_statistics`."
+                f"each of `targets` must have the keys class_labels and boxes, got {', '.join(target)}; see "
+                "`detection_statistics`."
             )
         count = target["class_labels"].numel()
-        shapes = {"class_labels": (count,), "boxes": (count, 4), "canvas_size": (2,), "crowd": (count,)}
+        sizes = dict.fromkeys(("canvas_size", "orig_size", "size"), (2,))
+        flags = dict.fromkeys(("class_labels", "crowd", "iscrowd"), (count,))
+        shapes: dict[str, tuple[int, ...]] = {"boxes": (count, 4), **flags, **sizes}
         for name, shape in shapes.items():
             if name in target and tuple(target[name].shape) != shape:
                 raise ValueError(
@@ -128,7 +142,8 @@ class MeanAveragePrecision(StreamingImageMetric):
 
     A prediction is a dict of "boxes" (N, 4) as x1, y1, x2, y2 in pixels of the original image, "scores" (N,)
     and "labels" (N,), as `post_process_object_detection` returns it. A reference is a dict of "boxes" (N, 4),
-    "labels" (N,) and optionally "crowd" (N,) of bool.
+    "labels" (N,) and optionally "crowd" (N,) of bool; or the labels of one of Transformers' image processors,
+    with "class_labels", "boxes" relative to an image that fills its canvas, and "orig_size".
 
     The metric keeps 32 bytes for each box, writes no file and downloads nothing; `compute` returns the scores
     and empties it. Where detections in different images have equal scores, the image that was added first

@@ -91,7 +91,9 @@ def _count(predicted: Tensor, truth: Tensor, num_labels: int, ignore_index: int)
     return counts.view(num_labels, num_labels)
 
 
-def scores_from_confusion(matrix: Tensor | np.ndarray[Any, Any]) -> dict[str, Any]:
+def scores_from_confusion(
+    matrix: Tensor | np.ndarray[Any, Any], *, ignore_index: int | None = None
+) -> dict[str, Any]:
     """Return the usual segmentation scores of a confusion matrix summed over a dataset, in float64.
 
     For class k, with tp on the diagonal, IoU = tp / (row + column - tp) and accuracy = tp / row. The IoU of
@@ -101,6 +103,8 @@ def scores_from_confusion(matrix: Tensor | np.ndarray[Any, Any]) -> dict[str, An
 
     Args:
         matrix: Counts without the ignored pixels. A row is a true class, a column a predicted class.
+        ignore_index: The ignored label. If it is one of the K ids it is no class: its scores are NaN, and
+            predicting it is an error of the true class alone.
 
     Shape:
         matrix (K, K).
@@ -121,6 +125,8 @@ def scores_from_confusion(matrix: Tensor | np.ndarray[Any, Any]) -> dict[str, An
     right, true, predicted = counts.diagonal(), counts.sum(dim=1), counts.sum(dim=0)
     iou = right / (true + predicted - right)
     accuracy = right / true
+    if ignore_index is not None and 0 <= ignore_index < len(counts):
+        iou[ignore_index] = accuracy[ignore_index] = torch.nan
     return {
         "mean_iou": float(iou.nanmean()),
         "mean_accuracy": float(accuracy.nanmean()),
@@ -139,7 +145,7 @@ class MeanIoU(StreamingImageMetric):
 
     Args:
         num_labels: The number of classes, K.
-        ignore_index: The label whose pixels are not counted.
+        ignore_index: The label whose pixels are not counted; as a class id it has no score.
         id2label: The class names; if they are given, `compute` adds one `iou_<name>` per class.
 
     Raises:
@@ -199,7 +205,7 @@ class MeanIoU(StreamingImageMetric):
         return _count(on_cpu(prediction), on_cpu(reference), self.num_labels, self.ignore_index)
 
     def _scores(self) -> dict[str, Any]:
-        scores = scores_from_confusion(self._matrix)
+        scores = scores_from_confusion(self._matrix, ignore_index=self.ignore_index)
         if self._names is not None:
             per_class = zip(self._names, scores["per_category_iou"], strict=True)
             scores.update({f"iou_{name}": iou for name, iou in per_class})

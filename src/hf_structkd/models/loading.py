@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from torch import nn
 from transformers import AutoConfig, AutoImageProcessor, PretrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
+from ..features import unwrap
 from ..hub.access import explained
 from . import backbones as backbones  # registers them, because a folder may hold a model that uses one
 from .ignore_index import set_ignore_index
@@ -126,25 +128,6 @@ def refuse_shared_parameters(student: PreTrainedModel, teacher: PreTrainedModel)
         )
 
 
-def restore_weights(model: PreTrainedModel, folder: str | Path) -> None:
-    """Read all weights of a checkpoint back into the model that wrote them.
-
-    Transformers 5 writes some architectures (SegFormer is one) under the names of older releases, and only
-    `from_pretrained` translates them back. `Trainer` skips the names that it does not know, so that a resumed
-    run would go on with the weights that it was started with.
-
-    Raises:
-        RuntimeError: If a weight is missing or has another shape.
-    """
-    saved, info = type(model).from_pretrained(folder, dtype=model.dtype, output_loading_info=True)
-    if info["missing_keys"]:
-        raise RuntimeError(
-            f"{folder} lacks weights of {type(model).__name__} ({sorted(info['missing_keys'])[:3]} and "
-            f"{len(info['missing_keys'])} in all); resume from a complete checkpoint."
-        )
-    model.load_state_dict(saved.state_dict())
-
-
 def load_image_processor(name_or_path: str | Path, *, revision: str | None = None, **hub: Any) -> Any | None:
     """Load the image processor that is saved beside a model; return None if there is none."""
     try:
@@ -178,6 +161,11 @@ def student_image_processor(
         with explained("the student", name_or_path, revision=revision):
             config = AutoConfig.from_pretrained(name_or_path, revision=revision, **hub)
         processor = task.image_processor(size, config)
+    return resizing_to(processor, size, keep_aspect_ratio=keep_aspect_ratio)
+
+
+def resizing_to(processor: Any, size: tuple[int, int], *, keep_aspect_ratio: bool) -> Any:
+    """Let an image processor resize to `size`, or into it, and change the size no further; return it."""
     names = ("max_height", "max_width") if keep_aspect_ratio else ("height", "width")
     processor.size = dict(zip(names, size, strict=True))
     processor.do_resize = True
@@ -208,6 +196,21 @@ def holds_only_a_configuration(name_or_path: str | Path) -> bool:
 def _as_model(model: Any) -> PreTrainedModel:
     assert isinstance(model, PreTrainedModel)
     return model
+
+
+def model_of(student: nn.Module) -> PreTrainedModel:
+    """Return the transformers model inside the wrappers of a student.
+
+    Raises:
+        TypeError: If there is none.
+    """
+    inner = unwrap(student)
+    if not isinstance(inner, PreTrainedModel):
+        raise TypeError(
+            f"`model` must be a model of transformers, PEFT's wrapper around one, a Hub id or a folder, got "
+            f"{type(student).__name__}."
+        )
+    return inner
 
 
 def config_of(model: PreTrainedModel) -> PretrainedConfig:

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any, ClassVar, Protocol
 
 import torch
+from accelerate.utils.memory import should_reduce_batch_size
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.utils import logging
@@ -143,9 +144,9 @@ class FrozenTeacher:
         """
         try:
             prediction = self._task.prediction(self(batch).output)
-        except torch.OutOfMemoryError:
-            raise
         except (RuntimeError, ValueError) as error:
+            if isinstance(error, torch.OutOfMemoryError) or should_reduce_batch_size(error):
+                raise  # as it is: `auto_find_batch_size` knows it by its type and message
             height, width = self.images(batch["pixel_values"]).shape[-2:]
             raise ValueError(
                 f"`teacher_model` {self._name} refused images of {height} × {width} ({error}); set "

@@ -41,8 +41,7 @@ def look_at(camera: Vector, target: Vector, roll: float) -> tuple[Vector, Vector
 def camera_rays(room: Room, height: int, width: int) -> Array:
     """Return (3, height, width) rays through the pixel centres; their forward part is 1, so t is z-depth."""
     focal = focal_in_pixels(room, height, width)
-    x = ((np.arange(width, dtype=np.float32) + 0.5 - width / 2) / focal).astype(np.float32)
-    y = ((np.arange(height, dtype=np.float32) + 0.5 - height / 2) / focal).astype(np.float32)
+    x, y = ((np.arange(n, dtype=np.float32) + 0.5 - n / 2) / np.float32(focal) for n in (width, height))
     right, down, forward = np.array(room.camera_axes, np.float32)[:, :, None, None]
     rays: Array = right * x + (down * y[:, None] + forward)
     return rays

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from itertools import product
 
 from .raycast import look_at
 from .rooms import FLOOR_FACE, LABEL, Decal, Material, Room, Solid, SolidKind, TextureKind, Vector
@@ -73,24 +74,20 @@ class _Builder:
         gain = self._between(0.8, 1.1) / 255
         white = self._between(0.4, 0.8) if self._chance(pale) else 0.0
         lift, gain = white * 0.93, (1 - white) * gain
-        red = min(1.0, colour[0] * gain * (0.93 + 0.14 * self._random()) + lift)
-        green = min(1.0, colour[1] * gain * (0.93 + 0.14 * self._random()) + lift)
-        blue = min(1.0, colour[2] * gain * (0.93 + 0.14 * self._random()) + lift)
-        return (red * red, green * green, blue * blue)  # linear light, because the renderer's gamma is 2
+        rgb = (min(1.0, c * gain * (0.93 + 0.14 * self._random()) + lift) for c in colour)
+        red, green, blue = (c * c for c in rgb)  # linear light, because the renderer's gamma is 2
+        return red, green, blue
 
     def _material(self, pale: float = 0.0, fine: float = 1.0, emission: float = 0.0) -> int:
         kind = _TEXTURES[int(self._random() * len(_TEXTURES))]
         colour_a, colour_b = self._colour(pale=pale), self._colour(pale=pale)
         # Neighbouring colours in a room seldom differ much, so the second is moved towards the first.
         pull = self._between(0.0, 0.75)
-        b = (
-            colour_b[0] + pull * (colour_a[0] - colour_b[0]),
-            colour_b[1] + pull * (colour_a[1] - colour_b[1]),
-            colour_b[2] + pull * (colour_a[2] - colour_b[2]),
-        )
+        red, green, blue = (b + pull * (a - b) for a, b in zip(colour_a, colour_b, strict=True))
         angle = 0.0 if self._chance(0.5) else math.pi / 2
         scale = self._between(0.25, 0.7) * fine
-        return self._keep(Material(kind, scale, colour_a, b, angle, self._between(0, 50), emission))
+        offset = self._between(0, 50)
+        return self._keep(Material(kind, scale, colour_a, (red, green, blue), angle, offset, emission))
 
     def _view(self, height: float, emission: float) -> int:
         """Draw a view of sky above ground, for windows and some pictures."""
@@ -109,32 +106,19 @@ class _Builder:
 
     def _empty_room(self, size: Vector) -> Room:
         width, depth, height = size
-        camera = (
-            width * self._between(0.15, 0.85),
-            depth * self._between(0.05, 0.22),
-            self._between(1.1, 1.9),
-        )
-        target = (
-            width * self._between(0.2, 0.8),
-            depth * self._between(0.65, 0.95),
-            self._between(0.3, 1.35),
-        )
-        warm = self._between(-0.12, 0.25)
-        power = self._between(1.8, 4.5)
-        shade = self._between(0.25, 0.5)
+        draw = self._between
+        camera = (width * draw(0.15, 0.85), depth * draw(0.05, 0.22), draw(1.1, 1.9))
+        target = (width * draw(0.2, 0.8), depth * draw(0.65, 0.95), draw(0.3, 1.35))
+        warm, power, shade = draw(-0.12, 0.25), draw(1.8, 4.5), draw(0.25, 0.5)
         return Room(
             size=size,
             camera=camera,
-            camera_axes=look_at(camera, target, roll=self._between(-0.06, 0.06)),
-            focal=1 / math.tan(math.radians(self._between(62, 84)) / 2),
-            lamp=(
-                width * self._between(0.2, 0.8),
-                depth * self._between(0.2, 0.8),
-                height - self._between(0.12, 0.4),
-            ),
+            camera_axes=look_at(camera, target, roll=draw(-0.06, 0.06)),
+            focal=1 / math.tan(math.radians(draw(62, 84)) / 2),
+            lamp=(width * draw(0.2, 0.8), depth * draw(0.2, 0.8), height - draw(0.12, 0.4)),
             lamp_colour=(power * (1 + warm), power, power * (1 - warm)),
             ambient=(shade * (1 - warm / 2), shade, shade * (1 + warm / 2)),
-            brightness=self._between(0.26, 0.45),
+            brightness=draw(0.26, 0.45),
         )
 
     def _furnish_wall(self, face: int) -> None:
@@ -226,15 +210,13 @@ class _Builder:
         tag = (*self._instance("table"), self._material(fine=0.6))
         thick, leg = self._between(0.03, 0.06), self._between(0.02, 0.035)
         self._solid("box", (*spot, top - thick / 2), (half_x, half_y, thick / 2), yaw, tag)
-        for side_x in (-1, 1):
-            for side_y in (-1, 1):
-                x, y = _turn(spot, side_x * (half_x - leg - 0.02), side_y * (half_y - leg - 0.02), yaw)
-                self._solid("box", (x, y, (top - thick) / 2), (leg, leg, (top - thick) / 2), yaw, tag)
+        for side_x, side_y in product((-1, 1), repeat=2):
+            x, y = _turn(spot, side_x * (half_x - leg - 0.02), side_y * (half_y - leg - 0.02), yaw)
+            self._solid("box", (x, y, (top - thick) / 2), (leg, leg, (top - thick) / 2), yaw, tag)
         slots = self._count(0, 3)
         for slot in range(slots):
-            x, y = _turn(
-                spot, half_x * ((2 * slot + 1) / slots - 1) * 0.8, self._between(-0.4, 0.4) * half_y, yaw
-            )
+            along, across = half_x * ((2 * slot + 1) / slots - 1) * 0.8, self._between(-0.4, 0.4) * half_y
+            x, y = _turn(spot, along, across, yaw)
             self._add_item(x, y, top, self._between(0.06, min(0.16, half_x * 0.8 / slots)))
 
     def _add_lamp(self) -> None:

@@ -14,7 +14,7 @@ import operator
 import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, List, Value
@@ -139,19 +139,18 @@ def load_scenes(
     The tables are in memory as PNG bytes, about 30 kB per scene at 96 x 128; no cache file is written.
 
     Args:
-        num_train: The number of scenes in the split ``train``, 0 or above.
-        num_validation: The number of scenes in the split ``validation``, 0 or above.
-        seed: The number of the family of scenes, 0 or above.
-        height: Rows of each image, 8 or above.
-        width: Columns of each image, 8 or above.
+        num_train: The number of scenes in the split ``train``, from 0 to `VALIDATION_OFFSET`.
+        num_validation: The number of scenes in the split ``validation``, from 0 to `VALIDATION_OFFSET`.
+        seed: As in `render_scene`, like `height` and `width`.
+        height: Rows of each image.
+        width: Columns of each image.
 
     Returns:
         The two splits. The same arguments give the same bytes.
 
     Raises:
         TypeError: If an argument is not an integer.
-        ValueError: If a count or `seed` is negative, a count is above `VALIDATION_OFFSET`, or a side is
-            below 8.
+        ValueError: If an argument is out of range.
     """
     ranges = {
         "train": (0, _checked_int("num_train", num_train, 0)),
@@ -169,12 +168,9 @@ def load_scenes(
 
 
 def _checked_int(name: str, value: object, lowest: int) -> int:
-    try:
-        number = operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        raise TypeError(f"`{name}` must be an integer, got {type(value).__name__} ({value!r}).") from None
-    if isinstance(value, bool):
-        raise TypeError(f"`{name}` must be an integer, got bool ({value!r}).")
+    if isinstance(value, bool) or not isinstance(value, SupportsIndex):
+        raise TypeError(f"`{name}` must be an integer, got {type(value).__name__} ({value!r}).")
+    number = operator.index(value)
     if number < lowest:
         raise ValueError(f"`{name}` must be at least {lowest}, got {number}.")
     return number

@@ -24,28 +24,17 @@ _SUN_COLOUR = np.array([[2.6], [2.3], [1.8]], np.float32)
 class Surface:
     """The N visible points, sorted by piece, so that the points of one piece are one slice.
 
-    Sorting saves the gathering of a piece's pixels, and makes it cheap to repeat a constant for each of them.
     Pieces whose textures are of one kind are neighbours.
-
-    Attributes:
-        order: The pixel of each point, (N,), ascending within a piece.
-        pieces: The visible pieces in the order of their points.
-        counts: The number of points on each of `pieces`.
-        parts: The slice of the points of each of `pieces`.
-        points: Positions, (3, N).
-        normals: Unit normals, (3, N).
-        u: The first texture coordinate in metres, (N,).
-        v: The second texture coordinate in metres, (N,).
     """
 
-    order: Indices
-    pieces: list[int]
-    counts: list[int]
-    parts: list[slice]
-    points: Array
-    normals: Array
-    u: Array
-    v: Array
+    order: Indices  # the pixel of each point, (N,), ascending within a piece
+    pieces: list[int]  # the visible pieces in the order of their points
+    counts: list[int]  # the number of points on each of `pieces`
+    parts: list[slice]  # the slice of the points of each of `pieces`
+    points: Array  # positions, (3, N)
+    normals: Array  # unit normals, (3, N)
+    u: Array  # the first texture coordinate in metres, (N,)
+    v: Array  # the second texture coordinate in metres, (N,)
 
 
 def locate(room: Room, hits: Hits, points: Array) -> Surface:
@@ -56,18 +45,16 @@ def locate(room: Room, hits: Hits, points: Array) -> Surface:
     rank[ranked] = np.arange(ranked.size)
     ranks = rank[hits.piece.ravel()]
     order = np.argsort(ranks, kind="stable")
-    stops = np.searchsorted(ranks[order], np.arange(ranked.size), side="right")
-    counts = stops.copy()
-    counts[1:] -= stops[:-1]
+    counts = np.bincount(ranks, minlength=ranked.size)
     visible = np.flatnonzero(counts)
-    counts, stops = counts[visible], stops[visible]
+    counts, stops = counts[visible], counts.cumsum()[visible]
     flat = points.reshape(3, -1)
     surface = Surface(
         order=order,
         pieces=ranked[visible].tolist(),
         counts=counts.tolist(),
         parts=list(map(slice, (stops - counts).tolist(), stops.tolist())),
-        points=np.stack([axis[order] for axis in flat]),
+        points=flat[:, order],
         normals=np.empty_like(flat),
         u=np.empty(order.size, np.float32),
         v=np.empty(order.size, np.float32),
@@ -162,8 +149,7 @@ def shade(room: Room, windows: Windows, hits: Hits, points: Array, surface: Surf
     light += np.repeat(emission, surface.counts)
     light *= albedo(materials, surface.counts, (surface.u, surface.v), footprint)
     picture = np.empty_like(light)
-    for sorted_channel, channel in zip(light, picture, strict=True):
-        channel[order] = sorted_channel
+    picture[:, order] = light
     return picture
 
 
@@ -176,11 +162,8 @@ def _ambient(room: Room, surface: Surface) -> Array:
     """Return the ambient light, which is darker in corners."""
     points, normals = surface.points, surface.normals
     size = np.array(room.size, np.float32)[:, None]
-    wall_near = np.minimum(points, size - points)
-    wall_near *= np.float32(-4)
-    dark = np.exp(wall_near, out=wall_near)
-    dark *= 0.4 - np.float32(0.4) * np.abs(normals)
-    dark = 1 - dark
+    near = np.exp(np.minimum(points, size - points) * np.float32(-4))
+    dark = 1 - near * (0.4 - np.float32(0.4) * np.abs(normals))
     open_share = dark[0] * dark[1] * dark[2] * (0.85 + np.float32(0.15) * normals[2] * normals[2])
     light: Array = np.array(room.ambient, np.float32)[:, None] * open_share
     return light
@@ -198,15 +181,9 @@ def _lamp(room: Room, surface: Surface, lit: Bools) -> Array:
 
 def expose(room: Room, light: Array, height: int, width: int, rng: random.Random) -> NDArray[np.uint8]:
     """Apply exposure, highlight roll-off, gamma 2, lens blur and noise; return (height, width, 3) uint8."""
-    exposure = room.brightness / max(float(light.mean()), 1e-3)
-    light = light * np.float32(exposure)
-    picture = 1 + light * np.float32(1 / 6)
-    picture *= light
-    light += 1
-    picture /= light
-    np.minimum(np.sqrt(picture, out=picture), 1, out=picture)
-    picture *= np.float32(255)
-    picture = picture.reshape(3, height, width)
+    light = light * np.float32(room.brightness / max(float(light.mean()), 1e-3))
+    picture: Array = (1 + light * np.float32(1 / 6)) * light / (light + 1)
+    picture = (np.minimum(np.sqrt(picture), 1) * np.float32(255)).reshape(3, height, width)
     blur, keep = np.float32(0.12), np.float32(0.76)
     beside = picture[:, :, :-2] + picture[:, :, 2:]
     picture[:, :, 1:-1] *= keep
@@ -217,7 +194,4 @@ def expose(room: Room, light: Array, height: int, width: int, rng: random.Random
     words = np.random.SFC64(rng.getrandbits(64)).random_raw(-(-picture.size // 8))
     grain = words.astype("<u8").view(np.uint8)[: picture.size].reshape(picture.shape)
     picture += grain * np.float32(8 / 255) - np.float32(3.5)
-    image = np.empty((height, width, 3), np.uint8)
-    for channel, plane in enumerate(np.clip(picture, 0, 255, out=picture).astype(np.uint8)):
-        image[:, :, channel] = plane
-    return image
+    return np.ascontiguousarray(np.clip(picture, 0, 255).astype(np.uint8).transpose(1, 2, 0))

@@ -30,14 +30,12 @@ def albedo(
     rows = [(1 / m.scale, m.offset, *m.colour_a, *m.colour_b) for m in materials]
     table = np.array(rows, np.float32).T
     table[5:] -= table[2:5]
-    spread = np.repeat(table, counts, axis=1)
-    per_scale, offset, colour_a, difference = spread[0], spread[1], spread[2:5], spread[5:]
+    per_scale, offset, colour_a, difference = np.split(np.repeat(table, counts, axis=1), (1, 2, 5))
+    per_scale, offset = per_scale[0], offset[0]
     u, v = coordinates[0] * per_scale, coordinates[1] * per_scale
     stops = list(accumulate(counts))
-    for material, count, stop in zip(materials, counts, stops, strict=True):
-        if material.angle > 0:
-            part = slice(stop - count, stop)
-            u[part], v[part] = v[part].copy(), u[part].copy()
+    turned = np.repeat([material.angle > 0 for material in materials], counts)
+    u, v = np.where(turned, v, u), np.where(turned, u, v)
     soft = np.maximum(footprint * per_scale, np.float32(1e-4))
     grain = _noise(u * 6 + offset, v * 6 + offset)
     mix = np.empty_like(u)
@@ -55,10 +53,7 @@ def albedo(
 
 def _edge(distance: Array, soft: Array) -> Array:
     """Return 1 where `distance` is above 0 and 0 below, with a ramp as wide as a pixel in between."""
-    ramp: Array = distance / soft
-    ramp += np.float32(0.5)
-    np.maximum(ramp, 0, out=ramp)
-    np.minimum(ramp, 1, out=ramp)
+    ramp: Array = np.clip(distance / soft + np.float32(0.5), 0, 1)
     return ramp
 
 
@@ -78,8 +73,7 @@ def _checker(u: Array, v: Array, soft: Array, grain: Array) -> Array:
 
 
 def _marble(u: Array, v: Array, soft: Array, grain: Array) -> Array:
-    warped = u + 0.6 * v + 0.9 * grain
-    return _edge(_wave(warped), soft + 0.35)
+    return _edge(_wave(u + 0.6 * v + 0.9 * grain), soft + 0.35)
 
 
 def _tile_tone(column: Array, row: Array) -> Array:
@@ -130,15 +124,9 @@ def _view(u: Array, v: Array, soft: Array, grain: Array) -> Array:
 
 
 _PATTERNS = {
-    "plain": _plain,
-    "marble": _marble,
-    "stripes": _stripes,
-    "checker": _checker,
-    "planks": _planks,
-    "bricks": _bricks,
-    "dots": _dots,
-    "view": _view,
-}
+    "plain": _plain, "marble": _marble, "stripes": _stripes, "checker": _checker,
+    "planks": _planks, "bricks": _bricks, "dots": _dots, "view": _view,
+}  # fmt: skip
 
 
 @lru_cache(maxsize=1)
@@ -171,13 +159,8 @@ def _noise(x: Array, y: Array) -> Array:
     right, down = x - column, y - row
     mask = _NOISE_CELLS - 1
     corner = (row.astype(np.int32) & mask) * (_NOISE_CELLS + 1) + (column.astype(np.int32) & mask)
-    cell = corner.astype(np.intp)
-    left_top = table[cell]
-    cell += _NOISE_CELLS + 1
-    left_bottom = table[cell]
+    left_top, left_bottom = table[corner], table[corner + (_NOISE_CELLS + 1)]
     top = left_top.real + left_top.imag * right
     bottom = left_bottom.real + left_bottom.imag * right
-    bottom -= top
-    bottom *= down
-    top += bottom
-    return top
+    noise: Array = top + (bottom - top) * down
+    return noise

@@ -8,10 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..metrics._targets import crowds
+
 
 def boxes_to_find(labels: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return what the student's own loss reads, without crowds, whose single objects nobody has drawn."""
-    kept = ~labels["crowd"] if "crowd" in labels else slice(None)
+    crowd = crowds(labels)
+    kept = slice(None) if crowd is None else ~crowd
     return {key: labels[key][kept] for key in ("class_labels", "boxes")}
 
 

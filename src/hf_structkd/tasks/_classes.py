@@ -22,6 +22,7 @@ class ClassTask(Task):
         student: The student's configuration; `id2label` names its classes.
         teacher: The teacher's configuration, or None when nothing is distilled.
         teacher_label_map: Teacher class name to student class name, where the names differ.
+        ignore_index: The label that does not count; a class of this id is neither matched nor scored.
 
     Raises:
         ValueError: If the student shares no class with the teacher.
@@ -39,8 +40,10 @@ class ClassTask(Task):
         teacher: PretrainedConfig | None = None,
         *,
         teacher_label_map: Mapping[str, str] | None = None,
+        ignore_index: int | None = None,
     ) -> None:
         """Match the two label spaces."""
+        self._no_class = ignore_index
         self.id2label = {index: str(student.id2label[index]) for index in sorted(student.id2label)}
         self.labels: LabelMatch | None = None
         self._teacher_names = (
@@ -48,7 +51,10 @@ class ClassTask(Task):
         )
         if teacher is not None:
             self.labels = match_label_spaces(
-                student.id2label, teacher.id2label, label_map=dict(teacher_label_map or {})
+                student.id2label,
+                teacher.id2label,
+                label_map=dict(teacher_label_map or {}),
+                no_class=ignore_index,
             )
             self.score_map_channels = len(self.labels.names)
 
@@ -58,17 +64,25 @@ class ClassTask(Task):
             return {}
         taught = {index for group in self.labels.teacher_ids for index in group}
         unused = [name for index, name in self._teacher_names.items() if index not in taught]
-        unknown = [name for index, name in self.id2label.items() if index not in self.labels.student_ids]
+        known = {*self.labels.student_ids, self._no_class}
+        unknown = [name for index, name in self.id2label.items() if index not in known]
         text = f"{len(self.labels.names)} shared by name"
         if any(re.fullmatch(r"LABEL_\d+", name) for name in self.labels.names):
             text += " (LABEL_0, LABEL_1, …: generic names, taken to mean the same in both models)"
         text += f"; {_named(unused)} of the teacher's unused" if unused else ""
         text += f"; {_named(unknown)} of the student's learned from labels alone" if unknown else ""
+        if self.labels.ambiguous:
+            text += f"; {_named(self.labels.ambiguous)} dropped: several classes of the teacher have one name"
+        if self._no_class in self.id2label:
+            text += f"; {self.id2label[self._no_class]} is the ignored label {self._no_class}: no class"
         return {"classes": text}
 
     def settings(self) -> dict[str, Any]:
-        """Return the shared classes: the student's id of each, and the teacher's ids that it is taught by."""
-        return {"shared_classes": None if self.labels is None else self.labels.settings()}
+        """Return the shared classes, see `LabelMatch.settings`, and the teacher's names that are dropped."""
+        if self.labels is None:
+            return {"shared_classes": None}
+        dropped = {"dropped_teacher_names": list(self.labels.ambiguous)} if self.labels.ambiguous else {}
+        return {"shared_classes": self.labels.settings(), **dropped}
 
     def scoring(self) -> dict[str, Any]:
         """Return the student's classes."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from collections.abc import Iterable, Mapping
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -11,8 +12,9 @@ from transformers import PretrainedConfig
 from ..adversary.critic import SMALLEST_MAP
 from ..data.load_depth import DepthKind
 from ..losses.depth import DEPTH_LOSSES, valid_depth
-from ..losses.depth_fits import align_scale_shift
+from ..losses.depth_fits import affine_statistics, align_scale_shift
 from ..matching.alignment import at_least, resize_map
+from ..metrics import counted_pixels
 
 METRIC_LABELS = {
     "abs_rel": "AbsRel",
@@ -34,6 +36,17 @@ NEAREST = 1e-3
 """Metres. Where a depth must be inverted, nearer is as near."""
 
 
+def read_depth(output: Any) -> Tensor:
+    depth: Tensor = output.predicted_depth
+    return depth
+
+
+def scored_pixels(labels: Iterable[Tensor], scoring: Mapping[str, Any]) -> list[Tensor]:
+    """Return which pixels of each label (H, W) are scored under these settings of `depth_statistics`."""
+    limits = {name: scoring[name] for name in ("min_depth", "max_depth", "crop")}
+    return [counted_pixels(one, **limits) for one in labels]
+
+
 def resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
     return resize_map(maps.unsqueeze(1), size).squeeze(1)
 
@@ -47,6 +60,17 @@ def pooled(maps: Tensor, size: tuple[int, int]) -> Tensor:
 
 def affine(maps: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     return maps * scale.view(-1, 1, 1) + shift.view(-1, 1, 1)
+
+
+def normalized(
+    student: Tensor, teacher: Tensor, mask: Tensor | None, *, each_by_itself: bool
+) -> tuple[Tensor, Tensor]:
+    """Centre and scale both maps by the teacher's mean and spread, or each by its own."""
+    theirs = affine_statistics(teacher, mask=mask)
+    own = affine_statistics(student, mask=mask) if each_by_itself else theirs
+    sides = ((student, own), (teacher, theirs))
+    first, second = (affine(maps, 1 / spread, -mean / spread) for maps, (mean, spread) in sides)
+    return first, second
 
 
 def fitted_to_truth(prediction: Tensor, label: Tensor, kind: DepthKind) -> Tensor:

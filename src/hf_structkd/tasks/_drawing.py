@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..matching.alignment import resize_map
 from ..metrics._detections import DETECTION, TRUTH
+from ..metrics._targets import canvas_size
 from ..report import Boxes, Exhibit, PictureRow
 
 
@@ -38,13 +39,14 @@ def box_rows(exhibit: Exhibit, statistics: Mapping[str, Tensor]) -> list[Picture
     """Lay every model's boxes on the pixels of each original image, for a figure.
 
     Args:
-        exhibit: The images; their labels have a `canvas_size`.
+        exhibit: The images; their labels tell the `canvas_size`.
         statistics: Name of the model -> rows (B, R, 7) of true and detected boxes, see `metrics`.
     """
     found = {name: of_batch.cpu().numpy() for name, of_batch in statistics.items()}
-    rows = []
+    rows, masks = [], exhibit.batch.get("pixel_mask")
     for i, labels in enumerate(exhibit.batch["labels"]):
-        height, width = (round(side) for side in labels["canvas_size"].tolist())
+        canvas = canvas_size(labels, None if masks is None else masks[i])
+        height, width = (round(side) for side in canvas.tolist())
         # Every model's rows hold the same truth.
         truth = _boxes(next(iter(found.values()))[i], TRUTH)
         predictions = {name: _boxes(of_batch[i], DETECTION) for name, of_batch in found.items()}

@@ -46,6 +46,7 @@ class Task(ABC):
         options: Dataclass of all that can be chosen, of the data and of the task.
         score_map_channels: Channels of the maps that `score_maps` returns.
         has_logit_maps: Whether the outputs are maps of class logits, which `logit_maps` returns.
+        answer_class: The class of a teacher's output that is made again from stored tensors.
         score_maps_are_bounded: Whether their values are bounded, as probabilities are.
         errors: Names of the metrics that are better when they are lower.
         metric_labels: Name of a metric, as `metric()` has it, to its name for people.
@@ -61,6 +62,7 @@ class Task(ABC):
     model_classes: ClassVar[frozenset[str]]
     score_map_channels: int
     has_logit_maps: ClassVar[bool] = False
+    answer_class: ClassVar[Any]
     score_maps_are_bounded: ClassVar[bool] = True
     errors: ClassVar[frozenset[str]] = frozenset()
     metric_labels: ClassVar[Mapping[str, str]] = {}
@@ -145,7 +147,7 @@ class Task(ABC):
 
     def restored_output(self, tensors: Mapping[str, Tensor]) -> Any:
         """Return an output of a teacher made of the tensors of `stored_output`."""
-        raise NotImplementedError(f"{type(self).__name__} needs `restored_output` beside `stored_output`.")
+        return self.answer_class(**tensors)
 
     @abstractmethod
     def check_batch(self, batch: Batch) -> None:
@@ -188,6 +190,18 @@ class Task(ABC):
     def scoring(self) -> dict[str, Any]:
         """Return what `evaluation_statistics` depends on beside `settings`, as JSON values."""
         return {}
+
+    def has_labels(self, batch: Batch) -> bool:
+        """Return whether anything in a batch is labelled, so that it can be scored."""
+        return True
+
+    def image_predictions(self, output: Any, batch: Batch) -> list[Any]:
+        """Return what is predicted for each image as arrays of numpy, without reading a label's values.
+
+        A task says it in its natural form; this is `prediction`, image by image. The batch may have no
+        labels.
+        """
+        return list(self.prediction(output).detach().float().cpu().numpy())
 
     @abstractmethod
     def as_student(self, teacher_output: Any, batch: Batch) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,23 +19,24 @@ from ..features import FeatureCapture, find_decoder
 from ..features.forward import Batch, Forward
 from ..losses.depth import DEPTH_LOSSES, valid_depth
 from ..losses.depth_distillation import depth_distillation_loss
-from ..losses.depth_fits import affine_statistics
 from ..matching.alignment import align_to_coarser
-from ..metrics import DepthErrors, counted_pixels, depth_statistics
+from ..metrics import DepthErrors, depth_statistics
 from ..report import Exhibit, Headline, plot_depth_maps
-from ._dense import by_label_size, captured_pairs, on_image, padding_mask
+from ._dense import at_image_sizes, by_label_size, captured_pairs, on_image, padding_mask
 from ._depth_maps import (
     METRIC_LABELS,
     NEAREST,
-    affine,
     check_kinds,
     critic_size,
     fitted_to_truth,
     in_one_kind,
     kind_of,
     kind_source,
+    normalized,
     pooled,
+    read_depth,
     resized,
+    scored_pixels,
 )
 from ._drawing import picture_rows
 from .base import MapPair, Task
@@ -73,6 +73,7 @@ class DepthTask(Task):
     model_classes = frozenset(MODEL_FOR_DEPTH_ESTIMATION_MAPPING_NAMES.values())
     score_map_channels = 1
     score_maps_are_bounded = False
+    answer_class = DepthEstimatorOutput
     collate = staticmethod(collate_dense)
     metric_labels = METRIC_LABELS
     errors = frozenset(METRIC_LABELS) - {"delta1", "delta2", "delta3"}
@@ -145,24 +146,20 @@ class DepthTask(Task):
         name = find_decoder(model)
         if name is not None:
             return FeatureCapture.of_module(model, name)
-        return FeatureCapture.before_regressor(model, pixel_values, get_map=_read_depth)
+        return FeatureCapture.before_regressor(model, pixel_values, get_map=read_depth)
 
     def prediction(self, output: Any) -> Tensor:
         """Return the depth map (B, h, w), in metres for a model of kind "metric"."""
-        return _read_depth(output)
+        return read_depth(output)
 
     def stored_output(self, student: Forward, teacher: Forward) -> dict[str, Tensor]:
         """Return the teacher's depth map (B, h, w), of its own kind, at the coarser of the two grids."""
         return {"predicted_depth": self._aligned_maps(student, teacher)[1]}
 
-    def restored_output(self, tensors: Mapping[str, Tensor]) -> Any:
-        """Return an output with this depth map."""
-        return DepthEstimatorOutput(**tensors)
-
     def check_batch(self, batch: Batch) -> None:
         """Raise `ValueError` where the labels are missing or class ids."""
         if "labels" not in batch:
-            raise ValueError(f"a batch needs `labels`, got the keys {sorted(batch)}; name the depth column.")
+            raise ValueError(f"a batch needs `labels`, got {sorted(batch)}; name the depth column.")
         for labels in batch["labels"]:
             if not labels.is_floating_point():
                 raise ValueError(
@@ -192,11 +189,9 @@ class DepthTask(Task):
 
         Unless both are metric, each map is normalised by itself: the teacher teaches no scale.
         """
-        student_map, teacher_map = self._shared_maps(student, teacher)
-        mask = padding_mask(batch, (student_map.shape[-2], student_map.shape[-1]))
-        return depth_distillation_loss(
-            student_map, teacher_map, relative=self._differ_by_an_affine_map, mask=mask
-        )
+        maps = self._shared_maps(student, teacher)
+        mask = padding_mask(batch, (maps[0].shape[-2], maps[0].shape[-1]))
+        return depth_distillation_loss(*maps, relative=self._differ_by_an_affine_map, mask=mask)
 
     def feature_pairs(self, student: Forward, teacher: Forward, batch: Batch) -> list[MapPair]:
         """Return one pair, the captured maps, or several where modules are named."""
@@ -214,13 +209,12 @@ class DepthTask(Task):
         mask = padding_mask(batch, size)
         if mask is not None:
             fake, real = torch.where(mask, fake, 0), torch.where(mask, real, 0)
-        theirs = affine_statistics(real, mask=mask)
-        own = affine_statistics(fake, mask=mask) if self._differ_by_an_affine_map else theirs
-        fake, real = (
-            on_image(affine(maps, 1 / spread, -mean / spread).unsqueeze(1), mask)
-            for maps, (mean, spread) in ((fake, own), (real, theirs))
+        fake, real = normalized(fake, real, mask, each_by_itself=self._differ_by_an_affine_map)
+        return ScoreMaps(
+            real=on_image(real[:, None], mask),
+            fake=on_image(fake[:, None], mask),
+            images=batch["pixel_values"],
         )
-        return ScoreMaps(real=real, fake=fake, images=batch["pixel_values"])
 
     @property
     def _differ_by_an_affine_map(self) -> bool:
@@ -237,8 +231,16 @@ class DepthTask(Task):
 
     def evaluation_statistics(self, output: Any, batch: Batch) -> Tensor:
         """Return each image's errors at its label's own size, see `depth_statistics`."""
-        depth = self.in_metres(output, batch)
-        return depth_statistics(depth, batch["labels"], **self._scoring)
+        return depth_statistics(self.in_metres(output, batch), batch["labels"], **self._scoring)
+
+    def has_labels(self, batch: Batch) -> bool:
+        """Return whether the depth of a pixel is scored."""
+        return any(bool(pixels.any()) for pixels in scored_pixels(batch["labels"], self._scoring))
+
+    def image_predictions(self, output: Any, batch: Batch) -> list[Any]:
+        """Return maps (H, W), metres for a metric student, at the labels' or, without, the images' size."""
+        maps = at_image_sizes(self.prediction(output)[:, None], batch)
+        return [depth[0].cpu().numpy() for depth in maps]
 
     def scoring(self) -> dict[str, Any]:
         """Return which pixels are scored, and how the prediction is aligned."""
@@ -252,26 +254,19 @@ class DepthTask(Task):
         return DepthEstimatorOutput(predicted_depth=depth)
 
     def in_metres(self, output: Any, batch: Batch, *, kind: DepthKind | None = None) -> Tensor:
-        """Return the predicted depth (B, h, w) in metres, for a model of this kind, None for the student's.
-
-        What is not metric is aligned to each image's labels; truth that is not scored, a far sky for
-        example, aligns nothing.
-        """
+        """Return a depth (B, h, w) in metres; what is not metric is aligned to the labels that are scored."""
         prediction = self.prediction(output).float()
         kind = kind or self.depth_kind
         if kind == "metric":
             return prediction
-        limits = {name: self._scoring[name] for name in ("min_depth", "max_depth", "crop")}
-        scored = [torch.where(counted_pixels(one, **limits), one, 0.0) for one in batch["labels"]]
+        counted = scored_pixels(batch["labels"], self._scoring)
+        scored = [torch.where(*pair, 0.0) for pair in zip(counted, batch["labels"], strict=True)]
         return torch.cat([fitted_to_truth(*pair, kind) for pair in zip(prediction, scored, strict=True)])
 
     def settings(self) -> dict[str, Any]:
         """Return the loss and what the two models predict."""
-        return {
-            "depth_loss": self.loss,
-            "depth_kind": self.depth_kind,
-            "teacher_depth_kind": self.teacher_depth_kind,
-        }
+        kinds = {"depth_kind": self.depth_kind, "teacher_depth_kind": self.teacher_depth_kind}
+        return {"depth_loss": self.loss, **kinds}
 
     def describe(self) -> dict[str, str]:
         """Say what the two models predict, and whether the teacher's kind is read off its configuration."""
@@ -294,7 +289,7 @@ class DepthTask(Task):
     def score_note(self, *, has_teacher: bool) -> str:
         """Return whose depth is not metric and is fitted to the ground truth: that flatters the score."""
         fitted = "every model" if self.depth_kind != "metric" else "the teacher"
-        if self.depth_kind == "metric" and (not has_teacher or self.teacher_depth_kind == "metric"):
+        if fitted == "the teacher" and (not has_teacher or self.teacher_depth_kind == "metric"):
             return ""
         return f"Fitted to each image's ground truth by a scale and a shift before it is scored: {fitted}."
 
@@ -302,10 +297,4 @@ class DepthTask(Task):
         """Draw every model's depth in metres, and its errors, into `predictions.png`."""
         outputs = exhibit.outputs.items()
         depths = {name: self.in_metres(output, exhibit.batch)[:, None] for name, output in outputs}
-        rows = picture_rows(exhibit, depths, lambda one: one[0])
-        plot_depth_maps(rows, folder / "predictions.png")
-
-
-def _read_depth(output: Any) -> Tensor:
-    depth: Tensor = output.predicted_depth
-    return depth
+        plot_depth_maps(picture_rows(exhibit, depths, lambda one: one[0]), folder / "predictions.png")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,7 +21,7 @@ from ..adversary.score_maps import ScoreMaps
 from ..data import DetectionOptions, LoadedData, Normalization, collate_detection, load_detection_data
 from ..features.forward import Batch, Capture, Forward, run_model
 from ..features.pyramid import PyramidCapture, pair_levels
-from ..losses import DetectionHead, foreground_probabilities, query_distillation_loss, render_detections
+from ..losses import DetectionHead, query_distillation_loss
 from ..matching.alignment import at_least
 from ..metrics import PADDING, MeanAveragePrecision, detection_statistics
 from ..metrics._detections import DETECTION
@@ -29,15 +29,19 @@ from ..report import Exhibit, Headline, plot_boxes, plot_class_bars
 from ._box_labels import boxes_to_find, check_box_labels
 from ._classes import ClassTask
 from ._dense import on_image, padding_mask
+from ._detected import detected_boxes
 from ._drawing import box_rows, class_scores
 from .base import MapPair
 from .detectors import (
     DetectionQueries,
+    are_finite,
     boxes_counted_over_processes,
     check_can_learn,
     check_can_teach,
     detection_head,
     final_queries,
+    rendered,
+    shared_queries,
 )
 
 # The critic sees rendered boxes at an eighth of the image's sides, the finest level of most pyramids.
@@ -52,13 +56,12 @@ class DetectionTask(ClassTask):
     """Object detection by a set of queries, each with class logits and a box.
 
     The batch holds `pixel_values` (B, 3, H, W), `labels`, a list of B dicts with `class_labels` (N,) int64
-    and `boxes` (N, 4) as cx, cy, w, h in shares of the image's sides (in evaluation also `canvas_size` (2,),
-    the height and width of `pixel_values` in pixels of the original image), and, where images were padded,
-    `pixel_mask` (B, H, W) bool, True on the image.
+    and `boxes` (N, 4) as cx, cy, w, h in shares of the image's sides (in evaluation also `canvas_size` or
+    `orig_size`, see `metrics.canvas_size`), and, where images were padded, `pixel_mask` (B, H, W), not 0 on
+    the image.
 
-    The paper's detector is FCOS, and its detection code was never released. What is compared here is ours:
-    outputs by query distillation (`losses.query_distillation_loss`), whole outputs as a rendering of boxes
-    (`losses.render_detections`). The supervised loss is the student's own, from Transformers.
+    The paper's detection code was never released. What is compared here is ours: outputs by query
+    distillation, whole outputs as a rendering of boxes. The supervised loss is the student's own.
 
     Args:
         student: The student's configuration; `id2label` names its classes.
@@ -73,6 +76,7 @@ class DetectionTask(ClassTask):
     auto_model = AutoModelForObjectDetection
     model_classes = frozenset(MODEL_FOR_OBJECT_DETECTION_MAPPING_NAMES.values())
     collate = staticmethod(collate_detection)
+    answer_class = DetrObjectDetectionOutput
     metric_labels: ClassVar[Mapping[str, str]] = {
         "map": "mAP (IoU 0.50 to 0.95)",
         "map_50": "AP at IoU 0.50",
@@ -165,7 +169,7 @@ class DetectionTask(ClassTask):
                 return run_model(model, {**self.model_inputs(batch), "labels": labels}, capture)
         except ValueError:
             forward = run_model(model, self.model_inputs(batch), capture)
-            if _are_finite(final_queries(forward.output, self._student)) and _are_finite(model.parameters()):
+            if are_finite(final_queries(forward.output, self._student)) and are_finite(model.parameters()):
                 raise
             forward.output.loss = self.prediction(forward.output).sum() * math.nan
             return forward
@@ -178,12 +182,8 @@ class DetectionTask(ClassTask):
     def stored_output(self, student: Forward, teacher: Forward) -> dict[str, Tensor]:
         """Return the logits and the boxes of the teacher's final queries."""
         assert self._teacher is not None
-        queries = final_queries(teacher.output, self._teacher)
-        return {"logits": queries.logits, "pred_boxes": queries.boxes}
-
-    def restored_output(self, tensors: Mapping[str, Tensor]) -> Any:
-        """Return an output with these queries."""
-        return DetrObjectDetectionOutput(**tensors)
+        logits, boxes = final_queries(teacher.output, self._teacher)
+        return {"logits": logits, "pred_boxes": boxes}
 
     def check_batch(self, batch: Batch) -> None:
         """Raise `ValueError` for labels that are no boxes, or a class that the student does not have."""
@@ -206,7 +206,7 @@ class DetectionTask(ClassTask):
         """Query distillation over the shared classes."""
         own, own_head = self._shared_student(student.output)
         theirs, their_head = self._shared_teacher(teacher.output)
-        if not _are_finite(own):
+        if not are_finite(own):
             return own.logits.sum() * math.nan  # which cannot be matched, see `student_forward`
         return query_distillation_loss(
             own.logits,
@@ -232,7 +232,7 @@ class DetectionTask(ClassTask):
         size = at_least((height, width), SMALLEST_MAP)
         inside = padding_mask(batch, size)
         sides = self._shared_teacher(teacher.output), self._shared_student(student.output)
-        real, fake = (on_image(_rendered(queries, head, size), inside) for queries, head in sides)
+        real, fake = (on_image(rendered(queries, head, size), inside) for queries, head in sides)
         return ScoreMaps(real=real, fake=fake, images=images)
 
     def evaluation_statistics(self, output: Any, batch: Batch) -> Tensor:
@@ -242,10 +242,18 @@ class DetectionTask(ClassTask):
         not know, see `as_student`.
         """
         queries = output if isinstance(output, DetectionQueries) else final_queries(output, self._student)
-        head = detection_head(self._student, queries.logits)
-        rows = detection_statistics(queries.logits, queries.boxes, batch["labels"], head=head)
+        head, mask = detection_head(self._student, queries.logits), batch.get("pixel_mask")
+        rows = detection_statistics(*queries, batch["labels"], head=head, pixel_mask=mask)
         impossible = (rows[..., 0] == DETECTION) & (rows[..., 2] == 0)
         return rows.masked_fill(impossible.unsqueeze(-1), PADDING)
+
+    def has_labels(self, batch: Batch) -> bool:
+        """Return whether there is a box, other than that of a crowd."""
+        return any(len(boxes_to_find(labels)["boxes"]) > 0 for labels in batch["labels"])
+
+    def image_predictions(self, output: Any, batch: Batch) -> list[Any]:
+        """Return each image's scores, labels and boxes, see `detected_boxes`."""
+        return detected_boxes(output, self._student, batch)
 
     def as_student(self, teacher_output: Any, batch: Batch) -> DetectionQueries:
         """Return the teacher's queries over the student's classes; a class that it does not know scores 0."""
@@ -265,13 +273,13 @@ class DetectionTask(ClassTask):
 
     def _shared_student(self, output: Any) -> tuple[DetectionQueries, DetectionHead]:
         assert self.labels is not None  # a teacher's pass exists only where a teacher was given
-        return _shared(final_queries(output, self._student), self._student, self.labels.student_logits)
+        return shared_queries(final_queries(output, self._student), self._student, self.labels.student_logits)
 
     def _shared_teacher(self, output: Any) -> tuple[DetectionQueries, DetectionHead]:
         assert self.labels is not None
         assert self._teacher is not None
         # The odds of merged classes are added, under a softmax as under a sigmoid.
-        return _shared(final_queries(output, self._teacher), self._teacher, self.labels.teacher_logits)
+        return shared_queries(final_queries(output, self._teacher), self._teacher, self.labels.teacher_logits)
 
     # ---- what a report shows ----
 
@@ -290,22 +298,3 @@ class DetectionTask(ClassTask):
             score_threshold=_DRAWN_FROM,
         )
         plot_class_bars(class_scores(exhibit.scores, "ap_"), folder / "classes.png")
-
-
-def _shared(
-    queries: DetectionQueries, config: PretrainedConfig, pick: Callable[[Tensor], Tensor]
-) -> tuple[DetectionQueries, DetectionHead]:
-    """Return the queries with the class logits that `pick` takes; "no object" stays the last."""
-    head = detection_head(config, queries.logits)
-    classes = queries.logits[..., : config.num_labels].transpose(1, 2)
-    nothing = queries.logits[..., config.num_labels :]
-    logits = torch.cat([pick(classes).transpose(1, 2), nothing], dim=-1)
-    return DetectionQueries(logits, queries.boxes), head
-
-
-def _are_finite(tensors: Iterable[Tensor]) -> bool:
-    return all(bool(values.isfinite().all()) for values in tensors)
-
-
-def _rendered(queries: DetectionQueries, head: DetectionHead, size: tuple[int, int]) -> Tensor:
-    return render_detections(foreground_probabilities(queries.logits.float(), head), queries.boxes, size)

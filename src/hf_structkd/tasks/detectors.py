@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.loss import loss_for_object_detection as set_losses
 
-from ..losses import DetectionHead, boxes_from_corners
+from ..losses import DetectionHead, boxes_from_corners, foreground_probabilities, render_detections
 
 _CORNERS = 4
 _NO_CLASSES = "it predicts a map of where text is, and no boxes with classes"
@@ -158,3 +158,24 @@ def _around_quadrilaterals(quads: Tensor) -> Tensor:
     """
     corners = quads[..., None, :2] + quads[..., 2:].reshape(*quads.shape[:-1], _CORNERS, 2) - 0.5
     return boxes_from_corners(torch.cat((corners.amin(-2), corners.amax(-2)), dim=-1))
+
+
+def are_finite(tensors: Iterable[Tensor]) -> bool:
+    """Return whether every value of every tensor is finite."""
+    return all(bool(values.isfinite().all()) for values in tensors)
+
+
+def rendered(queries: DetectionQueries, head: DetectionHead, size: tuple[int, int]) -> Tensor:
+    """Return maps of how likely a box of each class covers a cell, see `render_detections`."""
+    return render_detections(foreground_probabilities(queries.logits.float(), head), queries.boxes, size)
+
+
+def shared_queries(
+    queries: DetectionQueries, config: PretrainedConfig, pick: Callable[[Tensor], Tensor]
+) -> tuple[DetectionQueries, DetectionHead]:
+    """Return the queries with the class logits that `pick` takes; "no object" stays the last."""
+    head = detection_head(config, queries.logits)
+    classes = queries.logits[..., : config.num_labels].transpose(1, 2)
+    nothing = queries.logits[..., config.num_labels :]
+    logits = torch.cat([pick(classes).transpose(1, 2), nothing], dim=-1)
+    return DetectionQueries(logits, queries.boxes), head

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -26,9 +27,11 @@ from ..metrics import MeanIoU, confusion_matrices
 from ..models.ignore_index import ignore_index_of
 from ..report import Exhibit, Headline, plot_label_maps
 from ._classes import ClassTask
-from ._dense import by_label_size, captured_pairs, on_image, padding_mask
+from ._dense import at_image_sizes, by_label_size, captured_pairs, on_image, padding_mask
 from ._drawing import picture_rows
 from .base import MapPair
+
+logger = logging.getLogger(__name__)
 
 _NEVER = -1e4
 
@@ -72,7 +75,7 @@ class SegmentationTask(ClassTask):
         teacher: PretrainedConfig | None,
         seed: int,
     ) -> LoadedData:
-        """Load the data, see `load_segmentation_data`; where they name no classes, the teacher does."""
+        """Load the data, see `load_segmentation_data`; the teacher names their classes only if asked to."""
         names = None if teacher is None else teacher.id2label
         return load_segmentation_data(
             options=options, normalization=normalization, default_id2label=names, seed=seed
@@ -88,8 +91,11 @@ class SegmentationTask(ClassTask):
         """Match the two label spaces."""
         if student.num_labels < 2:
             raise ValueError(f"the student's `num_labels` must be at least 2, got {student.num_labels}.")
-        super().__init__(student, teacher, teacher_label_map=teacher_label_map)
         self.ignore_index = ignore_index_of(student)
+        self._warned = False
+        super().__init__(
+            student, teacher, teacher_label_map=teacher_label_map, ignore_index=self.ignore_index
+        )
 
     @staticmethod
     def check_models(student: PreTrainedModel, teacher: PreTrainedModel | None) -> None:
@@ -122,7 +128,10 @@ class SegmentationTask(ClassTask):
         return SemanticSegmenterOutput(logits=self.labels.all_teacher_logits(tensors["shared_logits"]))
 
     def check_batch(self, batch: Batch) -> None:
-        """Raise `ValueError` for a label outside [0, K) that is not the ignored one."""
+        """Raise `ValueError` for a label outside [0, K) that is not the ignored one.
+
+        The first batch whose labels are all ignored is warned of: dummy labels teach nothing in silence.
+        """
         if "labels" not in batch:
             raise ValueError(f"a batch needs `labels`, got the keys {sorted(batch)}; name the label column.")
         for image, labels in enumerate(batch["labels"]):
@@ -132,6 +141,19 @@ class SegmentationTask(ClassTask):
                     f"`labels` must lie in [0, {len(self.id2label)}) or be the ignored {self.ignore_index}, "
                     f"got {int(labels[wrong][0])} in image {image} of the batch."
                 )
+        labeled = batch.get("labeled", [True])
+        if any(labeled) and not any((one != self.ignore_index).any() for one in batch["labels"]):
+            self._warn_of_nothing_labelled()
+
+    def _warn_of_nothing_labelled(self) -> None:
+        if not self._warned:
+            logger.warning(
+                "All `labels` of a batch are the ignored %d: its task loss is 0, and no logits are compared "
+                "with the teacher's. Mark rows without labels by `labeled` False, so that the teacher is "
+                "followed on them.",
+                self.ignore_index,
+            )
+        self._warned = True
 
     def task_loss(self, output: Any, batch: Batch) -> Tensor:
         """Return the cross-entropy at the labels' own size, a mean over the labelled pixels of the batch."""
@@ -202,6 +224,15 @@ class SegmentationTask(ClassTask):
     def scoring(self) -> dict[str, Any]:
         """Return the student's classes and the label that does not count."""
         return {**super().scoring(), "ignore_index": self.ignore_index}
+
+    def has_labels(self, batch: Batch) -> bool:
+        """Return whether a pixel has a class."""
+        return any(bool((labels != self.ignore_index).any()) for labels in batch["labels"])
+
+    def image_predictions(self, output: Any, batch: Batch) -> list[Any]:
+        """Return maps (H, W) of class ids, int32, at the labels' or, without labels, the images' own size."""
+        maps = at_image_sizes(self.prediction(output), batch)
+        return [logits.argmax(dim=0).int().cpu().numpy() for logits in maps]
 
     def as_student(self, teacher_output: Any, batch: Batch) -> Any:
         """Return the teacher's logits over the student's classes; one that it does not know never wins."""

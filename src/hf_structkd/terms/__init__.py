@@ -1,4 +1,4 @@
-"""The terms of the total loss; a new one is a new file here and a line in `BUILT_IN_TERMS`."""
+"""The terms of the total loss; a new term needs a new file here and a line in `BUILT_IN_TERMS`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BUILT_IN_TERMS: tuple[type[Term], ...] = (
     MimicTerm,
     ChannelTerm,
 )
-"""In the order in which logs, tables and cards name them."""
+"""The terms in the order of logs, tables and cards."""
 
 __all__ = [
     "BUILT_IN_TERMS",
@@ -39,12 +39,12 @@ __all__ = [
 
 
 def built_in_terms(source: Any) -> list[Term]:
-    """Build every built-in term from training arguments, whose weights and settings it goes on reading.
+    """Build every built-in term from training arguments; the terms read weights and settings from them.
 
     Args:
         source: `StructKDTrainingArguments`, or any object with the weights and settings as attributes.
 
     Raises:
-        ValueError: If a weight or a setting is out of its range.
+        ValueError: If a weight or a setting is out of range.
     """
     return [term.bound_to(source) for term in BUILT_IN_TERMS]

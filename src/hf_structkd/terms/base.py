@@ -1,4 +1,4 @@
-"""What a loss term is: one object that holds all that is known of it."""
+"""The base class of a loss term, which is one object that holds everything about the term."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from ..tasks import Task
 
 
 class TrainingPlan(NamedTuple):
-    """What a term that trains something of its own must know of the training.
+    """The facts of the training that a term needs to train something of its own.
 
     Attributes:
-        device: Where the student is trained.
-        seed: The run's seed. A term draws from a generator of its own, so that the student's randomness is
-            the same with the term and without it.
-        scheduler: Makes the run's learning-rate schedule for an optimiser.
+        device: The device of the student.
+        seed: The seed of the run. A term uses its own generator, so that the student's random numbers are the
+            same with and without the term.
+        scheduler: A function that makes the run's learning-rate schedule for an optimiser.
     """
 
     device: torch.device
@@ -36,27 +36,29 @@ class TrainingPlan(NamedTuple):
 class Term(ABC):
     """One term of the total loss. Subclass it to add a term; see `examples/custom_term.py`.
 
-    A subclass says what it is in class attributes, computes its loss in `__call__`, and declares its settings
+    A subclass has its facts in class attributes, computes its loss in `__call__`, and declares its settings
     as dataclass fields. The trainer, its logs, the start table, the figures, the card and the checkpoints
-    walk over a list of terms and know none of them by name.
+    use a list of terms, and know no term by name.
 
     Args:
-        weight: Multiplies the term in the total, >= 0. 0 switches the term off, and it then costs nothing.
-            None is `default_weight_for` the task. It is read at every step, and may change between steps.
+        weight: The factor of the term in the total, >= 0. With 0 the term is off and costs nothing. None
+            means `default_weight_for` the task. The weight is read at every step, and may change between
+            steps.
 
     Attributes:
-        name: The term is logged as `loss_<name>`, and `<name>_weight` is its weight on a command line.
-        title: What figures and cards call it, for example "pixel-wise term".
-        compares: What it compares, in a few words that stand in the card's table.
-        default_weight: Its weight where none is given.
-        needs_teacher: Whether it reads the teacher's forward.
-        reads: What it reads of a forward, "output", "features" or both; see `reads_for`.
+        name: The name of the term, which is logged as `loss_<name>`. Its weight is `<name>_weight` on a
+            command line.
+        title: The name in figures and cards, for example "pixel-wise term".
+        compares: A few words on what the term compares, for the card's table.
+        default_weight: The weight that is used if none is given.
+        needs_teacher: Whether the term reads the teacher's forward.
+        reads: The parts of a forward that the term reads, "output", "features" or both; see `reads_for`.
         owns_modules: Whether `build` makes modules that are trained with the student.
-        log_titles: What figures call the further values that `after_backward` returns, by their name.
+        log_titles: The titles in figures of the further values that `after_backward` returns.
 
     Raises:
         TypeError: If a setting has the name of a method or an attribute of this class.
-        ValueError: If the weight or a setting is out of its range.
+        ValueError: If the weight or a setting is out of range.
     """
 
     name: ClassVar[str]
@@ -91,37 +93,37 @@ class Term(ABC):
         """Return the unweighted loss of one micro-batch, a scalar and a mean.
 
         Args:
-            task: Says what the two models' outputs mean.
-            student: The student's forward, with its graph; `features` are captured if the term reads them.
-            teacher: The teacher's forward, without a graph; None if no term that is on needs it.
-            batch: What the data collator returned.
+            task: The task, which knows what the two models' outputs mean.
+            student: The student's forward with its graph; `features` are captured if the term reads them.
+            teacher: The teacher's forward without a graph; None if no active term needs it.
+            batch: The batch that the data collator returned.
         """
 
     def reads_for(self, task: Task) -> frozenset[Reading]:
-        """Return what the term reads of a forward for a task.
+        """Return the parts of a forward that the term reads for a task.
 
         Features are captured only for a term that reads them. The gradient of a term that does not read the
-        output ends below the student's last layers.
+        output does not reach the student's last layers.
         """
         return self.reads
 
     # ---- weight and settings ----
 
     def default_weight_for(self, task: Task) -> float:
-        """Return the weight for a task where none is given."""
+        """Return the weight that is used for a task if none is given."""
         return self.default_weight
 
     def settings(self) -> dict[str, Any]:
-        """Return the settings beside the weight, as JSON values by their name."""
+        """Return the settings other than the weight, as JSON values by their names."""
         return {name: getattr(self, name) for name in self.setting_names()}
 
     @classmethod
     def setting_names(cls) -> tuple[str, ...]:
-        """Return the names of the settings: the dataclass fields of the subclass."""
+        """Return the names of the settings, which are the dataclass fields of the subclass."""
         return tuple(f.name for f in fields(cls) if f.init and f.name != "weight")
 
     def check(self) -> None:
-        """Raise `ValueError` if the weight or a setting is out of its range; extend it for more settings."""
+        """Raise `ValueError` if the weight or a setting is out of range; a subclass checks its settings."""
         if self.weight is not None:
             check_number(f"{self.name}_weight", self.weight, minimum=0.0)
 
@@ -129,8 +131,7 @@ class Term(ABC):
     def bound_to(cls, source: Any) -> Self:
         """Build the term from an object with `<name>_weight` and the settings as attributes.
 
-        They are read from it again whenever the weight is asked for: what changes them there changes the
-        term.
+        The term reads them again each time its weight is used, so that a change of them changes the term.
         """
         term = cls()
         term._source = source
@@ -139,11 +140,11 @@ class Term(ABC):
 
     @property
     def is_bound(self) -> bool:
-        """Whether weight and settings are read from somewhere else, see `bound_to`."""
+        """Whether the term reads its weight and its settings from another object; see `bound_to`."""
         return self._source is not None
 
     def weight_for(self, task: Task) -> float:
-        """Return the weight in use, read anew from where the term is bound to."""
+        """Return the weight in use; a bound term reads it again."""
         self._read()
         return self.default_weight_for(task) if self.weight is None else self.weight
 
@@ -162,20 +163,20 @@ class Term(ABC):
 
     @property
     def is_ready(self) -> bool:
-        """Whether all that a step needs has been made."""
+        """Whether everything that a step needs exists."""
         return self._is_built or not self.owns_modules
 
     def begin(self, task: Task, plan: TrainingPlan) -> None:  # noqa: B027 - most terms train nothing
-        """Make what is trained beside the student, when a training starts or the term comes on."""
+        """Make what is trained beside the student, when a training starts or the term is switched on."""
 
     def build(self, task: Task, student: Forward, teacher: Forward, batch: Batch) -> Iterable[nn.Module]:
-        """Return modules that are optimised with the student, made for the widths of this example."""
+        """Return modules that are optimised with the student, for the widths of this example."""
         return ()
 
     def build_modules(
         self, task: Task, student: Forward, teacher: Forward, batch: Batch, plan: TrainingPlan
     ) -> None:
-        """Make the modules of `build` on the device, the same on every process."""
+        """Make the modules of `build` on the device, with the same weights on every process."""
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(plan.seed)
             self._modules = nn.ModuleList(self.build(task, student, teacher, batch)).to(plan.device)
@@ -183,27 +184,27 @@ class Term(ABC):
 
     @property
     def modules(self) -> nn.ModuleList:
-        """What `build` made: trained with the student, saved in checkpoints, absent from the student."""
+        """The modules of `build`: trained with the student, saved in checkpoints, absent from the student."""
         return self._modules
 
     @property
     def networks(self) -> list[nn.Module]:
-        """Every network of the term whose weights training moves."""
+        """Every network of the term whose weights change in training."""
         return [self._modules]
 
     def after_backward(self, *, micro_steps: int) -> dict[str, Tensor]:
-        """Do what follows the student's backward of a micro-batch, and return further values to log."""
+        """Act after the student's backward of a micro-batch, and return further values to log."""
         return {}
 
     def step(self) -> dict[str, Tensor]:
-        """Do what happens once for each optimiser step, before it; return what must be finite, by a name."""
+        """Act once before each optimiser step, and return values that must be finite, by a name."""
         return {}
 
     def end(self) -> None:  # noqa: B027 - most terms train nothing
-        """Let go of what `begin` made; this is called before a training starts."""
+        """Release what `begin` made; called before a training starts."""
 
     def save(self, folder: str | Path) -> None:
-        """Write into a checkpoint what a resumed training needs."""
+        """Write what a resumed training needs into a checkpoint."""
         state = {name: value.contiguous() for name, value in self._modules.state_dict().items()}
         if state:
             save_file(state, self._file(folder))
@@ -212,7 +213,7 @@ class Term(ABC):
         """Read back what `save` wrote.
 
         Raises:
-            FileNotFoundError: If the folder has none; fresh modules would silently change the run.
+            FileNotFoundError: If the term's file is missing; new modules would change the run silently.
         """
         if not self._modules.state_dict():
             return
@@ -229,11 +230,11 @@ class Term(ABC):
     # ---- the start table ----
 
     def describe(self, task: Task, student: Forward, teacher: Forward, batch: Batch) -> dict[str, str]:
-        """Return further lines of the start table, text by label, from the forwards of one image."""
+        """Return further lines of the start table, as texts by label, from the forwards of one image."""
         return {}
 
     def extra_bytes(self, task: Task, student: Forward, teacher: Forward, batch: Batch, images: int) -> int:
-        """Estimate the memory that the term takes for a batch of so many images, from those of one."""
+        """Estimate the bytes that the term needs for a batch of `images`, from the forwards of one image."""
         return 0
 
 

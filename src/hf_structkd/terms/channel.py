@@ -1,4 +1,4 @@
-"""The channel-wise term: for each channel, the student learns where in the image the teacher finds it."""
+"""The channel-wise term: the student learns where in the image each of the teacher's channels is strong."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ from .projections import projected, projections_for
 class ChannelTerm(Term):
     """KL between the two models' softmax over space, channel by channel (Shu et al., ICCV 2021).
 
-    The channels are those of the logits, where the task's outputs are maps of logits, or of the features. The
-    student's features pass a 1×1 projection where the widths differ, as in `MimicTerm`.
+    The channels are those of the logits or of the features. If the widths of the features differ, the
+    student's features pass a 1×1 projection, as in `MimicTerm`.
 
     Args:
-        weight: As in `Term`.
-        channel_source: "logits" or "features"; None takes the logits where the task has maps of them, and
-            the features elsewhere.
-        channel_temperature: Divides both maps, > 0; the term is multiplied by its square. The paper's is 4.
+        weight: The weight, as in `Term`.
+        channel_source: "logits" or "features"; None means the logits if the task has maps of logits, and else
+            the features.
+        channel_temperature: The number above 0 that divides both maps; the term is multiplied by its square.
+            The paper uses 4.
     """
 
     name: ClassVar[str] = "channel"
@@ -47,7 +48,7 @@ class ChannelTerm(Term):
         check_temperature(self.channel_temperature)
 
     def reads_for(self, task: Task) -> frozenset[Reading]:
-        """Return "output" where logits are compared, "features" where features are."""
+        """Return "output" if the term compares logits, and "features" if it compares features."""
         is_of_logits = task.has_logit_maps if self.channel_source is None else self.channel_source == "logits"
         return frozenset({"output"}) if is_of_logits else frozenset({"features"})
 

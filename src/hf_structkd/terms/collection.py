@@ -1,4 +1,4 @@
-"""The terms of one total, in the order in which logs and tables name them."""
+"""The terms of one total, in the order of logs and tables."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class Terms(Sequence[Term]):
         terms: The terms.
 
     Raises:
-        TypeError: If one is no `Term`.
-        ValueError: If two have one name.
+        TypeError: If one of them is no `Term`.
+        ValueError: If two terms have the same name.
     """
 
     def __init__(self, terms: Sequence[Term]) -> None:
@@ -36,11 +36,11 @@ class Terms(Sequence[Term]):
         self._terms = tuple(terms)
 
     def __len__(self) -> int:
-        """Return how many there are."""
+        """Return the number of terms."""
         return len(self._terms)
 
     def __iter__(self) -> Iterator[Term]:
-        """Walk over them in their order."""
+        """Iterate over the terms in their order."""
         return iter(self._terms)
 
     def __getitem__(self, key: Any) -> Any:

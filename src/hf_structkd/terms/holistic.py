@@ -19,20 +19,20 @@ from .base import Term, TrainingPlan, check_choice, check_number
 
 @dataclass(eq=False)
 class HolisticTerm(Term):
-    """How unlike the teacher's a critic finds the student's whole maps (TPAMI 2020, eq. (6) to (8)).
+    """A critic's judgement of how unlike the teacher's maps the student's maps are (TPAMI 2020, eq. (6)-(8)).
 
-    The critic is trained in alternation: its gradient is added up after every backward of the student, and it
-    steps once for each optimiser step.
+    The critic is trained in alternation with the student. Its gradient is accumulated after every backward of
+    the student, and it steps once for each optimiser step.
 
     Args:
-        weight: As in `Term`, on the student's side.
-        critic_loss: "wgan-gp" (the paper) or "hinge" (the more stable one).
-        critic_learning_rate: Peak learning rate of the critic, > 0; it follows the run's schedule.
+        weight: The weight of the student's loss, as in `Term`.
+        critic_loss: "wgan-gp" (as in the paper) or "hinge" (more stable).
+        critic_learning_rate: The critic's highest learning rate, > 0; it follows the run's schedule.
         critic_optimizer: "adam" (betas 0.9 and 0.99) or "sgd" (momentum 0.9).
-        critic_max_grad_norm: The critic's gradient is clipped to this norm; 0 switches clipping off.
-        critic_conditional: Whether the critic sees the image beside the map (the paper) or the map alone.
+        critic_max_grad_norm: The norm to which the critic's gradient is clipped; 0 switches clipping off.
+        critic_conditional: Whether the critic sees the image with the map (as in the paper) or only the map.
         critic_spectral_norm: Whether the critic's convolutions are spectrally normalised.
-        gradient_penalty_weight: Weight of the critic's gradient penalty, >= 0; 0 leaves it out.
+        gradient_penalty_weight: The weight of the critic's gradient penalty, >= 0; 0 leaves it out.
     """
 
     name: ClassVar[str] = "holistic"
@@ -67,15 +67,15 @@ class HolisticTerm(Term):
         check_number("gradient_penalty_weight", self.gradient_penalty_weight, minimum=0.0)
 
     def default_weight_for(self, task: Task) -> float:
-        """Return 0 where the maps are not bounded as probabilities are.
+        """Return 0 for tasks whose maps are not bounded as probabilities are.
 
-        There the critic's gradient drowns the others: the paper's 0.1 ruins a small depth student, and 0.01
-        does neither harm nor good (docs/results.md).
+        For such maps the critic's gradient is far above the others: the paper's 0.1 ruins a small depth
+        student, and 0.01 does neither harm nor good (docs/results.md).
         """
         return self.default_weight if task.score_maps_are_bounded else 0.0
 
     def __call__(self, task: Task, student: Forward, teacher: Forward | None, batch: Batch) -> Tensor:
-        """Return the student's side of the game."""
+        """Return the student's adversarial loss."""
         assert teacher is not None
         assert self.adversary is not None
         maps = task.score_maps(student, teacher, batch)
@@ -88,8 +88,8 @@ class HolisticTerm(Term):
         return self.adversary is not None
 
     def begin(self, task: Task, plan: TrainingPlan) -> None:
-        """Make a fresh critic with its optimiser and schedule."""
-        # Its own seed: a student is initialised, dropped out and ordered the same with a critic and without.
+        """Make a new critic with its optimiser and schedule."""
+        # The critic has its own generator, so that the student's random numbers are the same without it.
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(plan.seed)
             critic = Critic(
@@ -112,11 +112,11 @@ class HolisticTerm(Term):
 
     @property
     def networks(self) -> list[nn.Module]:
-        """The critic."""
+        """The critic, if it exists."""
         return [] if self.adversary is None else [self.adversary.critic]
 
     def after_backward(self, *, micro_steps: int) -> dict[str, Tensor]:
-        """Add the critic's gradient of the maps that the student has just been judged by."""
+        """Add the critic's gradient of the micro-batch that the critic has just scored."""
         if self.adversary is None or self._maps is None:
             return {}
         maps, self._maps = self._maps, None
@@ -124,7 +124,7 @@ class HolisticTerm(Term):
         return self.adversary.accumulate(maps, micro_steps=micro_steps)
 
     def step(self) -> dict[str, Tensor]:
-        """Let the critic step, after every micro-batch of the step has met the same critic."""
+        """Let the critic step; before it, every micro-batch of the step has met the same critic."""
         if self.adversary is None or not self._is_stepping:
             return {}
         self._is_stepping = False
@@ -135,7 +135,7 @@ class HolisticTerm(Term):
         self.adversary, self._maps, self._is_stepping = None, None, False
 
     def save(self, folder: str | Path) -> None:
-        """Write the critic, its optimiser, its schedule and its steps."""
+        """Write the critic, its optimiser, its schedule and the number of its steps."""
         if self.adversary is not None:
             self.adversary.save(folder)
 

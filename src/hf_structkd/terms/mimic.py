@@ -1,4 +1,4 @@
-"""The feature-imitation term: the student's channels draw the patterns of the teacher's."""
+"""The feature-imitation term: the student learns the patterns of the teacher's channels."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from .projections import projected, projections_for
 class MimicTerm(Term):
     """One minus the correlation between the channels of the two feature maps (PKD, NeurIPS 2022).
 
-    Where the widths differ, a 1×1 convolution brings the student's channels to the teacher's. It is trained
-    with the student and is no part of it. Where the task compares several levels, the term is the mean.
+    If the widths differ, a 1×1 convolution turns the student's channels into the teacher's. It is trained
+    with the student, and is not a part of it. If the task compares several levels, the term is their mean.
 
     Args:
-        weight: As in `Term`.
+        weight: The weight, as in `Term`.
     """
 
     name: ClassVar[str] = "mimic"

@@ -1,4 +1,4 @@
-"""The pair-wise term: the student learns which places of the feature map the teacher finds alike."""
+"""The pair-wise term: the student learns which places of the feature map are alike for the teacher."""
 
 from __future__ import annotations
 
@@ -21,16 +21,17 @@ from .base import Term, check_choice
 class PairwiseTerm(Term):
     """Squared differences between the affinities of the two feature maps (TPAMI 2020, eq. (3)).
 
-    Where the task compares several levels of features, the term is the mean over them. Levels of one node,
-    with which nothing can be compared, are left out.
+    If the task compares several levels of features, the term is the mean over the levels. Levels of one node
+    are left out, because they have nothing to compare.
 
     Args:
-        weight: As in `Term`.
-        granularity: Side of a node in pixels of the aligned feature map: one number, or rows and columns.
-        node_grid: Nodes a side, at most, in place of `granularity`: a node is then the map's side divided by
-            it, rounded up. None takes `granularity`.
-        connection_range: How many nearest nodes each node is compared with, an odd square; None is all.
-        node_pooling: How the pixels of a node become one vector, "mean" (the paper) or "max".
+        weight: The weight, as in `Term`.
+        granularity: The side of a node in pixels of the aligned feature map, or its rows and columns.
+        node_grid: The largest number of nodes per side, which replaces `granularity`: the side of a node is
+            the map's side divided by this number, rounded up. None means `granularity`.
+        connection_range: The number of nearest nodes that each node is compared with, an odd square; None
+            means all nodes.
+        node_pooling: The way the pixels of a node become one vector, "mean" (as in the paper) or "max".
     """
 
     name: ClassVar[str] = "pairwise"
@@ -46,7 +47,7 @@ class PairwiseTerm(Term):
     node_pooling: Literal["mean", "max"] = "mean"
 
     def check(self) -> None:
-        """Check the settings; `granularity` becomes a list, as JSON gives it back."""
+        """Check the settings, and turn `granularity` into a list, as JSON stores it."""
         super().check()
         self.granularity = positive_integers("granularity", self.granularity, lengths=(1, 2))
         if self.node_grid is not None and (not isinstance(self.node_grid, int) or self.node_grid < 2):
@@ -65,7 +66,7 @@ class PairwiseTerm(Term):
     def feature_pairs(self, task: Task, student: Forward, teacher: Forward, batch: Batch) -> list[MapPair]:
         """Return the task's pairs that have two nodes or more.
 
-        Where every pair is so small they come back all, and the loss says what is wrong.
+        If every pair has fewer, all pairs are returned, and the loss raises an error that explains it.
         """
         pairs = task.feature_pairs(student, teacher, batch)
         return [pair for pair in pairs if self._node_count(pair) > 1] or pairs
@@ -78,7 +79,7 @@ class PairwiseTerm(Term):
         return sides[0], sides[-1]
 
     def describe(self, task: Task, student: Forward, teacher: Forward, batch: Batch) -> dict[str, str]:
-        """Say how many nodes each level has and with how many each is compared."""
+        """Return how many nodes each level has, and with how many nodes each node is compared."""
         texts = []
         for pair in self.feature_pairs(task, student, teacher, batch):
             height, width = pair.student.shape[-2:]
@@ -88,7 +89,7 @@ class PairwiseTerm(Term):
         return {"nodes": "; ".join(texts)}
 
     def extra_bytes(self, task: Task, student: Forward, teacher: Forward, batch: Batch, images: int) -> int:
-        """Count the aligned maps, their nodes in float64 and the gradient of the student's."""
+        """Return the bytes of the aligned maps, their nodes in float64 and the student's gradient."""
         pairs = self.feature_pairs(task, student, teacher, batch)
         return sum(images * (4 * int(pair.student.nbytes) + 3 * int(pair.teacher.nbytes)) for pair in pairs)
 
@@ -112,7 +113,7 @@ def positive_integers(name: str, value: Any, *, lengths: tuple[int, ...]) -> lis
     """Return one or more positive integers as a list.
 
     Raises:
-        ValueError: If they are something else, or not as many as one of `lengths`.
+        ValueError: If the value is something else, or the count is not one of `lengths`.
     """
     numbers = [value] if isinstance(value, int) else list(value) if isinstance(value, (list, tuple)) else []
     if len(numbers) not in lengths or any(not isinstance(n, int) or n < 1 for n in numbers):

@@ -1,4 +1,4 @@
-"""The pixel-wise term: the student learns what the teacher says of each place."""
+"""The pixel-wise term: the student learns the teacher's output at each place."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from .base import Term
 
 @dataclass(eq=False)
 class PixelTerm(Term):
-    """The two outputs, compared place by place: pixels of a map, or matched queries of a detector.
+    """The comparison of the two outputs at each place, a pixel of a map or a matched query of a detector.
 
-    The task says what the comparison is, for example KL(teacher || student) over classes at each pixel
-    (Liu et al., TPAMI 2020, eq. (2)).
+    The task defines the comparison, for example KL(teacher || student) over classes at each pixel (Liu et
+    al., TPAMI 2020, eq. (2)).
 
     Args:
-        weight: As in `Term`.
-        temperature: Divides both models' logits, > 0; the term is multiplied by its square.
+        weight: The weight, as in `Term`.
+        temperature: The number above 0 that divides both logits; the term is multiplied by its square.
     """
 
     name: ClassVar[str] = "pixel"

@@ -1,4 +1,4 @@
-"""The 1×1 projections that bring the student's channels to the teacher's, where their numbers differ."""
+"""The 1×1 projections that turn the student's channels into the teacher's, if their numbers differ."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..tasks import MapPair
 
 
 def projections_for(pairs: Iterable[MapPair]) -> list[nn.Module]:
-    """Return for each level a 1×1 convolution from the student's width to the teacher's, or an identity."""
+    """Return for each level a 1×1 convolution from the student's to the teacher's width, or an identity."""
     widths = [(pair.student.shape[1], pair.teacher.shape[1]) for pair in pairs]
     return [
         nn.Identity() if student == teacher else nn.Conv2d(student, teacher, kernel_size=1)
@@ -19,7 +19,7 @@ def projections_for(pairs: Iterable[MapPair]) -> list[nn.Module]:
 
 
 def projected(pairs: Sequence[MapPair], projections: nn.ModuleList) -> list[tuple[Tensor, MapPair]]:
-    """Return the student's map of each level in the teacher's channels, with the pair it is of.
+    """Return the student's map of each level in the teacher's channels, with the level's pair.
 
     Raises:
         RuntimeError: If there are not as many projections as levels.
@@ -29,8 +29,4 @@ def projected(pairs: Sequence[MapPair], projections: nn.ModuleList) -> list[tupl
             f"the features have {len(pairs)} levels and the projections were made for {len(projections)}; "
             "images of all sizes must give as many levels as the first."
         )
-    return [
-        # In the projection's precision: under autocast the features may be of a lower one.
-        (projection(pair.student), pair)
-        for pair, projection in zip(pairs, projections, strict=True)
-    ]
+    return [(projection(pair.student), pair) for pair, projection in zip(pairs, projections, strict=True)]

@@ -14,7 +14,7 @@ from .base import Term
 
 @dataclass(eq=False)
 class TaskTerm(Term):
-    """The loss that the student would be trained with alone: its output compared with the labels."""
+    """The student's supervised loss, which compares its output with the labels."""
 
     name: ClassVar[str] = "task"
     title: ClassVar[str] = "task loss"

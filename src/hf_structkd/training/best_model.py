@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+
 from transformers.trainer_utils import SaveStrategy
+from transformers.utils import logging
 
 from ..tasks import Task
 from .arguments import StructKDTrainingArguments
+
+logger = logging.get_logger(__name__)
 
 _PREFIX = "eval_"
 
@@ -27,3 +33,14 @@ def choose_best_metric(args: StructKDTrainingArguments, task: Task) -> None:
     if not args.gives_best_direction:
         name = str(args.metric_for_best_model).removeprefix(_PREFIX)
         args.greater_is_better = name not in task.errors and not name.endswith("loss")
+
+
+def warn_of_undecided(args: StructKDTrainingArguments, metrics: Mapping[str, float]) -> None:
+    """Say that a score of NaN, as it is where nothing is labelled, cannot choose the best model."""
+    name = _PREFIX + str(args.metric_for_best_model).removeprefix(_PREFIX)
+    if args.metric_for_best_model is not None and math.isnan(metrics.get(name, 0.0)):
+        logger.warning(
+            "`%s` is NaN, so that this model cannot be the best one; if it stays so, no checkpoint is chosen "
+            "and the last student is kept.",
+            name,
+        )

@@ -8,12 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from transformers.trainer_utils import get_last_checkpoint
-
 from ..models import FrozenTeacher
 from ..tasks import Task
 from ..terms import Terms
 from .arguments import TRAINER_SETTINGS, StructKDTrainingArguments
+from .manifest import last_checkpoint
 
 SETTINGS_FILE = "structkd_settings.json"
 
@@ -54,22 +53,23 @@ def refuse_other_settings(
     path = Path(checkpoint) / SETTINGS_FILE
     if not path.is_file():
         return
-    saved = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        saved = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(
+            f"`output_dir` holds {path}, which is no JSON ({error}), so that nobody can say how its run was "
+            "trained; remove that checkpoint, or choose another `output_dir`."
+        ) from error
     changed = [
         f"{name} was {saved.get(name)!r} and is {value!r}"
         for name, value in settings.items()
         if saved.get(name) != value
     ]
     if changed:
+        advice = "restore them to resume, or choose another `output_dir`"
+        if not resume_from_checkpoint:
+            advice = "to start anew, choose another `output_dir` or remove the checkpoints of the earlier run"
         raise ValueError(
             f"`output_dir` holds {checkpoint}, which was trained with other settings ({'; '.join(changed)}); "
-            "restore them to resume, or choose another `output_dir`."
+            f"{advice}."
         )
-
-
-def last_checkpoint(output_dir: str | None) -> str | None:
-    """Return the latest checkpoint in a folder, or None if it has none or does not exist."""
-    if output_dir is None or not Path(output_dir).is_dir():
-        return None
-    last: str | None = get_last_checkpoint(output_dir)
-    return last

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from ..features import unwrap
 from ..features.forward import Batch
+from ..models.loading import model_of
+from ..models.restoring import refuse_what_adapters_lack
 from ..terms import Term, Terms, TrainingPlan
 from .pair import ModelPair
 from .start_table import describe_pair
@@ -34,6 +35,9 @@ class Distillation:
     Args:
         terms: Every term, on or off. A term is on while its weight is above 0.
         pair: The two models.
+
+    Attributes:
+        data_notes: Lines of the start table on the training data, text by label.
     """
 
     def __init__(self, terms: Terms, pair: ModelPair) -> None:
@@ -41,6 +45,7 @@ class Distillation:
         self.terms = terms
         self.pair = pair
         self.modules = TermModules()
+        self.data_notes: Mapping[str, str] = {}
         self._plan: TrainingPlan | None = None
         self._is_described = False
         self._stepping: list[Term] = []
@@ -55,6 +60,11 @@ class Distillation:
         """What figures call the values that are logged, by their names in the log."""
         titles = {f"loss_{term.name}": term.title for term in self.terms}
         return titles | {name: title for term in self.terms for name, title in term.log_titles.items()}
+
+    @property
+    def networks(self) -> list[nn.Module]:
+        """What the terms train beside the student and write into checkpoints."""
+        return [network for term in self.terms for network in term.networks]
 
     def active(self) -> Weighted:
         """Return the terms that are on with their weights, read anew.
@@ -88,7 +98,7 @@ class Distillation:
             term.begin(self.pair.task, plan)
 
     def build_modules(
-        self, student: PreTrainedModel, example: Callable[[], Batch], *, anew: bool
+        self, student: nn.Module, example: Callable[[], Batch], *, anew: bool
     ) -> list[nn.Parameter]:
         """Make the modules that terms own, and return their parameters for the student's optimiser.
 
@@ -167,12 +177,14 @@ class Distillation:
         self, model: nn.Module, inputs: dict[str, Any], active: Weighted, *, may_print: bool
     ) -> None:
         """See that the terms have all that they need, and say once what is compared with what."""
-        student = unwrap(model)
-        assert isinstance(student, PreTrainedModel)
+        student = model_of(model)
         self.load_teacher(student, active)
         for term, _ in active:
             self._begin(term)
         teacher, is_first = self.pair.teacher, self.is_first_batch()
+        if is_first:
+            _refuse_non_finite_images(inputs["pixel_values"])
+            refuse_what_adapters_lack(student)
         if teacher is not None and is_first:
             teacher.check(inputs)
         if any("features" in term.reads_for(self.pair.task) for term, _ in active):
@@ -180,7 +192,8 @@ class Distillation:
         self._is_described = True
         if teacher is not None and is_first and may_print:
             # The one thing to read before a long training.
-            print(describe_pair(self.pair, active, student, inputs), flush=True)  # noqa: T201
+            table = describe_pair(self.pair, active, student, inputs, notes=self.data_notes)
+            print(table, flush=True)  # noqa: T201
 
     def _begin(self, term: Term) -> None:
         """Begin a term that came on after the training began."""
@@ -196,3 +209,12 @@ class Distillation:
                 f"the {term.title} trains modules of its own, which are made when a training starts; start "
                 f"with `{term.name}_weight` above 0."
             )
+
+
+def _refuse_non_finite_images(pixel_values: Tensor) -> None:
+    bad = int((~torch.isfinite(pixel_values)).flatten(1).any(dim=1).sum())
+    if bad:
+        raise ValueError(
+            f"`pixel_values` must be finite, and {bad} of the {len(pixel_values)} images of the first batch "
+            "hold NaN or infinity; check how they are read and normalised (is a standard deviation 0?)."
+        )

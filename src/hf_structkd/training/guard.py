@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 
 from ..features import unwrap
-from ..terms import Term
-from .checkpoints import last_checkpoint
+from .distillation import Distillation
+from .manifest import last_checkpoint, what_is_missing
 
 
 class GuardedRun(Protocol):
@@ -21,49 +20,106 @@ class GuardedRun(Protocol):
     accelerator: Any
     state: Any
     args: Any
+    model: Any
     model_wrapped: Any
-    terms: Iterable[Term]
+    distillation: Distillation
 
     _save_checkpoint: Callable[..., None]
 
 
-def non_finite_names(values: Mapping[str, Tensor], accelerator: Accelerator) -> list[str]:
-    """Return the names of the scalars that are not finite on some process, the same list on all of them.
-
-    Every process must learn of it: one that stops alone leaves the others waiting in a reduction.
-    """
-    finite = torch.stack([torch.isfinite(value).float() for value in values.values()])
-    finite = accelerator.reduce(finite, reduction="mean")
-    if bool((finite == 1).all()):
-        return []
-    return [name for name, share in zip(values, finite.tolist(), strict=True) if share < 1]
-
-
 class FiniteGuard:
-    """Stops a run whose numbers are no longer finite, and saves what was good."""
+    """Stops a run whose numbers are no longer finite, and keeps what was good.
 
-    def __init__(self) -> None:
+    On a CPU it looks before every step of the optimiser, where looking costs nothing, and saves the weights
+    of before that step. On an accelerator the answer stays on the device until the run waits anyway, at a
+    logging step or before a checkpoint: weights may be spoilt by then, but are never written.
+
+    Args:
+        at_once: Whether it looks before every step.
+    """
+
+    def __init__(self, *, at_once: bool) -> None:
         """Start without a step."""
+        self.at_once = at_once
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget what an earlier training left."""
         self._buffers: dict[str, Tensor] = {}
+        self._finite: dict[str, Tensor] = {}
+        self._known_good: int | None = None
+        self._is_new_step = True
 
-    def before_step(self, student: nn.Module) -> None:
-        """Remember the buffers of before the forward, which moves them."""
-        self._buffers = snapshot_buffers(student)
+    def before_micro_step(self, run: GuardedRun) -> None:
+        """Remember the buffers of before a step, which its forwards move."""
+        if self._known_good is None:
+            self._known_good = run.state.global_step
+        if self._is_new_step and self.at_once:
+            self._buffers = snapshot_buffers(unwrap(run.model_wrapped))
+        self._is_new_step = False
 
-    def stop_unless_finite(self, values: Mapping[str, Tensor], run: GuardedRun) -> None:
-        """Save the weights of before this step and raise, if a value is not finite on some process.
+    def watch(self, values: Mapping[str, Any], run: GuardedRun) -> None:
+        """Take note of values, by what they are, without waiting for the device."""
+        for name, value in values.items():
+            finite = torch.isfinite(torch.as_tensor(value, device=run.accelerator.device)).all()
+            self._finite[name] = self._finite[name] & finite if name in self._finite else finite
+
+    def before_optimizer(self, run: GuardedRun) -> None:
+        """Where it looks at once: save the weights of before this step and raise, unless all is finite.
 
         Raises:
             FloatingPointError: It names what turned non-finite, and where the last good weights are.
         """
-        device = run.accelerator.device
-        scalars = {name: torch.as_tensor(value, device=device) for name, value in values.items()}
-        names = non_finite_names(scalars, run.accelerator) if scalars else []
+        self._is_new_step = True
+        names = self._non_finite(run) if self.at_once else []
         if names:
             raise FloatingPointError(
                 f"{' and '.join(names)} turned non-finite at step {run.state.global_step + 1}; "
-                f"{self._save_last_good(run)}. Lower the learning rate or that term's weight, or set "
-                "`critic_loss` to hinge, and resume from there."
+                f"{self._save_last_good(run)}; lower the learning rate or that term's weight."
+            )
+
+    def verify(self, run: GuardedRun) -> None:
+        """Raise if anything that was watched since the last look was not finite; every process calls it.
+
+        Raises:
+            FloatingPointError: It names what turned non-finite, and the last checkpoint.
+        """
+        names = self._non_finite(run)
+        if names:
+            raise FloatingPointError(
+                f"{' and '.join(names)} turned non-finite after step {self._known_good} and before step "
+                f"{run.state.global_step + 1}; {_where(last_checkpoint(run.args.output_dir))}; lower the "
+                "learning rate or that term's weight."
+            )
+        self._known_good = run.state.global_step
+
+    def _non_finite(self, run: GuardedRun) -> list[str]:
+        """Return the names of what was not finite on some process, the same list on all of them; then forget.
+
+        Every process must learn of it: one that stops alone leaves the others waiting in a reduction.
+        """
+        names = list(self._finite)
+        if not names:
+            return []
+        shares = run.accelerator.reduce(torch.stack([*self._finite.values()]).float(), reduction="mean")
+        self._finite.clear()
+        return [name for name, share in zip(names, shares.tolist(), strict=True) if share < 1]
+
+    def refuse_to_save(self, run: GuardedRun, networks: Iterable[nn.Module] = ()) -> None:
+        """Raise if the student, or what the terms train beside it, is not finite and would be written.
+
+        A checkpoint of them would take the place of a good one.
+
+        Raises:
+            FloatingPointError: It names what is not finite, and the last checkpoint, which was found finite.
+        """
+        student = are_finite([unwrap(run.model)])
+        if not student or not are_finite(networks):
+            last = last_checkpoint(run.args.output_dir)
+            raise FloatingPointError(
+                f"the weights of {'a module of the terms' if student else 'the student'} are not finite "
+                f"after step {run.state.global_step} and are not saved; {_where(last)}; lower the learning "
+                "rate, or look for what changes the weights beside the optimiser."
             )
 
     def _save_last_good(self, run: GuardedRun) -> str:
@@ -71,13 +127,18 @@ class FiniteGuard:
         student = unwrap(run.model_wrapped)
         restore_buffers(student, self._buffers)
         folder = Path(str(run.args.output_dir)) / f"checkpoint-{run.state.global_step}"
-        missing = not folder.exists()
+        is_saved = what_is_missing(folder) is None
         run.accelerator.wait_for_everyone()  # before the first process makes the folder
-        if missing and are_finite([student, *(n for term in run.terms for n in term.networks)]):
+        if not is_saved and are_finite([student, *run.distillation.networks]):
             run._save_checkpoint(run.model_wrapped, trial=None)
-            missing = False
-        last = last_checkpoint(run.args.output_dir) if missing else str(folder)
-        return f"the weights before it are in {last}" if last else "no checkpoint was written before"
+            is_saved = True
+        if is_saved:
+            return f"the weights before it are in {folder}"
+        return _where(last_checkpoint(run.args.output_dir))
+
+
+def _where(last: str | None) -> str:
+    return f"the last checkpoint is {last}" if last else "no checkpoint was written before"
 
 
 def snapshot_buffers(model: nn.Module) -> dict[str, Tensor]:

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import IterableDataset
+from torch import nn
 from transformers import PreTrainedModel, Trainer, get_scheduler
-from transformers.trainer_utils import number_of_arguments
+from transformers.trainer_utils import has_length, number_of_arguments
+from transformers.utils import logging
 
-from ..models import load_student
+from ..data import MixedDataset, MixedIterableDataset, StoredRows, StreamedRows
+from ..matching.normalization import ImageNormalization
+from ..models import load_image_processor, load_student
+from ..models.loading import config_of, model_of, resizing_to
 from ..tasks import Task, task_of
 from ..terms import TaskTerm, Term, Terms, TrainingPlan, built_in_terms
 from .arguments import StructKDTrainingArguments
+from .evaluating_trainer import EvaluatingTrainer
+
+logger = logging.get_logger(__name__)
+
+LOADED = (StoredRows, StreamedRows, MixedDataset, MixedIterableDataset)
+"""The datasets that loaders make."""
+
+_LOOKED_AT = 256
+"""Rows of validation data that are read, at most, in search of a label."""
 
 
 def collect_terms(terms: Sequence[Term] | None, args: StructKDTrainingArguments) -> Terms:
@@ -52,11 +66,14 @@ def _refuse_without_effect(term: Term) -> None:
 
 
 def first_student(
-    model: PreTrainedModel | str | Path | None,
-    model_init: Callable[..., PreTrainedModel] | None,
+    model: nn.Module | str | Path | None,
+    model_init: Callable[..., nn.Module] | None,
     task: type[Task] | None,
-) -> PreTrainedModel:
-    """Return the student: loaded where it is named, made where `model_init` makes it.
+    data: Any,
+) -> nn.Module:
+    """Return the student: loaded where it is named, made where `model_init` makes it; PEFT may wrap it.
+
+    A student that is named learns the classes of the training data, if these come from one of the loaders.
 
     Raises:
         ValueError: If both or none are given.
@@ -68,10 +85,46 @@ def first_student(
         )
     if model_init is not None:
         return model_init(None) if number_of_arguments(model_init) else model_init()
-    if isinstance(model, PreTrainedModel):
+    if isinstance(model, nn.Module):
+        model_of(model)
         return model
     assert model is not None
-    return load_student(model, task or task_of(model))
+    known: dict[str, Any] = {}
+    if isinstance(data, LOADED):
+        known = {"id2label": data.id2label, "ignore_index": data.ignore_index}
+    loaded: nn.Module = load_student(model, task or task_of(model), **known)
+    return loaded
+
+
+def student_processor(
+    student: PreTrainedModel, task: type[Task] | None, data: Mapping[str, Any]
+) -> Any | None:
+    """Return the image processor beside a student, or the one that does what a loader did to the images.
+
+    Args:
+        student: The student.
+        task: Its task; None reads it off the student.
+        data: `eval_dataset` and `train_dataset`; the first that a loader made counts.
+
+    Returns:
+        The saved one; without it the task's own, in the size of the data; None if no loader made the data,
+        or they are normalised otherwise.
+    """
+    saved = load_image_processor(student.name_or_path)
+    # Validation images are resized as a pipeline does it; training images are cropped too.
+    parts = (data.get("eval_dataset"), data.get("train_dataset"))
+    reader = next((part.reader for part in parts if isinstance(part, LOADED)), None)
+    size = reader and (reader.size or (reader.augmentation and reader.augmentation.size))
+    if saved is not None or reader is None or not size:
+        return saved
+    processor = (task or task_of(student)).image_processor(size, config_of(student))
+    processor = resizing_to(processor, size, keep_aspect_ratio=reader.fits_images)
+    normalization = reader.normalization
+    if normalization is None:
+        processor.do_normalize = False
+    elif normalization != ImageNormalization.from_image_processor(processor):
+        return None
+    return processor
 
 
 def training_plan(args: StructKDTrainingArguments, max_steps: int) -> TrainingPlan:
@@ -106,13 +159,7 @@ def answers_to_expect(args: StructKDTrainingArguments, dataset: Any) -> int | No
 
 
 def check_support(trainer: Trainer) -> None:
-    """Raise `ValueError` for options of `Trainer` that would be passed over in silence.
-
-    Streams are read by every process itself: dispatching concatenates batches, and label maps of different
-    sizes cannot be.
-    """
-    if any(isinstance(data, IterableDataset) for data in (trainer.train_dataset, trainer.eval_dataset)):
-        trainer.accelerator.dataloader_config.dispatch_batches = False
+    """Raise `ValueError` for options of `Trainer` that would be passed over in silence."""
     if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
         raise ValueError("StructKDTrainer is not tested with FSDP or DeepSpeed; use DDP.")
     for name, is_set in (
@@ -121,3 +168,35 @@ def check_support(trainer: Trainer) -> None:
     ):
         if is_set:
             raise ValueError(f"`{name}` has no effect on StructKDTrainer's loss; leave it out.")
+
+
+def warn_of_missing_labels(trainer: EvaluatingTrainer) -> None:
+    """Say before a training if nothing in the validation data is labelled; usually this reads one row.
+
+    Raises:
+        ValueError: If the task refuses the labels that it meets, see `Task.check_batch`.
+    """
+    data = trainer.eval_dataset
+    for name, rows in (data if isinstance(data, dict) else {"": data}).items():
+        if rows is None or any(_is_labelled(trainer, row) for row in islice(_rows_of(rows), _LOOKED_AT)):
+            continue
+        if trainer.is_world_process_zero():
+            logger.warning(
+                "Nothing is labelled in the validation data%s (at most their first %d images are looked at): "
+                "scores are NaN without labels, and can choose no best model.",
+                f" {name!r}" if name else "",
+                _LOOKED_AT,
+            )
+
+
+def _rows_of(rows: Any) -> Iterator[Any]:
+    # A map-style dataset need not end an iteration by an IndexError.
+    return (rows[index] for index in range(len(rows))) if has_length(rows) else iter(rows)
+
+
+def _is_labelled(trainer: EvaluatingTrainer, row: Any) -> bool:
+    batch = trainer.data_collator([row])
+    if batch.get("labels") is None:
+        return False
+    trainer.task.check_batch(batch)
+    return trainer.task.has_labels(batch)

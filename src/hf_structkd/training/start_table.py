@@ -33,7 +33,12 @@ class Side(NamedTuple):
 
 @torch.no_grad()
 def describe_pair(
-    pair: ModelPair, terms: Sequence[tuple[Term, float]], student: nn.Module, batch: Batch
+    pair: ModelPair,
+    terms: Sequence[tuple[Term, float]],
+    student: nn.Module,
+    batch: Batch,
+    *,
+    notes: Mapping[str, str],
 ) -> str:
     """Run both models on one image of the first batch and describe them; see `start_table`.
 
@@ -44,6 +49,7 @@ def describe_pair(
         terms: The terms that are on, and their weights.
         student: The student, not wrapped.
         batch: The first batch.
+        notes: Lines on the training data, text by label.
     """
     assert pair.teacher is not None
     one = {name: value[:1] for name, value in batch.items()}
@@ -57,7 +63,7 @@ def describe_pair(
     unread = "from the cache" if answer.features else "-"
     feature = unread if teacher.capture is None else teacher.capture.description
     theirs = Side(teacher.source.outline, answer, feature, teacher.source.is_loaded)
-    lines = teacher.describe(pair.reads(on), answer, pair.expected_answers)
+    lines = {**notes, **teacher.describe(pair.reads(on), answer, pair.expected_answers)}
     return start_table(pair.task, terms, batch, student=own, teacher=theirs, lines=lines)
 
 
@@ -96,7 +102,7 @@ def start_table(
         rows.append(("feature map", *(", ".join(map(_shape, side.forward.features)) for side in sides)))
     width = max(len(student_cell) for _, student_cell, _ in rows)
     table = [f"{name:<14}{left:<{width + 2}}{right}".rstrip() for name, left, right in rows]
-    table += [f"{label:<14}{text}" for label, text in {**task.describe(), **lines}.items()]
+    table += [f"{label:<14}{text}" for label, text in {**lines, **task.describe()}.items()]
     for term, _ in terms:
         described = term.describe(task, student.forward, teacher.forward, one)
         table += [f"{label:<14}{text}" for label, text in described.items()]

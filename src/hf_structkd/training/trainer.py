@@ -8,34 +8,44 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel, Trainer
+from transformers import PreTrainedModel
 
 from ..card import RunNotes, write_card
-from ..features import unwrap
-from ..hub.pushing import Pusher, token_hidden
-from ..models import FrozenTeacher, TeacherSource, load_image_processor
-from ..models.loading import restore_weights
+from ..hub.pushing import Pusher
+from ..models import FrozenTeacher, TeacherSource
+from ..models.loading import model_of
 from ..tasks import Task, task_of
 from ..terms import Term
 from .arguments import StructKDTrainingArguments
 from .best_model import choose_best_metric
 from .callbacks import AnswersCallback, EpochCallback
-from .checkpoints import refuse_other_settings, run_settings, save_settings
+from .checkpoints import refuse_other_settings, run_settings
 from .distillation import Distillation
-from .evaluation import StreamingScores, score_teacher
+from .evaluating_trainer import EvaluatingTrainer
+from .evaluation import StreamingScores, feed_as_wanted
 from .guard import FiniteGuard
 from .pair import ModelPair
-from .set_up import answers_to_expect, check_support, collect_terms, first_student, training_plan
+from .saving import SavingTrainer
+from .set_up import (
+    answers_to_expect,
+    check_support,
+    collect_terms,
+    first_student,
+    student_processor,
+    training_plan,
+    warn_of_missing_labels,
+)
 from .term_log import TermLog
 from .term_modules import example_batch
 
 
-class StructKDTrainer(Trainer):
+class StructKDTrainer(EvaluatingTrainer, SavingTrainer):
     """Train a student on its task and on what a frozen teacher knows.
 
     Args:
         model: The student: a Hub id, a folder (one with only a `config.json` starts from scratch), or a
-            model; None where `model_init` makes it.
+            model, also one wrapped by PEFT; None where `model_init` makes it. A named one learns the classes
+            of a loader's data.
         teacher_model: The teacher: a Hub id, a folder, or a model; may be None where every distillation
             weight is 0, which trains the student alone.
         args: The settings.
@@ -43,7 +53,7 @@ class StructKDTrainer(Trainer):
             settings of terms in this list are their own, and those in `args` have no effect.
         task: What both models solve; None reads it off the student.
         processing_class: The student's image processor, saved beside it. It says how the batch's images are
-            normalised; None loads the one beside `model`.
+            normalised; None loads the one beside `model`, or makes one where a loader made the data.
         teacher_processing_class: The teacher's; None loads the one beside `teacher_model`. Images are
             converted from the student's normalisation to the teacher's.
         task_options: Keyword arguments of the task's own, for example `teacher_label_map`.
@@ -67,7 +77,7 @@ class StructKDTrainer(Trainer):
 
     def __init__(
         self,
-        model: PreTrainedModel | str | Path | None,
+        model: nn.Module | str | Path | None,
         teacher_model: PreTrainedModel | TeacherSource | str | Path | None,
         args: StructKDTrainingArguments,
         *,
@@ -82,8 +92,9 @@ class StructKDTrainer(Trainer):
         if not isinstance(args, StructKDTrainingArguments):
             raise TypeError(f"`args` must be StructKDTrainingArguments, got {type(args).__name__}.")
         self.terms = collect_terms(terms, args)
-        student = first_student(model, kwargs.get("model_init"), task)
-        processing_class = processing_class or load_image_processor(student.name_or_path)
+        first = first_student(model, kwargs.get("model_init"), task, kwargs.get("train_dataset"))
+        student = model_of(first)
+        processing_class = processing_class or student_processor(student, task, kwargs)
         self.pair = ModelPair(
             student,
             teacher_model,
@@ -96,9 +107,10 @@ class StructKDTrainer(Trainer):
         self.distillation = Distillation(self.terms, self.pair)
         self.distillation.load_teacher(student, self.distillation.active())
         kwargs.setdefault("data_collator", self.task.collate)
+        feed_as_wanted(args, kwargs.get("compute_metrics"))
         if kwargs.get("compute_metrics") is None:
             choose_best_metric(args, self.task)
-        model = None if kwargs.get("model_init") is not None else student
+        model = None if kwargs.get("model_init") is not None else first
         self._pusher = Pusher()
         super().__init__(model=model, args=args, processing_class=processing_class, **kwargs)
         # Dense models take **kwargs, from which Trainer concludes that they divide their loss themselves.
@@ -107,9 +119,15 @@ class StructKDTrainer(Trainer):
         self._streaming: StreamingScores | None = None
         if kwargs.get("compute_metrics") is None:
             self.compute_metrics = self._streaming = StreamingScores(self.task)
+        self._watch_training()
+
+    def _watch_training(self) -> None:
+        """Make what follows a training from step to step."""
         self.add_callback(EpochCallback(self.train_dataset))
         self.add_callback(AnswersCallback(self.pair))
-        self._guard, self._term_log = FiniteGuard(), TermLog()
+        self.distillation.data_notes = getattr(self.train_dataset, "notes", {})
+        self._guard = FiniteGuard(at_once=self.args.device.type == "cpu")
+        self._term_log = TermLog()
         self._settings: dict[str, Any] = {}
         self._values: dict[str, Tensor] = {}  # what one micro-step leaves to its end
 
@@ -156,16 +174,17 @@ class StructKDTrainer(Trainer):
         Keeps Trainer's contract: the detached loss of the micro-batch. What a term trains beside the student
         steps once for each optimiser step, after the last micro-batch.
         """
-        self._guard.before_step(unwrap(model))
+        self._guard.before_micro_step(self)
         self.distillation.before_backward()
         loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
         steps = self.current_gradient_accumulation_steps
         values = self._values | self.distillation.after_backward(micro_steps=steps)
         self._values = {}
-        self._guard.stop_unless_finite(values, self)
+        self._guard.watch(values, self)
         self._term_log.add(values)
         if self.accelerator.sync_gradients:
-            self._guard.stop_unless_finite(self.distillation.step(), self)
+            self._guard.before_optimizer(self)  # nor does a term step beside a student that does not
+            self._guard.watch(self.distillation.step(), self)
         return loss
 
     # ---- a training's beginning, checkpoints and end ----
@@ -175,11 +194,13 @@ class StructKDTrainer(Trainer):
     ) -> Any:
         """Begin the terms before states are loaded into them: `train()` frees what `__init__` prepares."""
         if self.model_init is not None:
-            self.pair.follow(self.model)
+            self.pair.follow(model_of(self.model))
         self._settings = run_settings(self.terms, self.weights, self.args, self.teacher, self.task)
         refuse_other_settings(self._settings, self.args.output_dir, resume_from_checkpoint)
+        warn_of_missing_labels(self)
         self._values, self._term_log = {}, TermLog()
         self.pair.expected_answers = answers_to_expect(self.args, self.train_dataset)
+        self._guard.begin()
         self.distillation.prepare(training_plan(self.args, max_steps))
         return super()._prepare_for_training(max_steps, train_dataloader, resume_from_checkpoint)
 
@@ -195,28 +216,6 @@ class StructKDTrainer(Trainer):
             optimizer.add_param_group({"params": parameters, "weight_decay": self.args.weight_decay})
         return optimizer
 
-    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        """Write the terms' states and the settings into the checkpoint, before it is rotated or pushed."""
-        super()._save_optimizer_and_scheduler(output_dir)
-        if not self.args.should_save:
-            return
-        save_settings({**self._settings, "weights_in_use": self.weights}, output_dir)
-        self.distillation.save(output_dir)
-
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        """Read the terms' states back after Trainer's own."""
-        super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint is not None:
-            self.distillation.load(checkpoint)
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        """Read the student back, with every weight that transformers has renamed."""
-        restore_weights(self.model, resume_from_checkpoint)
-
-    def _load_best_model(self) -> None:
-        """Read the best student back; keeps Trainer's contract, and loses no renamed weight."""
-        restore_weights(self.model, str(self.state.best_model_checkpoint))
-
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
         """Return Trainer's norm; stop before a gradient that is not finite reaches the weights."""
         norm = super()._get_grad_norm(model, grad_norm)
@@ -225,11 +224,14 @@ class StructKDTrainer(Trainer):
         # In fp16 such gradients are the scaler's daily business: it skips their step.
         if self.accelerator.scaler is None:
             known = {name: n for name, n in norms.items() if n is not None}
-            self._guard.stop_unless_finite(known, self)
+            self._guard.watch(known, self)
+        self._guard.before_optimizer(self)
         return norm
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add every term, unweighted, averaged over the logging window and the processes."""
+        if "loss" in logs or "train_loss" in logs:  # Trainer waits for the device here, too
+            self._guard.verify(self)
         if "loss" in logs:
             logs.update(self._term_log.pop(self.accelerator))
         super().log(logs, start_time)
@@ -238,33 +240,6 @@ class StructKDTrainer(Trainer):
     def log_titles(self) -> dict[str, str]:
         """What figures call the values that the terms log, by their names in the log."""
         return self.distillation.log_titles
-
-    def prediction_step(
-        self, model: nn.Module, inputs: Any, prediction_loss_only: bool, ignore_keys: Any = None
-    ) -> tuple[Tensor | None, Any, Any]:
-        """Return the images' statistics in place of predictions, so that no logits are gathered or kept.
-
-        Keeps Trainer's contract: (loss, predictions, labels). With a `compute_metrics` of the caller's it is
-        Trainer's own.
-        """
-        if self._streaming is None:
-            return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)  # type: ignore[no-any-return]
-        inputs = self._prepare_inputs(inputs)
-        with torch.no_grad(), self.compute_loss_context_manager():
-            loss, output = self.compute_loss(model, inputs, return_outputs=True)
-        if prediction_loss_only:
-            return loss, None, None
-        return loss, *self._streaming.statistics(output, inputs)
-
-    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
-        """Run Trainer's loop over a fresh metric."""
-        if self._streaming is not None:
-            self._streaming.start(self.task)
-        return super().evaluation_loop(*args, **kwargs)
-
-    def evaluate_teacher(self) -> dict[str, float]:
-        """Return the teacher's scores on `eval_dataset`, shown as in training; see `score_teacher`."""
-        return score_teacher(self, self.teacher, self.task)
 
     # ---- the card and the Hub: Trainer hides failed pushes and pickles the token ----
 
@@ -283,11 +258,6 @@ class StructKDTrainer(Trainer):
     def push_to_hub(self, commit_message: str | None = "End of training", *args: Any, **kwargs: Any) -> Any:
         """Save the student, write its card and push the folder, but no checkpoints; see `hub.Pusher.push`."""
         return self._pusher.push(self, commit_message, *args, **kwargs)
-
-    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        """Save as Trainer does, while `args`, which it pickles, hold no token."""
-        with token_hidden(self):
-            super()._save(output_dir, state_dict)
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
         """Push a fresh checkpoint in the background, as `hub_strategy` says; a failure is logged."""

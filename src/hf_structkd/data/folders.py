@@ -1,0 +1,133 @@
+"""Folders as people keep them: images beside maps of the same names, or beside a COCO file."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import datasets
+
+from ._coco import read_coco
+from ._files import FoundFile, find_files, first_names, split_names
+
+logger = logging.getLogger(__name__)
+
+_AFFIX = r"(images?|imgs?|rgb|photos?|masks?|labels?|annotations?|segmentation|seg|gt|sync|depths?|maps?|l)"
+_AFFIXES = re.compile(rf"(?i)^{_AFFIX}([_\W]+|(?=\d))|([_\W]+|(?<=\d)){_AFFIX}$")
+_EXPECTED = {
+    "label": "label maps in a folder `masks`, `labels` or `annotations`",
+    "depth": "depth maps in a folder `depth`, as images or `.npy`",
+    "objects": "the boxes in a COCO file such as `annotations.json`",
+}
+
+
+def read_folder(folder: Path, target_kind: str | None) -> dict[str, datasets.Dataset] | None:
+    """Read a folder whose files are paired by their names, without copying or decoding them.
+
+    Below the folder, in either order, stand the kind of the files (`images`, `masks`, `depth` and their usual
+    synonyms) and, if there are several, the split (`train`, `validation`, `val`, `test`). A map belongs to
+    the image of the same name, or of the same name without words such as `_mask`. Boxes come from COCO files.
+
+    Args:
+        folder: The folder.
+        target_kind: What the images need: "label", "depth" or "objects"; None takes images alone.
+
+    Returns:
+        Rows with the columns `image` and `target_kind` by split; None if the folder is laid out in another
+        way, which `datasets` reads.
+
+    Raises:
+        ValueError: If there are images without anything that fits them, or names that are not unique.
+    """
+    files = find_files(folder)
+    if files is None:
+        return None
+    kinds = {file.kind for file in files if file.is_image}
+    if target_kind is None:
+        return _images_alone(files) if "image" in kinds and kinds - {"image", None} else None
+    if target_kind == "objects":
+        rows = read_coco(folder, files)
+        if rows is not None:
+            return rows
+    elif target_kind in kinds:
+        return _read_pairs(folder, files, target_kind, "image" if "image" in kinds else None)
+    if "image" not in kinds:
+        return None
+    below = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    raise ValueError(
+        f"`dataset_name` {str(folder)!r} must hold, beside its images, {_EXPECTED[target_kind]}, got the "
+        f"folders {', '.join(below)}; add or rename the missing one."
+    )
+
+
+def _images_alone(files: Sequence[FoundFile]) -> dict[str, datasets.Dataset]:
+    by_split = defaultdict(list)
+    for file in files:
+        if file.is_image and file.kind == "image":
+            by_split[file.split or "train"].append(str(file.path))
+    names = split_names(files)
+    return {names[split]: _rows({"image": paths}) for split, paths in by_split.items()}
+
+
+def _read_pairs(
+    folder: Path, files: Sequence[FoundFile], target_kind: str, image_kind: str | None
+) -> dict[str, datasets.Dataset]:
+    loaded, names = {}, split_names(files)
+    alone: list[str] = []
+    for split, name in names.items():
+        both = [
+            [file for file in files if file.is_image and (file.split or "train", file.kind) == (split, kind)]
+            for kind in (image_kind, target_kind)
+        ]
+        images, maps = _by_name(both[0]), _by_name(both[1])
+        if not images.keys() & maps.keys():
+            images, maps = _by_name(both[0], plain=True), _by_name(both[1], plain=True)
+        shared = images.keys() & maps.keys()
+        alone += [
+            str(file.place) for side in (images, maps) for key, file in side.items() if key not in shared
+        ]
+        if shared:
+            columns = {"image": images, target_kind: maps}
+            loaded[name] = _rows(
+                {column: [str(side[key].path) for key in sorted(shared)] for column, side in columns.items()}
+            )
+    if not loaded:
+        raise ValueError(
+            f"`dataset_name` {str(folder)!r} must hold for each image a {target_kind} map of the same name, "
+            f"got no pair among {first_names(alone)}; rename the files, `images/1.jpg` and `masks/1.png` say."
+        )
+    if alone:
+        logger.warning(
+            "%s: files without a partner of the same name are left out: %s.", folder, first_names(alone)
+        )
+    return loaded
+
+
+def _by_name(files: Iterable[FoundFile], *, plain: bool = False) -> Mapping[str, FoundFile]:
+    """Return the files by their names; raise `ValueError` if two have one name."""
+    named: dict[str, FoundFile] = {}
+    for file in files:
+        parent, _, stem = file.key.rpartition("/")
+        key = f"{parent}/{_plain(stem)}" if plain else file.key
+        if key in named:
+            raise ValueError(
+                f"`dataset_name` must hold one {file.kind or 'image'} file of each name, got "
+                f"{str(named[key].place)!r} and {str(file.place)!r}; remove or rename one of them."
+            )
+        named[key] = file
+    return named
+
+
+def _plain(stem: str) -> str:
+    """Return the name without the words before and behind it that say what kind of file it is."""
+    while (shorter := _AFFIXES.sub("", stem)) != stem:
+        stem = shorter
+    return stem
+
+
+def _rows(columns: Mapping[str, list[str]]) -> datasets.Dataset:
+    features = datasets.Features({column: datasets.Image() for column in columns})
+    return datasets.Dataset.from_dict(dict(columns), features=features)

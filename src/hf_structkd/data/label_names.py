@@ -1,0 +1,48 @@
+"""The names of the classes of masks: whose they are, and what to say where there are none."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping
+
+from .label_check import SeenLabels, describe_values, listed
+from .label_values import LabelValues
+
+logger = logging.getLogger(__name__)
+
+_NO_CLASS = re.compile(r"(back ?ground|bg|void|un ?labell?ed|other|ignored?|unknown|nothing|none|null)s?")
+
+
+def reduced_names(
+    names: Mapping[int, str], values: LabelValues, ignore_index: int, seen: SeenLabels | None
+) -> dict[int, str]:
+    """Return the names of the classes after 1 is subtracted from the ids.
+
+    The names may be those of the ids before that. This is certain of the embedded scenes (nothing was
+    looked at), of as many names as listed values, and where 0 is named as no class and the ids show it.
+    """
+    if seen is None or values.values:
+        stored = seen is None or len(values.values) == len(names)
+    else:
+        in_range = all(value < len(names) for value in seen.pixels if value != ignore_index)
+        name = re.sub(r"[\s_-]+", " ", names[0]).strip().casefold()
+        stored = in_range and _NO_CLASS.fullmatch(name) is not None
+    if not stored or len(names) == 1:
+        return dict(names)
+    logger.warning(
+        "The class names have %r at id 0, which `reduce_labels` ignores: that entry is left out, and %r is "
+        "class 0.",
+        names[0],
+        names[1],
+    )
+    return {index - 1: name for index, name in names.items() if index > 0}
+
+
+def naming_advice(seen: SeenLabels, values: LabelValues, teacher: Mapping[int, str]) -> str:
+    """Return what is to be named, for an error: the stored values, and what they would be of the teacher."""
+    text = f" of names for the values {describe_values(seen, values)} of its masks"
+    known = [f"{one} is {teacher[one]!r}" for one in sorted(seen.pixels) if one in teacher]
+    if known:
+        text += f", or `labels_are_teacher_ids` if they mean the teacher's classes, where {listed(known)}"
+    return text
