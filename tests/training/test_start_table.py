@@ -16,7 +16,7 @@ from hf_structkd.features.forward import run_model
 from hf_structkd.losses import pairwise
 from hf_structkd.tasks import SegmentationTask
 from hf_structkd.terms import HolisticTerm, PairwiseTerm, PixelTerm, TaskTerm, TrainingPlan
-from hf_structkd.training.start_table import start_table
+from hf_structkd.training.start_table import Side, start_table
 from tests.tiny_models import tiny_segmentation_model
 
 WEIGHTS = {"task": 1.0, "pixel": 0.5, "pairwise": 10.0, "holistic": 0.0}
@@ -48,8 +48,9 @@ def table(
         for model in models:
             one = batch["pixel_values"][:1]
             capture = FeatureCapture.before_classifier(model, one) if weights["pairwise"] > 0 else None
-            sides.append((model, run_model(model, {"pixel_values": one}, capture), capture))
-    return start_table(task, active, batch, student=sides[0], teacher=sides[1])
+            forward = run_model(model, {"pixel_values": one}, capture)
+            sides.append(Side(model, forward, capture.description if capture else "-"))
+    return start_table(task, active, batch, student=sides[0], teacher=sides[1], lines={})
 
 
 def row(text: str, name: str) -> str:

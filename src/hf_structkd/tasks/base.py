@@ -153,6 +153,10 @@ class Task(ABC):
     def check_batch(self, batch: Batch) -> None:
         """Raise `ValueError` if a batch cannot be learned from; called once, on the first one."""
 
+    def check_training_batch(self, batch: Batch) -> None:
+        """Do `check_batch`, and warn of what a batch may be scored on but should not be trained on."""
+        self.check_batch(batch)
+
     @abstractmethod
     def task_loss(self, output: Any, batch: Batch) -> Tensor:
         """Return the supervised loss, a mean over what is labelled, and 0 if nothing is."""

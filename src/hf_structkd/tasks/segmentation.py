@@ -128,10 +128,7 @@ class SegmentationTask(ClassTask):
         return SemanticSegmenterOutput(logits=self.labels.all_teacher_logits(tensors["shared_logits"]))
 
     def check_batch(self, batch: Batch) -> None:
-        """Raise `ValueError` for a label outside [0, K) that is not the ignored one.
-
-        The first batch whose labels are all ignored is warned of: dummy labels teach nothing in silence.
-        """
+        """Raise `ValueError` for a label outside [0, K) that is not the ignored one."""
         if "labels" not in batch:
             raise ValueError(f"a batch needs `labels`, got the keys {sorted(batch)}; name the label column.")
         for image, labels in enumerate(batch["labels"]):
@@ -141,6 +138,10 @@ class SegmentationTask(ClassTask):
                     f"`labels` must lie in [0, {len(self.id2label)}) or be the ignored {self.ignore_index}, "
                     f"got {int(labels[wrong][0])} in image {image} of the batch."
                 )
+
+    def check_training_batch(self, batch: Batch) -> None:
+        """Also warn of the first batch whose labels are all ignored: such labels teach nothing in silence."""
+        self.check_batch(batch)
         labeled = batch.get("labeled", [True])
         if any(labeled) and not any((one != self.ignore_index).any() for one in batch["labels"]):
             self._warn_of_nothing_labelled()

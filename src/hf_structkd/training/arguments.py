@@ -218,7 +218,7 @@ class StructKDTrainingArguments(TrainingArguments):
 
 _NEED_METRICS = (SchedulerType.REDUCE_ON_PLATEAU, SchedulerType.GREEDY)
 
-TRAINER_SETTINGS = ("student_feature", "teacher_feature", "teacher_image_size")
+TRAINER_SETTINGS = ("student_feature", "teacher_feature", "teacher_image_size", "teacher_cache_dtype")
 """Settings that belong to no term and that a resumed run must find again."""
 
 

@@ -157,7 +157,8 @@ class StructKDTrainer(EvaluatingTrainer, SavingTrainer):
         are not -100, which dense labels are not, and is not used.
         """
         if self.distillation.is_first_batch() or inputs["pixel_values"].device.type == "cpu":
-            self.task.check_batch(inputs)  # on an accelerator once only: it waits for the device
+            # On an accelerator once only: it waits for the device.
+            (self.task.check_training_batch if model.training else self.task.check_batch)(inputs)
         if not model.training:
             output = self.task.student_forward(model, inputs, None).output
             loss = self.task.task_loss(output, inputs)
