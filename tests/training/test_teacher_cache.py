@@ -7,12 +7,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 
 from hf_structkd.training.fill_cache import fill_teacher_cache
 
 from ..cases import CASES, TaskCase, arguments, make_trainer, state_of
 
-TWO_EPOCHS = {"max_steps": 4, "mimic_weight": 1.0}
+TWO_EPOCHS = {"max_steps": 4}
+
+
+# With the pair-wise term alone, nodes are stored; feature imitation reads whole maps.
+TERMS = {"nodes": {}, "maps": {"mimic_weight": 1.0}}
 
 
 @pytest.fixture(params=CASES, ids=lambda case: case.name)
@@ -32,14 +37,17 @@ def teacher(case: TaskCase, tmp_path: Path) -> Path:
     return tmp_path / "teacher"
 
 
-def test_a_cache_of_float32_changes_no_bit(case: TaskCase, teacher: Path, tmp_path: Path, capsys) -> None:
+@pytest.mark.parametrize("terms", TERMS)
+def test_a_cache_of_float32_changes_no_bit(
+    case: TaskCase, terms: str, teacher: Path, tmp_path: Path, capsys
+) -> None:
     """Otherwise nobody could tell whether a result is due to the method or to its cache.
 
     The first run stores in its first epoch and reads from the second on; the last one reads only, and must
     then not even load the weights.
     """
-    cache = {"teacher_cache": str(tmp_path / "cache"), "teacher_cache_dtype": "float32"}
-    plain = _trained(case, tmp_path / "plain", teacher)
+    cache = {"teacher_cache": str(tmp_path / "cache"), "teacher_cache_dtype": "float32", **TERMS[terms]}
+    plain = _trained(case, tmp_path / "plain", teacher, **TERMS[terms])
     first = _trained(case, tmp_path / "first", teacher, **cache)
     later = _trained(case, tmp_path / "later", teacher, **cache)
     for run in (first, later):
@@ -105,6 +113,8 @@ CHANGES = {
     "image size": lambda folder: {"teacher_image_size": [128, 128]},
     "precision": lambda folder: {"teacher_cache_dtype": "float32"},
     "what is stored": lambda folder: {"pixel_weight": 0.0, "holistic_weight": 0.0},
+    "nodes": lambda folder: {"granularity": [4]},
+    "maps in place of nodes": lambda folder: {"mimic_weight": 1.0},
     "feature": lambda folder: {
         "student_feature": ["segformer.stages.0"],
         "teacher_feature": ["neck.fusion_stage.layers.0"],
@@ -136,3 +146,17 @@ def test_an_answer_of_other_ingredients_is_never_read(change: str, tmp_path: Pat
     assert train(**CHANGES[change](folder)).teacher.source.is_loaded
     facts = [json.loads(path.read_text()) for path in tmp_path.glob("cache/*/answers.json")]
     assert len(facts) == 2
+
+
+def test_nodes_take_a_fourth_of_the_maps(tmp_path: Path) -> None:
+    """Whole maps of a large teacher fill a disk: the pair-wise term reads nodes alone."""
+    sizes = {}
+    for name, terms in TERMS.items():
+        args = arguments(tmp_path, teacher_cache=str(tmp_path / name), pixel_weight=0.0, holistic_weight=0.0)
+        for weight, value in {"max_steps": 2, **terms}.items():
+            setattr(args, weight, value)
+        make_trainer(CASES[0], args).train()
+        (shard,) = tmp_path.glob(f"{name}/*/*.safetensors")
+        with safe_open(shard, "pt") as file:
+            sizes[name] = sum(file.get_tensor(key).numel() for key in file.keys())  # noqa: SIM118
+    assert sizes["maps"] == 4 * sizes["nodes"]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.utils import logging
 
-from ..features.forward import Batch, Capture, Forward, Reading, run_model
+from ..features.forward import Batch, Capture, Forward, Question, run_model
 from ..matching.alignment import resize_ids, resize_map
 from ..matching.normalization import ImageNormalization, convert_normalization
 from .teacher_source import TeacherSource
@@ -99,15 +99,13 @@ class FrozenTeacher:
         """Answer one batch."""
         return run_model(self.model, self.inputs(batch), self.capture)
 
-    def answer(
-        self, batch: Batch, student: Forward, *, reads: frozenset[Reading], keep: bool = True
-    ) -> Forward:
+    def answer(self, batch: Batch, student: Forward, question: Question, *, keep: bool = True) -> Forward:
         """Return what is read of the answer to one batch.
 
         Args:
             batch: The batch.
             student: The student's forward on the batch, to whose grid a cache fits the answer.
-            reads: What is read. Here the answer always has everything; one from a cache has only this.
+            question: What is read. Here the answer always has everything; one from a cache has only this.
             keep: Whether a cache may keep the answer.
         """
         return self(batch)
@@ -127,12 +125,11 @@ class FrozenTeacher:
     def flush(self) -> None:
         """Write what a cache has not yet written."""
 
-    def describe(self, reads: frozenset[Reading], answer: Forward, count: int | None) -> dict[str, str]:
+    def describe(self, question: Question, count: int | None) -> dict[str, str]:
         """Return lines of the start table, text by label.
 
         Args:
-            reads: What is read of an answer.
-            answer: The answer to one image.
+            question: What is read of an answer.
             count: How many answers the training needs, or None where that is not known.
         """
         return {}

@@ -14,14 +14,14 @@ import transformers
 from torch import Tensor, nn
 
 from ..data.views import sample_key
-from ..features.forward import Batch, Forward, Reading
+from ..features.forward import Batch, Forward, Question
 from ..metrics import PADDING
 from ..models.teacher import FrozenTeacher, OutputReader
 from .store import AnswerStore
 
 CacheDtype = Literal["float16", "float32"]
 _FACTS_FILE = "answers.json"
-_OUTPUT, _FEATURE = "output", "feature"
+_OUTPUT, _FEATURE, _NODES = "output", "feature", "nodes"
 _SHOWN = ("pixel_values", "pixel_mask")
 
 
@@ -74,16 +74,14 @@ class CachedTeacher(FrozenTeacher):
         self._is_checked = False
         self._answer_bytes = 0
 
-    def answer(
-        self, batch: Batch, student: Forward, *, reads: frozenset[Reading], keep: bool = True
-    ) -> Forward:
+    def answer(self, batch: Batch, student: Forward, question: Question, *, keep: bool = True) -> Forward:
         """Return the teacher's answer, from the folder if it holds every image of the batch."""
-        store = self._store(reads)
+        store = self._store(question)
         keys = self._keys(batch, student)
         found = [store.get(key) for key in keys]
         known = [tensors for tensors in found if tensors is not None]
         if len(known) < len(keys):
-            known = self._computed(batch, student, reads)
+            known = self._computed(batch, student, question)
             for key, tensors in zip(keys, known, strict=True):
                 if keep:
                     store.put(key, tensors)
@@ -116,9 +114,9 @@ class CachedTeacher(FrozenTeacher):
         for store in self._stores.values():
             store.flush()
 
-    def describe(self, reads: frozenset[Reading], answer: Forward, count: int | None) -> dict[str, str]:
+    def describe(self, question: Question, count: int | None) -> dict[str, str]:
         """Say where the answers are, how many there are, and how much space all of them take."""
-        store = self._store(reads)
+        store = self._store(question)
         text = f"{len(store)}{'' if count is None else f' of {count}'} answers in {store.folder}"
         size = self._answer_bytes
         text += f", {size / 2**20:.2f} MiB each"
@@ -127,11 +125,12 @@ class CachedTeacher(FrozenTeacher):
             text += f", {size * count / 2**30:.2f} GiB in all; {free / 2**30:.1f} GiB are free"
         return {"teacher cache": text}
 
-    def _store(self, reads: frozenset[Reading]) -> AnswerStore:
+    def _store(self, question: Question) -> AnswerStore:
         """Return the store of the answers that are read in training."""
         facts = {
-            "stored": sorted(reads),
-            "feature": self._feature if "features" in reads else None,
+            "stored": sorted(question.reads),
+            "feature": self._feature if "features" in question.reads else None,
+            "pooling": question.pooling,
             "precision": str(self._dtype),
         }
         return self._open(facts)
@@ -156,21 +155,25 @@ class CachedTeacher(FrozenTeacher):
             (store.folder / _FACTS_FILE).write_text(text + "\n", encoding="utf-8")
         return self._stores[name]
 
-    def _computed(self, batch: Batch, student: Forward, reads: frozenset[Reading]) -> list[dict[str, Tensor]]:
+    def _computed(self, batch: Batch, student: Forward, question: Question) -> list[dict[str, Tensor]]:
         """Run the teacher, and return what is stored of each image."""
         if not self._is_checked:
             super().check(batch)
             self._is_checked = True
-        if "features" in reads:
+        if "features" in question.reads:
             super().prepare_features(batch["pixel_values"], self._feature)
         forward = self(batch)
         stored: dict[str, Tensor] = {}
-        if "output" in reads:
+        if "output" in question.reads:
             tensors = self._task.stored_output(student, forward)
             stored |= {f"{_OUTPUT}.{name}": tensor for name, tensor in tensors.items()}
-        if "features" in reads:
-            pairs = self._task.feature_pairs(student, forward, batch)
-            stored |= {f"{_FEATURE}.{level:03}": pair.teacher for level, pair in enumerate(pairs)}
+        if "features" in question.reads:
+            for level, pair in enumerate(self._task.feature_pairs(student, forward, batch)):
+                if question.pool is None:
+                    stored[f"{_FEATURE}.{level:03}"] = pair.teacher
+                else:
+                    grid = "x".join(map(str, pair.teacher.shape[-2:]))
+                    stored[f"{_NODES}.{level:03}.{grid}"] = question.pool(pair)
         laid_out = dict(_with_layout(name, self._rounded(tensor)) for name, tensor in stored.items())
         return [
             {name: tensor[image] for name, tensor in laid_out.items()}
@@ -193,10 +196,13 @@ class CachedTeacher(FrozenTeacher):
             for name, tensor in stacked.items()
             if name.startswith(_OUTPUT)
         }
-        levels = sorted(name for name in stacked if name.startswith(_FEATURE))
-        return Forward(
-            self._task.restored_output(output) if output else None, tuple(stacked[level] for level in levels)
-        )
+        features = [stacked[name] for name in sorted(stacked) if name.startswith(_FEATURE)]
+        pooled = sorted(name for name in stacked if name.startswith(_NODES))
+        for name in pooled:  # maps of the right size that take no memory
+            height, width = map(int, name.rpartition(".")[2].split("x"))
+            features.append(stacked[name].new_zeros(()).expand(len(answers), 1, height, width))
+        restored = self._task.restored_output(output) if output else None
+        return Forward(restored, tuple(features), tuple(stacked[name] for name in pooled))
 
     def _keys(self, batch: Batch, student: Forward) -> list[str]:
         """Return the key of each image, with the sizes of the student's maps, to which it is fitted."""

@@ -37,7 +37,7 @@ def fill_teacher_cache(trainer: StructKDTrainer) -> int:
         data.set_epoch(view)
         for batch in trainer.get_train_dataloader():
             inputs = trainer._prepare_inputs(batch)
-            if "features" in pair.reads(terms):
+            if "features" in pair.question(terms).reads:
                 pair.capture_features(model, inputs["pixel_values"])
             with probing(model):
                 student = run_model(model, pair.task.model_inputs(inputs), pair.student_capture)

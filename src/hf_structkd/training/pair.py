@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ..features import unwrap
-from ..features.forward import Batch, Capture, Forward, Reading
+from ..features.forward import Batch, Capture, Forward, Question, Reading
 from ..models import FrozenTeacher, TeacherSource, load_image_processor
 from ..models.loading import config_of, refuse_shared_parameters
 from ..models.teacher import matching_normalizations
@@ -163,11 +163,16 @@ class ModelPair:
             keep: Whether a cache may keep the answer.
         """
         assert self.teacher is not None
-        return self.teacher.answer(batch, student, reads=self.reads(terms), keep=keep)
+        return self.teacher.answer(batch, student, self.question(terms), keep=keep)
 
-    def reads(self, terms: Sequence[Term]) -> frozenset[Reading]:
-        """Return what the terms read of the teacher's answers."""
-        return frozenset().union(*(term.reads_for(self.task) for term in terms if term.needs_teacher))
+    def question(self, terms: Sequence[Term]) -> Question:
+        """Return what the terms read of the teacher's answers: nodes, if one term alone reads features so."""
+        taught = [term for term in terms if term.needs_teacher]
+        reads = frozenset[Reading]().union(*(term.reads_for(self.task) for term in taught))
+        of_features = [term for term in taught if "features" in term.reads_for(self.task)]
+        if len(of_features) != 1 or not of_features[0].reads_nodes:
+            return Question(reads)
+        return Question(reads, of_features[0].pool_teacher, of_features[0].settings())
 
     def _match(self, student: PreTrainedModel, teacher: PreTrainedModel | None) -> Task:
         self._kind.check_models(student, teacher)

@@ -63,7 +63,7 @@ def describe_pair(
     unread = "from the cache" if answer.features else "-"
     feature = unread if teacher.capture is None else teacher.capture.description
     theirs = Side(teacher.source.outline, answer, feature, teacher.source.is_loaded)
-    lines = {**notes, **teacher.describe(pair.reads(on), answer, pair.expected_answers)}
+    lines = {**notes, **teacher.describe(pair.question(on), pair.expected_answers)}
     return start_table(pair.task, terms, batch, student=own, teacher=theirs, lines=lines)
 
 
@@ -99,7 +99,7 @@ def start_table(
     ]
     if any("features" in term.reads_for(task) for term, _ in terms):
         rows.append(("feature", *(side.feature for side in sides)))
-        rows.append(("feature map", *(", ".join(map(_shape, side.forward.features)) for side in sides)))
+        rows.append(("feature map", *(", ".join(map(_shape, _maps(side))) for side in sides)))
     width = max(len(student_cell) for _, student_cell, _ in rows)
     table = [f"{name:<14}{left:<{width + 2}}{right}".rstrip() for name, left, right in rows]
     table += [f"{label:<14}{text}" for label, text in {**lines, **task.describe()}.items()]
@@ -121,6 +121,11 @@ def _extra_bytes(task: Task, terms: Sequence[Term], batch: Batch, student: Forwa
     if teacher.forward.output is not None:
         total += images * task.prediction(teacher.forward.output).nbytes
     return total + sum(term.extra_bytes(task, student, teacher.forward, one, images) for term in terms)
+
+
+def _maps(side: Side) -> tuple[Tensor, ...]:
+    """Return the feature maps, or the nodes where only these were stored."""
+    return side.forward.nodes or side.forward.features
 
 
 def _output_shape(task: Task, side: Side) -> str:
