@@ -35,6 +35,11 @@ class SavingTrainer(Trainer):
         finally:
             self.distillation.pair.drop_captures()  # another trainer may have the same teacher
 
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        """Run an epoch, unless all steps are done: a resumed Trainer would do one more."""
+        if self.state.global_step < self.state.max_steps:
+            super()._run_epoch(*args, **kwargs)
+
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         """Save as Trainer does, but nothing that is not finite; see `FiniteGuard.refuse_to_save`."""
         self._guard.verify(self)
