@@ -54,8 +54,8 @@ def loss_function(form: str) -> Callable[[Tensor, Tensor], Tensor]:
     full_graph = {"linear": graphs.full_graph_linear, "direct": graphs.full_graph_direct}[form]
 
     def full(student: Tensor, teacher: Tensor) -> Tensor:
-        student_nodes, valid = pairwise._unit_nodes(student, (1, 1), "mean", None)
-        teacher_nodes, _ = pairwise._unit_nodes(teacher, (1, 1), "mean", None)
+        nodes, valid = pairwise._nodes(student, (1, 1), "mean", None)
+        student_nodes, teacher_nodes = pairwise._unit(nodes), pairwise._unit(teacher)
         total = full_graph(student_nodes.flatten(2), teacher_nodes.flatten(2))
         return total / graphs.count_full_graph(valid)
 

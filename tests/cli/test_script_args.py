@@ -239,6 +239,7 @@ SHARED = {
     "stretch": False,
     "flip_probability": 0.5,
     "color_jitter": [0.3, 0.3, 0.3, 0.05],
+    "augmentation_views": None,
     "streaming": False,
     "shuffle_buffer_size": 1000,
     "skip_bad_images": False,
@@ -359,7 +360,7 @@ def changed(name: str, value: Any) -> Any:
         return [9, *value[1:]] if value else [8, 9]
     if name == "validation_fraction":
         return 0.25
-    is_number = name.startswith(("max_", "depth_"))
+    is_number = name.startswith(("max_", "depth_", "augmentation_"))
     return 7 if value is None and is_number else f"another_{name}"
 
 

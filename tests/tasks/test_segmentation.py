@@ -498,9 +498,9 @@ def test_labels_that_are_all_ignored_are_said_once(caplog: pytest.LogCaptureFixt
     one = ignored.clone()
     one[1, 0, 0] = 2
     with caplog.at_level(logging.WARNING):
-        task.check_batch({"labels": one})
-        task.check_batch({"labels": ignored, "labeled": torch.tensor([False, False])})
+        task.check_training_batch({"labels": one})
+        task.check_training_batch({"labels": ignored, "labeled": torch.tensor([False, False])})
         assert not caplog.text
-        task.check_batch({"labels": list(ignored)})
-        task.check_batch({"labels": ignored})
+        task.check_training_batch({"labels": list(ignored)})
+        task.check_training_batch({"labels": ignored})
     assert caplog.text.count("All `labels` of a batch are the ignored 255: its task loss is 0") == 1

@@ -174,3 +174,17 @@ def test_the_best_student_comes_back_at_the_end(case: TaskCase, tmp_path: Path) 
     losses = {log["step"]: log["eval_loss"] for log in trainer.state.log_history if "eval_loss" in log}
     assert max(losses, key=losses.__getitem__) != 3
     assert trainer.evaluate()["eval_loss"] == pytest.approx(max(losses.values()))
+
+
+@over_tasks
+def test_a_run_that_had_done_all_its_steps_does_no_more(case: TaskCase, tmp_path: Path) -> None:
+    """A machine is lost in the last evaluation, in the midst of an epoch: Trainer does one step too many."""
+    make_trainer(case, saving(tmp_path, max_steps=1)).train()
+    (last,) = tmp_path.glob("checkpoint-*")
+    trainer = make_trainer(case, saving(tmp_path, max_steps=1))
+    trainer.train(resume_from_checkpoint=True)
+    assert trainer.state.global_step == 1
+    kept = state_of(trainer)
+    trainer._load_from_checkpoint(str(last))
+    for name, value in state_of(trainer).items():
+        assert torch.equal(value, kept[name]), name

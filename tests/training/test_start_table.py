@@ -16,7 +16,7 @@ from hf_structkd.features.forward import run_model
 from hf_structkd.losses import pairwise
 from hf_structkd.tasks import SegmentationTask
 from hf_structkd.terms import HolisticTerm, PairwiseTerm, PixelTerm, TaskTerm, TrainingPlan
-from hf_structkd.training.start_table import start_table
+from hf_structkd.training.start_table import Side, start_table
 from tests.tiny_models import tiny_segmentation_model
 
 WEIGHTS = {"task": 1.0, "pixel": 0.5, "pairwise": 10.0, "holistic": 0.0}
@@ -48,8 +48,9 @@ def table(
         for model in models:
             one = batch["pixel_values"][:1]
             capture = FeatureCapture.before_classifier(model, one) if weights["pairwise"] > 0 else None
-            sides.append((model, run_model(model, {"pixel_values": one}, capture), capture))
-    return start_table(task, active, batch, student=sides[0], teacher=sides[1])
+            forward = run_model(model, {"pixel_values": one}, capture)
+            sides.append(Side(model, forward, capture.description if capture else "-"))
+    return start_table(task, active, batch, student=sides[0], teacher=sides[1], lines={})
 
 
 def row(text: str, name: str) -> str:
@@ -128,14 +129,14 @@ def test_nodes_are_those_of_the_loss(settings: dict[str, Any], monkeypatch: pyte
 def nodes_of_the_loss(granularity: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
     """Rows and columns of the nodes that the loss itself makes of an 8 × 12 map."""
     seen: list[tuple[int, int]] = []
-    original = pairwise._unit_nodes
+    original = pairwise._nodes
 
     def spy(*args: Any) -> tuple[Tensor, Tensor]:
         nodes, valid = original(*args)
         seen.append((nodes.shape[2], nodes.shape[3]))
         return nodes, valid
 
-    monkeypatch.setattr(pairwise, "_unit_nodes", spy)
+    monkeypatch.setattr(pairwise, "_nodes", spy)
     pairwise_distillation_loss(torch.randn(1, 2, 8, 12), torch.randn(1, 3, 8, 12), granularity=granularity)
     return seen[0]
 

@@ -167,11 +167,11 @@ def _models(run: Run, notes: RunNotes) -> dict[str, Any]:
     }
     if run.teacher is None:
         return facts
-    model = run.teacher.model
-    teacher = Origin(type(model).__name__)  # a model that was built in this process has no name
-    if model.name_or_path:
-        teacher = find_origin(model.name_or_path, kind="model", revision=notes.teacher_revision, token=token)
-    return facts | {"teacher": teacher, "teacher_description": run.teacher.description}
+    source = run.teacher.source
+    teacher = Origin(type(source.outline).__name__)  # a model that was built in this process has no name
+    if source.name:
+        teacher = find_origin(source.name, kind="model", revision=notes.teacher_revision, token=token)
+    return facts | {"teacher": teacher, "teacher_description": source.description}
 
 
 def _data_facts(options: DataOptions, run: Run) -> DataFacts:

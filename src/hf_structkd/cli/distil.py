@@ -8,18 +8,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from transformers import PreTrainedModel, set_seed
+from transformers import set_seed
 
 from ..card import RunNotes
 from ..data import LoadedData
 from ..data.options import pair_of
 from ..hub.access import check_push, open_repository
 from ..matching.normalization import ImageNormalization
+from ..models import TeacherSource
 from ..models.loading import (
-    config_of,
     load_image_processor,
     load_student,
-    load_teacher,
     student_image_processor,
 )
 from ..report import write_report
@@ -83,7 +82,7 @@ class Experiment:
     arguments: Arguments
     data: LoadedData
     processor: Any
-    teacher: PreTrainedModel | None
+    teacher: TeacherSource | None
     teacher_processor: Any
     failures: Failures = field(default_factory=Failures)
 
@@ -102,13 +101,16 @@ class Experiment:
             revision=models.student_revision,
         )
         name, revision = models.teacher_model_name_or_path, models.teacher_revision
-        teacher = None if name is None else load_teacher(name, task, revision=revision)
+        teacher = None if name is None else TeacherSource(name, task, revision=revision)
+        if teacher is not None and training.teacher_cache is None:
+            teacher.model  # noqa: B018 - a teacher that cannot be loaded ends the run before it begins
         teacher_processor = None if name is None else load_image_processor(name, revision=revision)
         loaded = task.load_data(
             options,
             normalization=ImageNormalization.from_image_processor(processor),
-            teacher=None if teacher is None else config_of(teacher),
-            seed=training.seed,
+            teacher=None if teacher is None else teacher.config,
+            # A data seed of its own shows runs of several seeds the same views.
+            seed=training.seed if training.data_seed is None else training.data_seed,
         )
         return cls(arguments, loaded, processor, teacher, teacher_processor)
 

@@ -70,7 +70,8 @@ def assemble(
     def read_training(rows: Any, image_column: str, labeled: bool | None) -> Any:
         if options.streaming:
             rows = rows.shuffle(seed=seed, buffer_size=options.shuffle_buffer_size)
-        return read(rows, image_column, augmentation=augmentation, labeled=labeled)
+        views = options.augmentation_views
+        return read(rows, image_column, augmentation=augmentation, labeled=labeled, views=views)
 
     has_unlabeled = splits.unlabeled is not None
     train = labeled = read_training(splits.train, options.image_column, True if has_unlabeled else None)

@@ -76,6 +76,11 @@ class RowDataset:
         self._epoch.fill_(epoch)
 
     @property
+    def views(self) -> int | None:
+        """The number of views of each image, or None if every epoch augments anew."""
+        return self.reader.views
+
+    @property
     def skipped(self) -> int:
         """Rows left out so far by all workers: distinct rows if stored, every occurrence if streamed."""
         return int(self._skips.sum())

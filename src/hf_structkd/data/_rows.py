@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from torch import Tensor
 from .decoding import decode_image, fetched
 from .loading import check_columns
 from .transforms import DenseAugmentation, check_size
+from .views import sample_key, seeded_generator, view_in_epoch
 
 Row = dict[str, Any]
 
@@ -39,6 +39,8 @@ class RowReader(ABC):
         augmentation: random crops and colours for training; None for evaluation.
         size: height and width of evaluation images in pixels; None keeps the size of each image.
         seed: seed of the augmentation.
+        views: number of views of each image, each with an augmentation of its own; every row then has
+            ``sample_key`` (2,) int64, see `views.sample_key`. None augments anew in every epoch.
 
     Raises:
         ValueError: if an argument is outside its range, or the augmentation has another size.
@@ -50,6 +52,7 @@ class RowReader(ABC):
     augmentation: DenseAugmentation | None = None
     size: tuple[int, int] | None = None
     seed: int = 0
+    views: int | None = None
 
     def __post_init__(self) -> None:
         if self.size is not None:
@@ -99,9 +102,10 @@ class RowReader(ABC):
         where = f"unlabelled row {index}" if self.labeled is False else f"row {index}"
         row = {name: fetched(value, where=where) for name, value in row.items()}
         image = decode_image(row[self.image_column], where=f"{where}, column {self.image_column!r}")
-        part = "unlabeled/" if self.labeled is False else ""
-        digest = hashlib.blake2b(f"{self.seed}/{epoch}/{part}".encode() + identity, digest_size=8).digest()
-        generator = torch.Generator().manual_seed(int.from_bytes(digest, "little"))
+        if self.views is not None:
+            epoch = view_in_epoch(epoch, self.views, seed=self.seed, identity=identity)
+        part = ("unlabeled",) if self.labeled is False else ()
+        generator = seeded_generator(self.seed, epoch, *part, identity=identity)
         return self.finish(row, image, generator, where=where)
 
     def inputs(self, image: Tensor, mask: Tensor | None = None) -> Row:
@@ -110,6 +114,8 @@ class RowReader(ABC):
         inputs = {"pixel_values": image if normalization is None else normalization.normalize(image[None])[0]}
         if mask is not None:
             inputs["pixel_mask"] = mask
+        if self.views is not None:
+            inputs["sample_key"] = sample_key(list(inputs.values()))
         if self.labeled is not None:
             inputs["labeled"] = torch.tensor(self.labeled)
         return inputs

@@ -50,6 +50,11 @@ class _Mix(Generic[PartT]):
         self.unlabeled.set_epoch(epoch)
 
     @property
+    def views(self) -> int | None:
+        """The number of views of each image, or None if every epoch augments anew."""
+        return self.labeled.views
+
+    @property
     def notes(self) -> dict[str, str]:
         """Lines of the start table that say what the labelled rows hold, text by label."""
         return self.labeled.notes

@@ -67,6 +67,11 @@ class DataOptions:
     color_jitter: list[float] = option(
         [0.3, 0.3, 0.3, 0.05], "Strength of brightness, contrast, saturation and hue."
     )
+    augmentation_views: int | None = option(
+        None,
+        "Number of views of each training image, which come again in later epochs, in a new order each time; "
+        "unset augments anew in every epoch.",
+    )
     streaming: bool = option(False, "Read rows as they are needed.")
     shuffle_buffer_size: int = option(1000, "Rows among which a stream is shuffled.")
     skip_bad_images: bool = option(False, "Count and skip files that cannot be decoded.")
@@ -80,6 +85,7 @@ class DataOptions:
     def __post_init__(self) -> None:
         """Check what would otherwise fail late or have another meaning."""
         pair_of("image_size", self.image_size)
+        _check_count("augmentation_views", self.augmentation_views)
         fraction = self.validation_fraction
         if fraction is not None and not 0 < fraction < 1:
             raise ValueError(f"`validation_fraction` must lie in (0, 1), got {fraction}; 0.1 is a tenth.")
@@ -175,4 +181,4 @@ def pair_of(name: str, values: Sequence[_Number]) -> tuple[_Number, _Number]:
 
 def _check_count(name: str, count: int | None) -> None:
     if count is not None and count < 1:
-        raise ValueError(f"`{name}` must be at least 1, got {count}; leave it out to use every row.")
+        raise ValueError(f"`{name}` must be at least 1, got {count}; leave it out to set no limit.")

@@ -2,20 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from torch import Tensor, nn
 
 Batch = Mapping[str, Any]
 
+Reading = Literal["output", "features"]
+"""A part of a forward that a term may read."""
+
 
 class Forward(NamedTuple):
-    """One forward pass: the model's output and the captured feature maps (B, C, h, w), if any."""
+    """One forward pass.
+
+    Attributes:
+        output: The model's output, or None where a cache holds none because nothing reads it.
+        features: The captured feature maps (B, C, h, w), if any.
+        nodes: Of a teacher whose answer was stored: its maps pooled to nodes (B, C, rows, columns). The maps
+            in `features` then have the right size and no content.
+    """
 
     output: Any
     features: tuple[Tensor, ...] = ()
+    nodes: tuple[Tensor, ...] = ()
+
+
+class Question(NamedTuple):
+    """What the terms that are on read of a teacher's answer.
+
+    Attributes:
+        reads: The parts that are read.
+        pool: Pools the teacher's map of a pair to the nodes that are all that is read of it; None where the
+            maps themselves are read.
+        pooling: What `pool` depends on, as JSON values.
+    """
+
+    reads: frozenset[Reading]
+    pool: Callable[[Any], Tensor] | None = None
+    pooling: Mapping[str, Any] | None = None
 
 
 class Capture(Protocol):

@@ -13,6 +13,7 @@ from .pairwise import (
     Pooling,
     node_grid_size,
     pairwise_distillation_loss,
+    pool_nodes,
 )
 from .pixel import PixelDistillationLoss, pixel_distillation_loss
 from .query_matching import QueryMatch, match_queries
@@ -45,6 +46,7 @@ __all__ = [
     "pairwise_generalized_iou",
     "pairwise_iou",
     "pixel_distillation_loss",
+    "pool_nodes",
     "query_distillation_loss",
     "render_detections",
     "scale_shift_invariant_loss",

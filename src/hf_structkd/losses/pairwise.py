@@ -27,6 +27,7 @@ def pairwise_distillation_loss(
     connection_range: int | None = None,
     pooling: Pooling = "mean",
     mask: Tensor | None = None,
+    teacher_is_pooled: bool = False,
 ) -> Tensor:
     r"""Return the mean squared difference between the affinities of the student and of the teacher.
 
@@ -60,9 +61,12 @@ def pairwise_distillation_loss(
         mask: True for the pixels that count. A node is pooled from these alone, and a node without a counted
             pixel is left out. Ignored pixels get exactly zero gradient, whatever they hold. None counts
             every pixel.
+        teacher_is_pooled: Whether `teacher_features` are what `pool_nodes` returns of them, which changes
+            nothing but the work.
 
     Shape:
-        student_features: (B, C_s, h, w). teacher_features: (B, C_t, h, w). mask: (B, h, w) bool. Returns: ().
+        student_features: (B, C_s, h, w). teacher_features: (B, C_t, h, w), or (B, C_t, rows, columns) pooled.
+        mask: (B, h, w) bool. Returns: ().
 
     Returns:
         The loss as a scalar; 0 if no node is valid.
@@ -82,9 +86,10 @@ def pairwise_distillation_loss(
     """
     check_connection_range(connection_range)
     check_pooling(pooling)
-    _check_features(student_features, teacher_features)
-    check_mask(mask, student_features)
+    check_tensor("student_features", student_features, "(B, C, h, w)")
     grid = node_grid_size(student_features.shape[2], student_features.shape[3], granularity)
+    _check_teacher(teacher_features, student_features, grid if teacher_is_pooled else None)
+    check_mask(mask, student_features)
     if math.prod(grid) < 2:
         raise ValueError(
             f"`granularity` must leave at least 2 nodes per map, got granularity={granularity} for features "
@@ -92,14 +97,28 @@ def pairwise_distillation_loss(
         )
     side = check_granularity(granularity)
     with autocast_off(student_features):
-        student, valid = _unit_nodes(full_precision(student_features), side, pooling, mask)
-        teacher, _ = _unit_nodes(full_precision(teacher_features.detach()), side, pooling, mask)
+        nodes, valid = _nodes(full_precision(student_features), side, pooling, mask)
+        student, teacher = _unit(nodes), full_precision(teacher_features.detach())
+        teacher = _unit(teacher if teacher_is_pooled else _nodes(teacher, side, pooling, mask)[0])
         radius = max(grid) if connection_range is None else math.isqrt(connection_range) // 2
         if radius >= max(grid) - 1:
             total, count = full_graph(student.flatten(2), teacher.flatten(2)), count_full_graph(valid)
         else:
             total, count = window(student, teacher, radius), count_window(valid, radius)
         return (total / count.clamp(min=1)).to(student.dtype)
+
+
+def pool_nodes(
+    features: Tensor, granularity: Granularity, *, pooling: Pooling = "mean", mask: Tensor | None = None
+) -> Tensor:
+    """Return the nodes of a feature map as `pairwise_distillation_loss` pools them, before they are scaled.
+
+    Shape:
+        features: (B, C, h, w). mask: (B, h, w) bool. Returns: (B, C, rows, columns) float32, 0 for a node
+        without a counted pixel.
+    """
+    with autocast_off(features):
+        return _nodes(full_precision(features), check_granularity(granularity), pooling, mask)[0]
 
 
 class PairwiseDistillationLoss(nn.Module):
@@ -208,38 +227,40 @@ def check_pooling(pooling: str) -> None:
         )
 
 
-def _check_features(student_features: Tensor, teacher_features: Tensor) -> None:
-    check_tensor("student_features", student_features, "(B, C, h, w)")
-    check_tensor("teacher_features", teacher_features, "(B, C, h, w)")
-    (batch, _, *size), (teacher_batch, _, *teacher_size) = student_features.shape, teacher_features.shape
-    if (batch, size) != (teacher_batch, teacher_size):
+def _check_teacher(teacher: Tensor, student: Tensor, node_grid: tuple[int, int] | None) -> None:
+    check_tensor("teacher_features", teacher, "(B, C, h, w)")
+    wanted = (student.shape[0], *(node_grid or student.shape[2:]))
+    if (teacher.shape[0], *teacher.shape[2:]) != wanted:
         raise ValueError(
             "`student_features` and `teacher_features` must agree in B, h and w (channels may differ), got "
-            f"{tuple(student_features.shape)} and {tuple(teacher_features.shape)}; "
+            f"{tuple(student.shape)} and {tuple(teacher.shape)}{' in nodes' if node_grid else ''}; "
             "pick levels of the same stride or resize one."
         )
 
 
-def _unit_nodes(
+def _nodes(
     features: Tensor, side: tuple[int, int], pooling: Pooling, mask: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Return nodes (B, C, rows, columns) of length 1, or 0 where invalid, and which nodes are valid."""
+    """Return nodes (B, C, rows, columns), 0 where invalid, and which nodes are valid."""
     if mask is None:
         nodes = features if side == (1, 1) else _pool(features, side, pooling)
-        valid = torch.ones_like(nodes[:, 0], dtype=torch.bool)
-    else:
-        # The fill comes before pooling, so that an ignored NaN reaches neither a node nor its gradient.
-        fill = 0.0 if pooling == "mean" else -math.inf
-        nodes = _pool(torch.where(mask[:, None], features, fill), side, pooling)
-        share = _pool(mask[:, None].to(features.dtype), side, "mean")
-        valid = share[:, 0] > 0
-        if pooling == "mean":
-            nodes = nodes / torch.where(share > 0, share, 1)
-        nodes = torch.where(valid[:, None], nodes, 0)
+        return nodes, torch.ones_like(nodes[:, 0], dtype=torch.bool)
+    # The fill comes before pooling, so that an ignored NaN reaches neither a node nor its gradient.
+    fill = 0.0 if pooling == "mean" else -math.inf
+    nodes = _pool(torch.where(mask[:, None], features, fill), side, pooling)
+    share = _pool(mask[:, None].to(features.dtype), side, "mean")
+    valid = share[:, 0] > 0
+    if pooling == "mean":
+        nodes = nodes / torch.where(share > 0, share, 1)
+    return torch.where(valid[:, None], nodes, 0), valid
+
+
+def _unit(nodes: Tensor) -> Tensor:
+    """Scale nodes to length 1; one of length 0 stays."""
     squared_norm = nodes.square().sum(dim=1, keepdim=True)
     # With the floor alone, a dead node would get a gradient of 1 / its root, far above all others.
     alive = squared_norm > _SQUARED_NORM_FLOOR
-    return nodes * torch.where(alive, squared_norm.clamp_min(_SQUARED_NORM_FLOOR).rsqrt(), 0), valid
+    return nodes * torch.where(alive, squared_norm.clamp_min(_SQUARED_NORM_FLOOR).rsqrt(), 0)
 
 
 def _pool(features: Tensor, side: tuple[int, int], pooling: Pooling) -> Tensor:

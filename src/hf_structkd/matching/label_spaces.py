@@ -96,6 +96,22 @@ class LabelMatch:
         groups = torch.split(picked, [len(group) for group in self.teacher_ids], dim=1)
         return torch.cat([group.logsumexp(dim=1, keepdim=True) for group in groups], dim=1)
 
+    def all_teacher_logits(self, shared: Tensor) -> Tensor:
+        """Undo `teacher_logits`: return logits from which it makes these again.
+
+        A class that is not shared, and all but one of those that are merged, has probability 0.
+
+        Shape:
+            - shared: (B, len(names), ...)
+            - output: (B, num_teacher_labels, ...)
+        """
+        if self._teacher_is_identity:
+            return shared
+        size = (len(shared), self.num_teacher_labels, *shared.shape[2:])
+        logits = shared.new_full(size, -torch.inf)
+        logits[:, [group[0] for group in self.teacher_ids]] = shared
+        return logits
+
 
 def match_label_spaces(
     student_id2label: Mapping[int, str],

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from .loading import load_image_processor, load_student, load_teacher, student_image_processor
 from .teacher import FrozenTeacher
+from .teacher_source import TeacherSource
 
 __all__ = [
     "FrozenTeacher",
+    "TeacherSource",
     "load_image_processor",
     "load_student",
     "load_teacher",

@@ -17,7 +17,7 @@ from .ignore_index import set_ignore_index
 
 logger = logging.get_logger(__name__)
 
-_WEIGHT_PATTERNS = ("*.safetensors", "*.safetensors.index.json", "*.bin", "*.bin.index.json")
+WEIGHT_PATTERNS = ("*.safetensors", "*.safetensors.index.json", "*.bin", "*.bin.index.json")
 
 
 class ModelKind(Protocol):
@@ -101,12 +101,12 @@ def load_teacher(
         ConnectionError: If the Hub cannot be reached, or fails.
     """
     if isinstance(model, PreTrainedModel):
-        _check_teacher_task([type(model).__name__], task, type(model).__name__)
+        check_teacher_task([type(model).__name__], task, type(model).__name__)
         return model
     name_or_path = model
     with explained("`teacher_model`", name_or_path, revision=revision):
         config = AutoConfig.from_pretrained(name_or_path, revision=revision, **hub)
-        _check_teacher_task(config.architectures or [], task, name_or_path)
+        check_teacher_task(config.architectures or [], task, name_or_path)
         loaded, info = task.auto_model.from_pretrained(
             name_or_path, revision=revision, output_loading_info=True, **hub
         )
@@ -178,7 +178,8 @@ def resizing_to(processor: Any, size: tuple[int, int], *, keep_aspect_ratio: boo
     return processor
 
 
-def _check_teacher_task(architectures: Sequence[str], task: ModelKind, name: str | Path) -> None:
+def check_teacher_task(architectures: Sequence[str], task: ModelKind, name: str | Path) -> None:
+    """Raise `ValueError` if none of a model's architectures solves the task."""
     if not any(architecture in task.model_classes for architecture in architectures):
         raise ValueError(
             f"`teacher_model` must be a model for {task.name}, got {name}, which is "
@@ -189,7 +190,7 @@ def _check_teacher_task(architectures: Sequence[str], task: ModelKind, name: str
 def holds_only_a_configuration(name_or_path: str | Path) -> bool:
     """Return whether a student starts from scratch, from a folder with a `config.json` and no weights."""
     folder = Path(name_or_path)
-    return (folder / "config.json").is_file() and not any(any(folder.glob(p)) for p in _WEIGHT_PATTERNS)
+    return (folder / "config.json").is_file() and not any(any(folder.glob(p)) for p in WEIGHT_PATTERNS)
 
 
 def _as_model(model: Any) -> PreTrainedModel:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any, ClassVar, Protocol
 
 import torch
 from accelerate.utils.memory import should_reduce_batch_size
@@ -11,16 +12,18 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.utils import logging
 
-from ..features.forward import Batch, Capture, Forward, run_model
+from ..features.forward import Batch, Capture, Forward, Question, run_model
 from ..matching.alignment import resize_ids, resize_map
 from ..matching.normalization import ImageNormalization, convert_normalization
-from .parameters import count_parameters
+from .teacher_source import TeacherSource
 
 logger = logging.get_logger(__name__)
 
 
 class OutputReader(Protocol):
     """What the teacher must know of a task; `tasks.Task` has it."""
+
+    name: ClassVar[str]
 
     def model_inputs(self, batch: Batch) -> dict[str, Any]:
         """Pick the entries of a batch that a model takes."""
@@ -39,7 +42,7 @@ class FrozenTeacher:
     DDP) can reach it.
 
     Args:
-        model: The trained model; its parameters are frozen.
+        source: The trained model; its parameters are frozen when it is first run.
         task: Reads the output of the model.
         student_normalization: The normalisation of the images in a batch.
         teacher_normalization: The normalisation that the teacher takes.
@@ -49,7 +52,7 @@ class FrozenTeacher:
 
     def __init__(
         self,
-        model: PreTrainedModel,
+        source: TeacherSource,
         task: OutputReader,
         *,
         student_normalization: ImageNormalization,
@@ -57,13 +60,19 @@ class FrozenTeacher:
         image_size: tuple[int, int] | None,
         device: torch.device,
     ) -> None:
-        """Freeze the model and put it on the device."""
-        self.model = model.requires_grad_(False).eval().to(device)
+        """Load nothing yet; see `model`."""
+        self.source = source
+        self.device = device
         self.capture: Capture | None = None
         self._task = task
         self._student_normalization = student_normalization
         self._teacher_normalization = teacher_normalization
         self._image_size = image_size
+
+    @cached_property
+    def model(self) -> PreTrainedModel:
+        """The model, loaded, frozen and put on the device at the first call."""
+        return self.source.model.requires_grad_(False).eval().to(self.device)
 
     def images(self, pixel_values: Tensor) -> Tensor:
         """Return the images of a batch in the teacher's normalisation, size and dtype."""
@@ -79,15 +88,51 @@ class FrozenTeacher:
             inputs["pixel_mask"] = resize_ids(inputs["pixel_mask"], self._image_size)
         return inputs
 
-    def prepare_capture(self, pixel_values: Tensor, modules: Sequence[str]) -> Capture:
-        """Find the feature maps that are compared, with one image."""
-        self.capture = self._task.capture_features(self.model, self.images(pixel_values[:1]), modules)
-        return self.capture
+    def prepare_features(self, pixel_values: Tensor, modules: Sequence[str]) -> None:
+        """Find the feature maps that are compared, with one image, unless that is done already."""
+        if self.capture is None:
+            images = self.images(pixel_values[:1])
+            self.capture = self._task.capture_features(self.model, images, modules)
 
     @torch.no_grad()
     def __call__(self, batch: Batch) -> Forward:
         """Answer one batch."""
         return run_model(self.model, self.inputs(batch), self.capture)
+
+    def answer(self, batch: Batch, student: Forward, question: Question, *, keep: bool = True) -> Forward:
+        """Return what is read of the answer to one batch.
+
+        Args:
+            batch: The batch.
+            student: The student's forward on the batch, to whose grid a cache fits the answer.
+            question: What is read. Here the answer always has everything; one from a cache has only this.
+            keep: Whether a cache may keep the answer.
+        """
+        return self(batch)
+
+    def statistics(
+        self, batch: Batch, compute: Callable[[Any], Tensor], scoring: Mapping[str, Any]
+    ) -> Tensor:
+        """Return what `compute` makes of the output of each image, (B, ...).
+
+        Args:
+            batch: The batch, with labels.
+            compute: Returns statistics of an output and the batch's labels.
+            scoring: What the statistics depend on beside these and the match of the models, as JSON values.
+        """
+        return compute(self(batch).output)
+
+    def flush(self) -> None:
+        """Write what a cache has not yet written."""
+
+    def describe(self, question: Question, count: int | None) -> dict[str, str]:
+        """Return lines of the start table, text by label.
+
+        Args:
+            question: What is read of an answer.
+            count: How many answers the training needs, or None where that is not known.
+        """
+        return {}
 
     def check(self, batch: Batch) -> None:
         """Raise `ValueError` if the teacher refuses these images or answers with NaN or infinity.
@@ -117,13 +162,8 @@ class FrozenTeacher:
             self.capture = None
 
     @property
-    def description(self) -> str:
-        """Class and size, which tell this teacher from another in any folder."""
-        return f"{type(self.model).__name__} of {count_parameters(self.model):,} parameters"
-
-    @property
     def _name(self) -> str:
-        return self.model.name_or_path or type(self.model).__name__
+        return self.source.name or type(self.model).__name__
 
 
 def matching_normalizations(

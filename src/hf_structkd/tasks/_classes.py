@@ -84,6 +84,10 @@ class ClassTask(Task):
         dropped = {"dropped_teacher_names": list(self.labels.ambiguous)} if self.labels.ambiguous else {}
         return {"shared_classes": self.labels.settings(), **dropped}
 
+    def scoring(self) -> dict[str, Any]:
+        """Return the student's classes."""
+        return {"id2label": self.id2label}
+
 
 def _named(names: Sequence[str]) -> str:
     """Return how many names there are, and the first of them."""

@@ -12,7 +12,7 @@ from transformers import PretrainedConfig
 from ..adversary.critic import SMALLEST_MAP
 from ..data.load_depth import DepthKind
 from ..losses.depth import DEPTH_LOSSES, valid_depth
-from ..losses.depth_fits import align_scale_shift
+from ..losses.depth_fits import affine_statistics, align_scale_shift
 from ..matching.alignment import at_least, resize_map
 from ..metrics import counted_pixels
 
@@ -60,6 +60,17 @@ def pooled(maps: Tensor, size: tuple[int, int]) -> Tensor:
 
 def affine(maps: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     return maps * scale.view(-1, 1, 1) + shift.view(-1, 1, 1)
+
+
+def normalized(
+    student: Tensor, teacher: Tensor, mask: Tensor | None, *, each_by_itself: bool
+) -> tuple[Tensor, Tensor]:
+    """Centre and scale both maps by the teacher's mean and spread, or each by its own."""
+    theirs = affine_statistics(teacher, mask=mask)
+    own = affine_statistics(student, mask=mask) if each_by_itself else theirs
+    sides = ((student, own), (teacher, theirs))
+    first, second = (affine(maps, 1 / spread, -mean / spread) for maps, (mean, spread) in sides)
+    return first, second
 
 
 def fitted_to_truth(prediction: Tensor, label: Tensor, kind: DepthKind) -> Tensor:

@@ -46,6 +46,7 @@ class Task(ABC):
         options: Dataclass of all that can be chosen, of the data and of the task.
         score_map_channels: Channels of the maps that `score_maps` returns.
         has_logit_maps: Whether the outputs are maps of class logits, which `logit_maps` returns.
+        answer_class: The class of a teacher's output that is made again from stored tensors.
         score_maps_are_bounded: Whether their values are bounded, as probabilities are.
         errors: Names of the metrics that are better when they are lower.
         metric_labels: Name of a metric, as `metric()` has it, to its name for people.
@@ -61,6 +62,7 @@ class Task(ABC):
     model_classes: ClassVar[frozenset[str]]
     score_map_channels: int
     has_logit_maps: ClassVar[bool] = False
+    answer_class: ClassVar[Any]
     score_maps_are_bounded: ClassVar[bool] = True
     errors: ClassVar[frozenset[str]] = frozenset()
     metric_labels: ClassVar[Mapping[str, str]] = {}
@@ -137,9 +139,23 @@ class Task(ABC):
     def prediction(self, output: Any) -> Tensor:
         """Return the tensor of a model's output that this task reads, for example its logits."""
 
+    def stored_output(self, student: Forward, teacher: Forward) -> dict[str, Tensor]:
+        """Return the tensors (B, ...) that this task reads of the teacher's output, by name, for a cache."""
+        raise NotImplementedError(
+            f"`teacher_cache` must be left out for {self.name}: its task has no `stored_output`."
+        )
+
+    def restored_output(self, tensors: Mapping[str, Tensor]) -> Any:
+        """Return an output of a teacher made of the tensors of `stored_output`."""
+        return self.answer_class(**tensors)
+
     @abstractmethod
     def check_batch(self, batch: Batch) -> None:
         """Raise `ValueError` if a batch cannot be learned from; called once, on the first one."""
+
+    def check_training_batch(self, batch: Batch) -> None:
+        """Do `check_batch`, and warn of what a batch may be scored on but should not be trained on."""
+        self.check_batch(batch)
 
     @abstractmethod
     def task_loss(self, output: Any, batch: Batch) -> Tensor:
@@ -174,6 +190,10 @@ class Task(ABC):
     @abstractmethod
     def evaluation_statistics(self, output: Any, batch: Batch) -> Tensor:
         """Return sufficient statistics of each image, (B, ...), on the device; only these are gathered."""
+
+    def scoring(self) -> dict[str, Any]:
+        """Return what `evaluation_statistics` depends on beside `settings`, as JSON values."""
+        return {}
 
     def has_labels(self, batch: Batch) -> bool:
         """Return whether anything in a batch is labelled, so that it can be scored."""

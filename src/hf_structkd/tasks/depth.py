@@ -19,7 +19,6 @@ from ..features import FeatureCapture, find_decoder
 from ..features.forward import Batch, Forward
 from ..losses.depth import DEPTH_LOSSES, valid_depth
 from ..losses.depth_distillation import depth_distillation_loss
-from ..losses.depth_fits import affine_statistics
 from ..matching.alignment import align_to_coarser
 from ..metrics import DepthErrors, depth_statistics
 from ..report import Exhibit, Headline, plot_depth_maps
@@ -27,13 +26,13 @@ from ._dense import at_image_sizes, by_label_size, captured_pairs, on_image, pad
 from ._depth_maps import (
     METRIC_LABELS,
     NEAREST,
-    affine,
     check_kinds,
     critic_size,
     fitted_to_truth,
     in_one_kind,
     kind_of,
     kind_source,
+    normalized,
     pooled,
     read_depth,
     resized,
@@ -74,6 +73,7 @@ class DepthTask(Task):
     model_classes = frozenset(MODEL_FOR_DEPTH_ESTIMATION_MAPPING_NAMES.values())
     score_map_channels = 1
     score_maps_are_bounded = False
+    answer_class = DepthEstimatorOutput
     collate = staticmethod(collate_dense)
     metric_labels = METRIC_LABELS
     errors = frozenset(METRIC_LABELS) - {"delta1", "delta2", "delta3"}
@@ -152,10 +152,14 @@ class DepthTask(Task):
         """Return the depth map (B, h, w), in metres for a model of kind "metric"."""
         return read_depth(output)
 
+    def stored_output(self, student: Forward, teacher: Forward) -> dict[str, Tensor]:
+        """Return the teacher's depth map (B, h, w), of its own kind, at the coarser of the two grids."""
+        return {"predicted_depth": self._aligned_maps(student, teacher)[1]}
+
     def check_batch(self, batch: Batch) -> None:
         """Raise `ValueError` where the labels are missing or class ids."""
         if "labels" not in batch:
-            raise ValueError(f"a batch needs `labels`, got the keys {sorted(batch)}; name the depth column.")
+            raise ValueError(f"a batch needs `labels`, got {sorted(batch)}; name the depth column.")
         for labels in batch["labels"]:
             if not labels.is_floating_point():
                 raise ValueError(
@@ -185,11 +189,9 @@ class DepthTask(Task):
 
         Unless both are metric, each map is normalised by itself: the teacher teaches no scale.
         """
-        student_map, teacher_map = self._shared_maps(student, teacher)
-        mask = padding_mask(batch, (student_map.shape[-2], student_map.shape[-1]))
-        return depth_distillation_loss(
-            student_map, teacher_map, relative=self._differ_by_an_affine_map, mask=mask
-        )
+        maps = self._shared_maps(student, teacher)
+        mask = padding_mask(batch, (maps[0].shape[-2], maps[0].shape[-1]))
+        return depth_distillation_loss(*maps, relative=self._differ_by_an_affine_map, mask=mask)
 
     def feature_pairs(self, student: Forward, teacher: Forward, batch: Batch) -> list[MapPair]:
         """Return one pair, the captured maps, or several where modules are named."""
@@ -207,13 +209,12 @@ class DepthTask(Task):
         mask = padding_mask(batch, size)
         if mask is not None:
             fake, real = torch.where(mask, fake, 0), torch.where(mask, real, 0)
-        theirs = affine_statistics(real, mask=mask)
-        own = affine_statistics(fake, mask=mask) if self._differ_by_an_affine_map else theirs
-        fake, real = (
-            on_image(affine(maps, 1 / spread, -mean / spread).unsqueeze(1), mask)
-            for maps, (mean, spread) in ((fake, own), (real, theirs))
+        fake, real = normalized(fake, real, mask, each_by_itself=self._differ_by_an_affine_map)
+        return ScoreMaps(
+            real=on_image(real[:, None], mask),
+            fake=on_image(fake[:, None], mask),
+            images=batch["pixel_values"],
         )
-        return ScoreMaps(real=real, fake=fake, images=batch["pixel_values"])
 
     @property
     def _differ_by_an_affine_map(self) -> bool:
@@ -221,10 +222,12 @@ class DepthTask(Task):
 
     def _shared_maps(self, student: Forward, teacher: Forward) -> tuple[Tensor, Tensor]:
         """Return both maps in one kind, see `in_one_kind`, at the coarser of the two grids."""
+        return in_one_kind(*self._aligned_maps(student, teacher), self.depth_kind, self.teacher_depth_kind)
+
+    def _aligned_maps(self, student: Forward, teacher: Forward) -> tuple[Tensor, Tensor]:
         maps = self.prediction(student.output).float(), self.prediction(teacher.output).float()
         pair = align_to_coarser(maps[0].unsqueeze(1), maps[1].unsqueeze(1))
-        own, theirs = pair[0].squeeze(1), pair[1].squeeze(1)
-        return in_one_kind(own, theirs, self.depth_kind, self.teacher_depth_kind)
+        return pair[0].squeeze(1), pair[1].squeeze(1)
 
     def evaluation_statistics(self, output: Any, batch: Batch) -> Tensor:
         """Return each image's errors at its label's own size, see `depth_statistics`."""
@@ -239,6 +242,10 @@ class DepthTask(Task):
         maps = at_image_sizes(self.prediction(output)[:, None], batch)
         return [depth[0].cpu().numpy() for depth in maps]
 
+    def scoring(self) -> dict[str, Any]:
+        """Return which pixels are scored, and how the prediction is aligned."""
+        return dict(self._scoring)
+
     def as_student(self, teacher_output: Any, batch: Batch) -> Any:
         """Return the teacher's depth as the student would predict it; a relative one is aligned to labels."""
         depth = self.in_metres(teacher_output, batch, kind=self.teacher_depth_kind)
@@ -247,11 +254,7 @@ class DepthTask(Task):
         return DepthEstimatorOutput(predicted_depth=depth)
 
     def in_metres(self, output: Any, batch: Batch, *, kind: DepthKind | None = None) -> Tensor:
-        """Return the predicted depth (B, h, w) in metres, for a model of this kind, None for the student's.
-
-        What is not metric is aligned to each image's labels; truth that is not scored, a far sky for
-        example, aligns nothing.
-        """
+        """Return a depth (B, h, w) in metres; what is not metric is aligned to the labels that are scored."""
         prediction = self.prediction(output).float()
         kind = kind or self.depth_kind
         if kind == "metric":
@@ -262,11 +265,8 @@ class DepthTask(Task):
 
     def settings(self) -> dict[str, Any]:
         """Return the loss and what the two models predict."""
-        return {
-            "depth_loss": self.loss,
-            "depth_kind": self.depth_kind,
-            "teacher_depth_kind": self.teacher_depth_kind,
-        }
+        kinds = {"depth_kind": self.depth_kind, "teacher_depth_kind": self.teacher_depth_kind}
+        return {"depth_loss": self.loss, **kinds}
 
     def describe(self) -> dict[str, str]:
         """Say what the two models predict, and whether the teacher's kind is read off its configuration."""

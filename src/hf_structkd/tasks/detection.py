@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForObjectDetection, PretrainedConfig, PreTrainedModel
 from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING_NAMES
 from transformers.models.auto.modeling_auto import MODEL_FOR_OBJECT_DETECTION_MAPPING_NAMES
+from transformers.models.detr.modeling_detr import DetrObjectDetectionOutput
 from transformers.utils import is_torchvision_available
 
 from ..adversary.critic import SMALLEST_MAP
@@ -55,13 +56,12 @@ class DetectionTask(ClassTask):
     """Object detection by a set of queries, each with class logits and a box.
 
     The batch holds `pixel_values` (B, 3, H, W), `labels`, a list of B dicts with `class_labels` (N,) int64
-    and `boxes` (N, 4) as cx, cy, w, h in shares of the image's sides (in evaluation also `canvas_size` (2,),
-    the height and width of `pixel_values` in pixels of the original image, or `orig_size` as image processors
-    write it), and, where images were padded, `pixel_mask` (B, H, W), not 0 on the image.
+    and `boxes` (N, 4) as cx, cy, w, h in shares of the image's sides (in evaluation also `canvas_size` or
+    `orig_size`, see `metrics.canvas_size`), and, where images were padded, `pixel_mask` (B, H, W), not 0 on
+    the image.
 
-    The paper's detector is FCOS, and its detection code was never released. What is compared here is ours:
-    outputs by query distillation (`losses.query_distillation_loss`), whole outputs as a rendering of boxes
-    (`losses.render_detections`). The supervised loss is the student's own, from Transformers.
+    The paper's detection code was never released. What is compared here is ours: outputs by query
+    distillation, whole outputs as a rendering of boxes. The supervised loss is the student's own.
 
     Args:
         student: The student's configuration; `id2label` names its classes.
@@ -76,6 +76,7 @@ class DetectionTask(ClassTask):
     auto_model = AutoModelForObjectDetection
     model_classes = frozenset(MODEL_FOR_OBJECT_DETECTION_MAPPING_NAMES.values())
     collate = staticmethod(collate_detection)
+    answer_class = DetrObjectDetectionOutput
     metric_labels: ClassVar[Mapping[str, str]] = {
         "map": "mAP (IoU 0.50 to 0.95)",
         "map_50": "AP at IoU 0.50",
@@ -177,6 +178,12 @@ class DetectionTask(ClassTask):
         """Return the logits (B, Q, K), or K + 1 of them with "no object"."""
         logits: Tensor = output.logits
         return logits
+
+    def stored_output(self, student: Forward, teacher: Forward) -> dict[str, Tensor]:
+        """Return the logits and the boxes of the teacher's final queries."""
+        assert self._teacher is not None
+        logits, boxes = final_queries(teacher.output, self._teacher)
+        return {"logits": logits, "pred_boxes": boxes}
 
     def check_batch(self, batch: Batch) -> None:
         """Raise `ValueError` for labels that are no boxes, or a class that the student does not have."""

@@ -118,11 +118,17 @@ class SegmentationTask(ClassTask):
         logits: Tensor = output.logits
         return logits
 
-    def check_batch(self, batch: Batch) -> None:
-        """Raise `ValueError` for a label outside [0, K) that is not the ignored one.
+    def stored_output(self, student: Forward, teacher: Forward) -> dict[str, Tensor]:
+        """Return the teacher's logits over the shared classes, at the coarser of the two grids."""
+        return {"shared_logits": self._shared_logits(student, teacher)[1]}
 
-        The first batch whose labels are all ignored is warned of: dummy labels teach nothing in silence.
-        """
+    def restored_output(self, tensors: Mapping[str, Tensor]) -> Any:
+        """Return an output with logits that `LabelMatch.teacher_logits` turns into the stored ones."""
+        assert self.labels is not None
+        return SemanticSegmenterOutput(logits=self.labels.all_teacher_logits(tensors["shared_logits"]))
+
+    def check_batch(self, batch: Batch) -> None:
+        """Raise `ValueError` for a label outside [0, K) that is not the ignored one."""
         if "labels" not in batch:
             raise ValueError(f"a batch needs `labels`, got the keys {sorted(batch)}; name the label column.")
         for image, labels in enumerate(batch["labels"]):
@@ -132,6 +138,10 @@ class SegmentationTask(ClassTask):
                     f"`labels` must lie in [0, {len(self.id2label)}) or be the ignored {self.ignore_index}, "
                     f"got {int(labels[wrong][0])} in image {image} of the batch."
                 )
+
+    def check_training_batch(self, batch: Batch) -> None:
+        """Also warn of the first batch whose labels are all ignored: such labels teach nothing in silence."""
+        self.check_batch(batch)
         labeled = batch.get("labeled", [True])
         if any(labeled) and not any((one != self.ignore_index).any() for one in batch["labels"]):
             self._warn_of_nothing_labelled()
@@ -211,6 +221,10 @@ class SegmentationTask(ClassTask):
             num_labels=len(self.id2label),
             ignore_index=self.ignore_index,
         )
+
+    def scoring(self) -> dict[str, Any]:
+        """Return the student's classes and the label that does not count."""
+        return {**super().scoring(), "ignore_index": self.ignore_index}
 
     def has_labels(self, batch: Batch) -> bool:
         """Return whether a pixel has a class."""

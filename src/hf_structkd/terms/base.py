@@ -7,16 +7,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, field, fields
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from ..features.forward import Batch, Forward
-from ..tasks import Task
-
-Reading = Literal["output", "features"]
+from ..features.forward import Batch, Forward, Reading
+from ..tasks import MapPair, Task
 
 
 class TrainingPlan(NamedTuple):
@@ -55,6 +53,7 @@ class Term(ABC):
         default_weight: The weight that is used if none is given.
         needs_teacher: Whether the term reads the teacher's forward.
         reads: The parts of a forward that the term reads, "output", "features" or both; see `reads_for`.
+        reads_nodes: Whether it reads no more of the teacher's maps than `pool_teacher` returns.
         owns_modules: Whether `build` makes modules that are trained with the student.
         log_titles: The titles in figures of the further values that `after_backward` returns.
 
@@ -69,6 +68,7 @@ class Term(ABC):
     default_weight: ClassVar[float] = 0.0
     needs_teacher: ClassVar[bool] = True
     reads: ClassVar[frozenset[Reading]] = frozenset({"output"})
+    reads_nodes: ClassVar[bool] = False
     owns_modules: ClassVar[bool] = False
     log_titles: ClassVar[Mapping[str, str]] = {}
 
@@ -108,6 +108,10 @@ class Term(ABC):
         output does not reach the student's last layers.
         """
         return self.reads
+
+    def pool_teacher(self, pair: MapPair) -> Tensor:
+        """Return all that the term reads of the teacher's map of a pair; only where `reads_nodes`."""
+        return pair.teacher
 
     # ---- weight and settings ----
 

@@ -9,11 +9,11 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from ..features.forward import Batch, Forward
+from ..features.forward import Batch, Forward, Reading
 from ..losses import check_temperature
 from ..losses.channel import channel_distillation_loss
 from ..tasks import MapPair, Task
-from .base import Reading, Term, check_choice
+from .base import Term, check_choice
 from .projections import projected, projections_for
 
 

@@ -9,10 +9,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from ..features.forward import Batch, Forward
+from ..features.forward import Batch, Forward, Reading
 from ..losses.mimic import feature_imitation_loss
 from ..tasks import Task
-from .base import Reading, Term
+from .base import Term
 from .projections import projected, projections_for
 
 

@@ -10,11 +10,11 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from ..features.forward import Batch, Forward
-from ..losses import node_grid_size, pairwise_distillation_loss
+from ..features.forward import Batch, Forward, Reading
+from ..losses import node_grid_size, pairwise_distillation_loss, pool_nodes
 from ..losses.pairwise import check_connection_range
 from ..tasks import MapPair, Task
-from .base import Reading, Term, check_choice
+from .base import Term, check_choice
 
 
 @dataclass(eq=False)
@@ -39,6 +39,7 @@ class PairwiseTerm(Term):
     compares: ClassVar[str] = "how similar the places of a feature map are to one another"
     default_weight: ClassVar[float] = 10.0
     reads: ClassVar[frozenset[Reading]] = frozenset({"features"})
+    reads_nodes: ClassVar[bool] = True
 
     _: KW_ONLY
     granularity: int | Sequence[int] = 2
@@ -60,15 +61,26 @@ class PairwiseTerm(Term):
     def __call__(self, task: Task, student: Forward, teacher: Forward | None, batch: Batch) -> Tensor:
         """Return the mean over the levels."""
         assert teacher is not None
-        pairs = self.feature_pairs(task, student, teacher, batch)
-        return torch.stack([self._loss(pair) for pair in pairs]).mean()
+        pairs, is_pooled = self.feature_pairs(task, student, teacher, batch), bool(teacher.nodes)
+        return torch.stack([self._loss(pair, is_pooled) for pair in pairs]).mean()
+
+    def pool_teacher(self, pair: MapPair) -> Tensor:
+        """Return the nodes of the teacher's map."""
+        height, width = pair.teacher.shape[-2:]
+        rows, columns = self.node_size(height, width)
+        size = min(rows, height), min(columns, width)  # a level of one node is left out later
+        return pool_nodes(pair.teacher, size, pooling=self.node_pooling, mask=pair.mask)
 
     def feature_pairs(self, task: Task, student: Forward, teacher: Forward, batch: Batch) -> list[MapPair]:
         """Return the task's pairs that have two nodes or more.
 
-        If every pair has fewer, all pairs are returned, and the loss raises an error that explains it.
+        If every pair has fewer, all pairs are returned, and the loss raises an error that explains it. The
+        teacher's side is its nodes where these were stored.
         """
         pairs = task.feature_pairs(student, teacher, batch)
+        if teacher.nodes:
+            both = zip(pairs, teacher.nodes, strict=True)
+            pairs = [pair._replace(teacher=nodes) for pair, nodes in both]
         return [pair for pair in pairs if self._node_count(pair) > 1] or pairs
 
     def node_size(self, height: int, width: int) -> tuple[int, int]:
@@ -98,7 +110,7 @@ class PairwiseTerm(Term):
         rows, columns = self.node_size(height, width)
         return math.ceil(height / rows) * math.ceil(width / columns)
 
-    def _loss(self, pair: MapPair) -> Tensor:
+    def _loss(self, pair: MapPair, is_pooled: bool) -> Tensor:
         return pairwise_distillation_loss(
             pair.student,
             pair.teacher,
@@ -106,6 +118,7 @@ class PairwiseTerm(Term):
             connection_range=self.connection_range,
             pooling=self.node_pooling,
             mask=pair.mask,
+            teacher_is_pooled=is_pooled,
         )
 
 

@@ -53,6 +53,9 @@ class StructKDTrainingArguments(TrainingArguments):
             level; none finds what the task compares, for example the last map before the classifier.
         teacher_feature: Modules of the teacher, as many as of the student.
         teacher_image_size: Height and width to which images are resized for the teacher; empty leaves them.
+        teacher_cache: Folder in which the teacher's answers are kept, for later epochs and other runs; None
+            keeps none. An image must be shown again exactly as before, as `augmentation_views` has it.
+        teacher_cache_dtype: Precision of the answers that are kept, "float16" or "float32".
         remove_unused_columns: As in `TrainingArguments`, but off: an image column may have any name.
         batch_eval_metrics: As in `TrainingArguments`, but on: evaluation then takes constant memory.
 
@@ -129,6 +132,13 @@ class StructKDTrainingArguments(TrainingArguments):
     teacher_image_size: list[int] = field(
         default_factory=list,
         metadata={"help": "Height and width to which images are resized for the teacher; unset leaves them."},
+    )
+    teacher_cache: str | None = field(
+        default=None,
+        metadata={"help": "Folder that keeps the teacher's answers; pass --augmentation_views beside it."},
+    )
+    teacher_cache_dtype: Literal["float16", "float32"] = field(
+        default="float16", metadata={"help": "Precision of the answers that are kept."}
     )
     remove_unused_columns: bool = field(
         default=False,
@@ -208,7 +218,7 @@ class StructKDTrainingArguments(TrainingArguments):
 
 _NEED_METRICS = (SchedulerType.REDUCE_ON_PLATEAU, SchedulerType.GREEDY)
 
-TRAINER_SETTINGS = ("student_feature", "teacher_feature", "teacher_image_size")
+TRAINER_SETTINGS = ("student_feature", "teacher_feature", "teacher_image_size", "teacher_cache_dtype")
 """Settings that belong to no term and that a resumed run must find again."""
 
 

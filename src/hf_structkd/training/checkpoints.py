@@ -34,7 +34,7 @@ def run_settings(
     for term in terms:
         settings |= {f"{term.name}.{name}": value for name, value in term.settings().items()}
     settings |= {name: getattr(args, name) for name in TRAINER_SETTINGS}
-    return {**settings, "teacher": None if teacher is None else teacher.description, **task.settings()}
+    return {**settings, "teacher": None if teacher is None else teacher.source.description, **task.settings()}
 
 
 def refuse_other_settings(

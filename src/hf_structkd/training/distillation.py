@@ -107,11 +107,12 @@ class Distillation:
             example: Gives one image as a batch, from which the widths are read; called only if needed.
             anew: Whether modules of an earlier training are made again.
         """
-        owners = [term for term, _ in self.active() if term.owns_modules]
+        active = [term for term, _ in self.active()]
+        owners = [term for term in active if term.owns_modules]
         if not owners or self._plan is None or (self.modules.terms and not anew):
             return []
         self.modules = TermModules(owners)
-        self.modules.build(self.pair, student, example(), self._plan)
+        self.modules.build(self.pair, student, example(), self._plan, active)
         return self.modules.parameters
 
     def save(self, folder: str | Path) -> None:

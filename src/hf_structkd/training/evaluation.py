@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -212,12 +213,16 @@ def _teacher_scores(
     gather = ImageGather(trainer, loader)
     for batch in loader:
         inputs = trainer._prepare_inputs(batch)
-        output = task.as_student(teacher(inputs).output, inputs)
-        statistics = task.evaluation_statistics(output, inputs)
+        statistics = teacher.statistics(inputs, partial(_statistics_of_teacher, task, inputs), task.scoring())
         # As Trainer pads what its own evaluation gathers: images have differently many boxes.
         statistics = trainer.accelerator.pad_across_processes(statistics, dim=1, pad_index=PADDING)
         metric.add_statistics(gather(statistics))
+    teacher.flush()
     return _scores(metric)
+
+
+def _statistics_of_teacher(task: Task, inputs: dict[str, Any], output: Any) -> Tensor:
+    return task.evaluation_statistics(task.as_student(output, inputs), inputs)
 
 
 def _scores(metric: StreamingMetric) -> dict[str, float]:

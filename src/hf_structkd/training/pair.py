@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ..features import unwrap
-from ..features.forward import Batch, Capture, Forward
-from ..models import FrozenTeacher, load_image_processor, load_teacher
+from ..features.forward import Batch, Capture, Forward, Question, Reading
+from ..models import FrozenTeacher, TeacherSource, load_image_processor
 from ..models.loading import config_of, refuse_shared_parameters
 from ..models.teacher import matching_normalizations
 from ..tasks import Task
+from ..teacher_cache import CachedTeacher
 from ..terms import Term
 from .arguments import StructKDTrainingArguments
 
@@ -25,7 +26,8 @@ class ModelPair:
 
     Args:
         student: The student.
-        teacher_model: A Hub id, a folder, a model, or None. It is loaded when a term first needs it.
+        teacher_model: A Hub id, a folder, a model, its source, or None. It is loaded when a term first
+            needs it.
         kind: The task that both solve.
         args: The settings.
         processor: The student's image processor, or None.
@@ -36,6 +38,7 @@ class ModelPair:
         task: What the two models' outputs mean.
         teacher: The frozen teacher, or None as long as no term needs it.
         student_capture: Where the student's feature maps are taken, or None.
+        expected_answers: How many answers of the teacher a training needs, or None where it is not known.
 
     Raises:
         ValueError: If the student cannot be trained for the task.
@@ -44,7 +47,7 @@ class ModelPair:
     def __init__(
         self,
         student: PreTrainedModel,
-        teacher_model: PreTrainedModel | str | Path | None,
+        teacher_model: PreTrainedModel | TeacherSource | str | Path | None,
         kind: type[Task],
         args: StructKDTrainingArguments,
         *,
@@ -55,6 +58,7 @@ class ModelPair:
         """Match nothing yet: without a term that needs it, the teacher is not even loaded."""
         self.teacher: FrozenTeacher | None = None
         self.student_capture: Capture | None = None
+        self.expected_answers: int | None = None
         self._teacher_model = teacher_model
         self._kind = kind
         self._args = args
@@ -79,26 +83,36 @@ class ModelPair:
                 f"`teacher_model` is None, but the terms {sorted(term.name for term in terms)} need one; "
                 "name a teacher, or set their weights to 0 to train the student alone."
             )
-        model = load_teacher(self._teacher_model, self._kind)
-        refuse_shared_parameters(student, model)
-        self.task = self._match(student, model)
+        source = self._teacher_model
+        if not isinstance(source, TeacherSource):
+            source = TeacherSource(source, self._kind)
+        if source.is_loaded:
+            refuse_shared_parameters(student, source.model)
+        self.task = self._match(student, source.outline)
+        self.teacher = self._frozen(source)
+
+    def _frozen(self, source: TeacherSource) -> FrozenTeacher:
+        """Return the teacher, with a memory on disk if the settings name one."""
         processor, teacher_processor = self._processors
         own, theirs = matching_normalizations(
-            processor, teacher_processor or load_image_processor(model.name_or_path)
+            processor, teacher_processor or load_image_processor(source.name, revision=source.revision)
         )
         size = self._args.teacher_image_size
-        self.teacher = FrozenTeacher(
-            model,
-            self.task,
-            student_normalization=own,
-            teacher_normalization=theirs,
-            image_size=(size[0], size[1]) if size else None,
-            device=self._args.device,
-        )
+        settings: dict[str, Any] = {
+            "student_normalization": own,
+            "teacher_normalization": theirs,
+            "image_size": (size[0], size[1]) if size else None,
+            "device": self._args.device,
+        }
+        root = self._args.teacher_cache
+        if root is None:
+            return FrozenTeacher(source, self.task, **settings)
+        dtype, feature = self._args.teacher_cache_dtype, self._args.teacher_feature
+        return CachedTeacher(source, self.task, root=root, dtype=dtype, feature=feature, **settings)
 
     def follow(self, student: PreTrainedModel) -> None:
         """Match the teacher with another student, as `model_init` makes one for every training."""
-        self.task = self._match(student, None if self.teacher is None else self.teacher.model)
+        self.task = self._match(student, None if self.teacher is None else self.teacher.source.outline)
 
     def capture_features(self, model: nn.Module, pixel_values: Tensor) -> None:
         """Find the two feature maps on these images, unless that is done already."""
@@ -109,8 +123,7 @@ class ModelPair:
             if self._args.torch_compile:
                 # Code that an earlier training compiled for this class of model does not call new hooks.
                 torch.compiler.reset()
-        if self.teacher.capture is None:
-            self.teacher.prepare_capture(pixel_values, self._args.teacher_feature)
+        self.teacher.prepare_features(pixel_values, self._args.teacher_feature)
 
     def drop_captures(self) -> None:
         """Take the hooks of an earlier training off both models."""
@@ -138,7 +151,28 @@ class ModelPair:
             )
         if self.teacher is None or not any(term.needs_teacher for term in terms):
             return student, None
-        return student, self.teacher(batch)
+        return student, self.answer(batch, student, terms)
+
+    def answer(self, batch: Batch, student: Forward, terms: Sequence[Term], *, keep: bool = True) -> Forward:
+        """Return what the terms read of the teacher's answer to a batch.
+
+        Args:
+            batch: The batch.
+            student: The student's forward on it.
+            terms: The terms that are on.
+            keep: Whether a cache may keep the answer.
+        """
+        assert self.teacher is not None
+        return self.teacher.answer(batch, student, self.question(terms), keep=keep)
+
+    def question(self, terms: Sequence[Term]) -> Question:
+        """Return what the terms read of the teacher's answers: nodes, if one term alone reads features so."""
+        taught = [term for term in terms if term.needs_teacher]
+        reads = frozenset[Reading]().union(*(term.reads_for(self.task) for term in taught))
+        of_features = [term for term in taught if "features" in term.reads_for(self.task)]
+        if len(of_features) != 1 or not of_features[0].reads_nodes:
+            return Question(reads)
+        return Question(reads, of_features[0].pool_teacher, of_features[0].settings())
 
     def _match(self, student: PreTrainedModel, teacher: PreTrainedModel | None) -> Task:
         self._kind.check_models(student, teacher)

@@ -36,10 +36,8 @@ class SavingTrainer(Trainer):
             self.distillation.pair.drop_captures()  # another trainer may have the same teacher
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
-        """Train as Trainer does, but take no step beyond the last when a finished run is resumed."""
-        if self.state.global_step >= self.state.max_steps:
-            self.control.should_training_stop = True
-        else:
+        """Run an epoch, unless all steps are done: a resumed Trainer would do one more."""
+        if self.state.global_step < self.state.max_steps:
             super()._run_epoch(*args, **kwargs)
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:

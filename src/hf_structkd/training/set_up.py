@@ -142,6 +142,22 @@ def training_plan(args: StructKDTrainingArguments, max_steps: int) -> TrainingPl
     return TrainingPlan(args.device, args.seed, scheduler)
 
 
+def answers_to_expect(args: StructKDTrainingArguments, dataset: Any) -> int | None:
+    """Return how many answers of the teacher a cache needs for a dataset, or None where it is not known.
+
+    Raises:
+        ValueError: If a cache is wanted and the dataset never shows an image twice in the same way.
+    """
+    if args.teacher_cache is None or not hasattr(dataset, "views"):
+        return None
+    if dataset.views is None:
+        raise ValueError(
+            "`teacher_cache` needs training data with a fixed number of views, got data that is augmented "
+            "anew in every epoch; load it with `augmentation_views`, for example 4."
+        )
+    return len(dataset) * int(dataset.views) if hasattr(dataset, "__len__") else None
+
+
 def check_support(trainer: Trainer) -> None:
     """Raise `ValueError` for options of `Trainer` that would be passed over in silence."""
     if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:

@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from ..features.forward import Batch, Capture, Forward, run_model
+from ..features.forward import Batch, Forward, run_model
 from ..models.parameters import count_parameters
 from ..tasks import Task
 from ..terms import Term
 from .pair import ModelPair
 
-Side = tuple[nn.Module, Forward, Capture | None]
+
+class Side(NamedTuple):
+    """One of the two models.
+
+    Attributes:
+        model: The model, or its outline where the weights are not loaded.
+        forward: Its answer to one image.
+        feature: Where its feature map is taken, for people.
+        is_loaded: Whether the weights are in memory.
+    """
+
+    model: nn.Module
+    forward: Forward
+    feature: str = "-"
+    is_loaded: bool = True
 
 
 @torch.no_grad()
@@ -41,14 +56,15 @@ def describe_pair(
     student.eval()
     forward = run_model(student, pair.task.model_inputs(one), pair.student_capture)
     student.train()
-    return start_table(
-        pair.task,
-        terms,
-        batch,
-        student=(student, forward, pair.student_capture),
-        teacher=(pair.teacher.model, pair.teacher(one), pair.teacher.capture),
-        notes=notes,
-    )
+    teacher, on = pair.teacher, [term for term, _ in terms]
+    answer = pair.answer(one, forward, on, keep=False)
+    capture = pair.student_capture
+    own = Side(student, forward, "-" if capture is None else capture.description)
+    unread = "from the cache" if answer.features else "-"
+    feature = unread if teacher.capture is None else teacher.capture.description
+    theirs = Side(teacher.source.outline, answer, feature, teacher.source.is_loaded)
+    lines = {**notes, **teacher.describe(pair.question(on), pair.expected_answers)}
+    return start_table(pair.task, terms, batch, student=own, teacher=theirs, lines=lines)
 
 
 def start_table(
@@ -58,7 +74,7 @@ def start_table(
     *,
     student: Side,
     teacher: Side,
-    notes: Mapping[str, str] | None = None,
+    lines: Mapping[str, str],
 ) -> str:
     """Describe a pair of models and the terms between them.
 
@@ -66,9 +82,9 @@ def start_table(
         task: Reads the models' outputs.
         terms: The terms that are on, and their weights.
         batch: The first batch; its size counts in the memory estimate.
-        student: The model, its answer to one image, and where its feature map is taken.
-        teacher: The same of the teacher.
-        notes: Lines on the training data, text by label.
+        student: The student.
+        teacher: The teacher.
+        lines: Further lines, text by label.
 
     Returns:
         Lines of text, without a final newline.
@@ -76,34 +92,44 @@ def start_table(
     one = {name: value[:1] for name, value in batch.items()}
     sides = (student, teacher)
     rows = [
-        ("", "student", "teacher"),
-        ("model", *(type(side[0]).__name__ for side in sides)),
-        ("parameters", *(f"{count_parameters(side[0]) / 1e6:.2f} M" for side in sides)),
-        ("output", *(_shape(task.prediction(side[1].output)) for side in sides)),
+        ("", "student", "teacher" if teacher.is_loaded else "teacher (read from cache)"),
+        ("model", *(type(side.model).__name__ for side in sides)),
+        ("parameters", *(f"{count_parameters(side.model) / 1e6:.2f} M" for side in sides)),
+        ("output", *(_output_shape(task, side) for side in sides)),
     ]
     if any("features" in term.reads_for(task) for term, _ in terms):
-        rows.append(("feature", *(side[2].description if side[2] else "-" for side in sides)))
-        rows.append(("feature map", *(", ".join(map(_shape, side[1].features)) for side in sides)))
+        rows.append(("feature", *(side.feature for side in sides)))
+        rows.append(("feature map", *(", ".join(map(_shape, _maps(side))) for side in sides)))
     width = max(len(student_cell) for _, student_cell, _ in rows)
-    lines = [f"{name:<14}{left:<{width + 2}}{right}".rstrip() for name, left, right in rows]
-    lines += [f"{label:<14}{text}" for label, text in {**(notes or {}), **task.describe()}.items()]
+    table = [f"{name:<14}{left:<{width + 2}}{right}".rstrip() for name, left, right in rows]
+    table += [f"{label:<14}{text}" for label, text in {**lines, **task.describe()}.items()]
     for term, _ in terms:
-        described = term.describe(task, student[1], teacher[1], one)
-        lines += [f"{label:<14}{text}" for label, text in described.items()]
-    lines.append("terms         " + ", ".join(f"{weight:g} × {term.name}" for term, weight in terms))
-    megabytes = _extra_bytes(task, [term for term, _ in terms], batch, student[1], teacher) / 2**20
-    lines.append(
+        described = term.describe(task, student.forward, teacher.forward, one)
+        table += [f"{label:<14}{text}" for label, text in described.items()]
+    table.append("terms         " + ", ".join(f"{weight:g} × {term.name}" for term, weight in terms))
+    megabytes = _extra_bytes(task, [term for term, _ in terms], batch, student.forward, teacher) / 2**20
+    table.append(
         f"extra memory  about {megabytes:.0f} MiB (teacher, terms and one batch's maps; no activations)"
     )
-    rule = "─" * max(len(line) for line in lines)
-    return "\n".join([rule, *lines, rule])
+    rule = "─" * max(len(line) for line in table)
+    return "\n".join([rule, *table, rule])
 
 
 def _extra_bytes(task: Task, terms: Sequence[Term], batch: Batch, student: Forward, teacher: Side) -> int:
     one, images = {name: value[:1] for name, value in batch.items()}, len(batch["pixel_values"])
-    total = sum(p.numel() * p.element_size() for p in teacher[0].parameters())
-    total += images * task.prediction(teacher[1].output).nbytes
-    return total + sum(term.extra_bytes(task, student, teacher[1], one, images) for term in terms)
+    total = sum(p.numel() * p.element_size() for p in teacher.model.parameters()) * teacher.is_loaded
+    if teacher.forward.output is not None:
+        total += images * task.prediction(teacher.forward.output).nbytes
+    return total + sum(term.extra_bytes(task, student, teacher.forward, one, images) for term in terms)
+
+
+def _maps(side: Side) -> tuple[Tensor, ...]:
+    """Return the feature maps, or the nodes where only these were stored."""
+    return side.forward.nodes or side.forward.features
+
+
+def _output_shape(task: Task, side: Side) -> str:
+    return "-" if side.forward.output is None else _shape(task.prediction(side.forward.output))
 
 
 def _shape(tensor: Tensor) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -36,14 +36,24 @@ class TermModules:
         """Return every parameter of the modules."""
         return [parameter for term in self.terms for parameter in term.modules.parameters()]
 
-    def build(self, pair: ModelPair, model: nn.Module, batch: Batch, plan: TrainingPlan) -> None:
-        """Make the modules, for the widths that the two models have on this batch."""
+    def build(
+        self, pair: ModelPair, model: nn.Module, batch: Batch, plan: TrainingPlan, active: Sequence[Term]
+    ) -> None:
+        """Make the modules, for the widths that the two models have on this batch.
+
+        Args:
+            pair: The two models.
+            model: The student.
+            batch: One image.
+            plan: The training.
+            active: The terms that are on: a cache has the answers that all of them read.
+        """
         assert pair.teacher is not None
         if any("features" in term.reads_for(pair.task) for term in self.terms):
             pair.capture_features(model, batch["pixel_values"])
         with probing(model):
             student = run_model(model, pair.task.model_inputs(batch), pair.student_capture)
-        teacher = pair.teacher(batch)
+        teacher = pair.answer(batch, student, active, keep=False)
         for term in self.terms:
             term.build_modules(pair.task, student, teacher, batch, plan)
 

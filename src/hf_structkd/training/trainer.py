@@ -12,13 +12,13 @@ from transformers import PreTrainedModel
 
 from ..card import RunNotes, write_card
 from ..hub.pushing import Pusher
-from ..models import FrozenTeacher
+from ..models import FrozenTeacher, TeacherSource
 from ..models.loading import model_of
 from ..tasks import Task, task_of
 from ..terms import Term
 from .arguments import StructKDTrainingArguments
 from .best_model import choose_best_metric
-from .callbacks import EpochCallback
+from .callbacks import AnswersCallback, EpochCallback
 from .checkpoints import refuse_other_settings, run_settings
 from .distillation import Distillation
 from .evaluating_trainer import EvaluatingTrainer
@@ -27,6 +27,7 @@ from .guard import FiniteGuard
 from .pair import ModelPair
 from .saving import SavingTrainer
 from .set_up import (
+    answers_to_expect,
     check_support,
     collect_terms,
     first_student,
@@ -77,7 +78,7 @@ class StructKDTrainer(EvaluatingTrainer, SavingTrainer):
     def __init__(
         self,
         model: nn.Module | str | Path | None,
-        teacher_model: PreTrainedModel | str | Path | None,
+        teacher_model: PreTrainedModel | TeacherSource | str | Path | None,
         args: StructKDTrainingArguments,
         *,
         terms: Sequence[Term] | None = None,
@@ -123,6 +124,7 @@ class StructKDTrainer(EvaluatingTrainer, SavingTrainer):
     def _watch_training(self) -> None:
         """Make what follows a training from step to step."""
         self.add_callback(EpochCallback(self.train_dataset))
+        self.add_callback(AnswersCallback(self.pair))
         self.distillation.data_notes = getattr(self.train_dataset, "notes", {})
         self._guard = FiniteGuard(at_once=self.args.device.type == "cpu")
         self._term_log = TermLog()
@@ -155,7 +157,8 @@ class StructKDTrainer(EvaluatingTrainer, SavingTrainer):
         are not -100, which dense labels are not, and is not used.
         """
         if self.distillation.is_first_batch() or inputs["pixel_values"].device.type == "cpu":
-            self.task.check_batch(inputs)  # on an accelerator once only: it waits for the device
+            # On an accelerator once only: it waits for the device.
+            (self.task.check_training_batch if model.training else self.task.check_batch)(inputs)
         if not model.training:
             output = self.task.student_forward(model, inputs, None).output
             loss = self.task.task_loss(output, inputs)
@@ -197,6 +200,7 @@ class StructKDTrainer(EvaluatingTrainer, SavingTrainer):
         refuse_other_settings(self._settings, self.args.output_dir, resume_from_checkpoint)
         warn_of_missing_labels(self)
         self._values, self._term_log = {}, TermLog()
+        self.pair.expected_answers = answers_to_expect(self.args, self.train_dataset)
         self._guard.begin()
         self.distillation.prepare(training_plan(self.args, max_steps))
         return super()._prepare_for_training(max_steps, train_dataloader, resume_from_checkpoint)

@@ -1,0 +1,110 @@
+"""Where a teacher comes from: what is known of it before its weights are loaded."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from huggingface_hub import snapshot_download
+from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
+
+from ..hub.access import explained
+from .loading import WEIGHT_PATTERNS, ModelKind, check_teacher_task, config_of, load_teacher
+from .parameters import count_parameters
+
+_CHUNK = 1 << 22
+
+
+class TeacherSource:
+    """A teacher whose weights are loaded when they are first needed.
+
+    Args:
+        model: Hub id, folder or loaded model.
+        kind: The task that it must solve.
+        revision: Branch, tag or commit on the Hub.
+
+    Attributes:
+        name: The Hub id or folder; for a loaded model, what it was loaded from, or "".
+        revision: As given.
+
+    Raises:
+        ValueError: If it solves another task, or the Hub has no such model or revision.
+        ConnectionError: If the Hub cannot be reached, or fails.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel | str | Path, kind: ModelKind, *, revision: str | None = None
+    ) -> None:
+        """Read the configuration."""
+        self._kind = kind
+        self.revision = revision
+        self._model: PreTrainedModel | None = None
+        if isinstance(model, PreTrainedModel):
+            self._model = load_teacher(model, kind)
+            self.name = str(model.name_or_path)
+            self.config = config_of(model)
+            return
+        self.name = str(model)
+        with explained("`teacher_model`", self.name, revision=revision):
+            self.config = AutoConfig.from_pretrained(self.name, revision=revision)
+        check_teacher_task(self.config.architectures or [], kind, self.name)
+
+    config: PretrainedConfig
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the weights are in memory."""
+        return self._model is not None
+
+    @property
+    def model(self) -> PreTrainedModel:
+        """The model, loaded at the first call; see `load_teacher` for what it raises."""
+        if self._model is None:
+            self._model = load_teacher(self.name, self._kind, revision=self.revision)
+        return self._model
+
+    @cached_property
+    def outline(self) -> PreTrainedModel:
+        """The model, or as long as it is not loaded one of its class and shapes without memory or values."""
+        if self._model is not None:
+            return self._model
+        with torch.device("meta"):
+            outline: PreTrainedModel = self._kind.auto_model.from_config(self.config)
+        return outline
+
+    @property
+    def description(self) -> str:
+        """Class and size, which tell this teacher from another in any folder."""
+        return f"{type(self.outline).__name__} of {count_parameters(self.outline):,} parameters"
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of the configuration and of every weight: of the files, or of a loaded model's tensors."""
+        return _hash_of_model(self._model) if self._model is not None else self._hash_of_files()
+
+    def _hash_of_files(self) -> str:
+        folder = Path(self.name)
+        if not folder.is_dir():
+            with explained("`teacher_model`", self.name, revision=self.revision):
+                folder = Path(
+                    snapshot_download(
+                        self.name, revision=self.revision, allow_patterns=["config.json", *WEIGHT_PATTERNS]
+                    )
+                )
+        digest = hashlib.blake2b(digest_size=16)
+        for path in sorted(p for pattern in ("config.json", *WEIGHT_PATTERNS) for p in folder.glob(pattern)):
+            digest.update(path.name.encode())
+            with path.open("rb") as file:
+                while chunk := file.read(_CHUNK):
+                    digest.update(chunk)
+        return digest.hexdigest()
+
+
+def _hash_of_model(model: PreTrainedModel) -> str:
+    digest = hashlib.blake2b(config_of(model).to_json_string(use_diff=False).encode(), digest_size=16)
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

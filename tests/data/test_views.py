@@ -1,0 +1,99 @@
+"""Views: which augmentation an image shows in which epoch, and how one view is told from another."""
+
+from __future__ import annotations
+
+import datasets
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from hf_structkd.data import ClassMap, DenseAugmentation, DenseReader, StoredRows, StreamedRows
+from hf_structkd.data.views import sample_key, view_in_epoch
+
+VIEWS = 3
+
+
+def _rows(count: int = 4) -> datasets.Dataset:
+    generator = np.random.default_rng(0)
+    images = [Image.fromarray(generator.integers(0, 256, (24, 32, 3), dtype=np.uint8)) for _ in range(count)]
+    labels = [Image.fromarray(generator.integers(0, 3, (24, 32), dtype=np.uint8)) for _ in range(count)]
+    return datasets.Dataset.from_dict({"image": images, "label": labels}).cast_column(
+        "image", datasets.Image()
+    )
+
+
+def _data(stream: bool, views: int | None = VIEWS, **settings):
+    rows = _rows()
+    reader = DenseReader(
+        target=ClassMap(num_labels=3), augmentation=DenseAugmentation((16, 16)), views=views, **settings
+    )
+    return StreamedRows(rows.to_iterable_dataset(), reader) if stream else StoredRows(rows, reader)
+
+
+def _keys(rows) -> set[tuple[int, ...]]:
+    return {tuple(row["sample_key"].tolist()) for row in rows}
+
+
+def _epoch(data, epoch: int) -> list:
+    data.set_epoch(epoch)
+    return list(data) if isinstance(data, StreamedRows) else [data[index] for index in range(len(data))]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_pass_shows_every_view_once_and_the_next_one_the_same(stream: bool) -> None:
+    """A view that came twice in a pass would be read twice from a cache, and another never."""
+    data = _data(stream)
+    passes = []
+    for first in (0, VIEWS, 2 * VIEWS):
+        epochs = [_epoch(data, first + place) for place in range(VIEWS)]
+        shown = [[tuple(row["sample_key"].tolist()) for row in epoch] for epoch in epochs]
+        assert all(len({epoch[row] for epoch in shown}) == VIEWS for row in range(4))
+        passes.append(shown)
+    for row in range(4):
+        assert len({frozenset(epoch[row] for epoch in shown) for shown in passes}) == 1
+    assert passes[0] != passes[1] or passes[1] != passes[2], "every pass has the same order"
+
+
+def test_the_key_is_of_what_is_shown() -> None:
+    """Two equal keys of different inputs would give one image the teacher's answer to another."""
+    data = _data(False)
+    rows = [row for epoch in range(VIEWS) for row in _epoch(data, epoch)]
+    keys = {tuple(row["sample_key"].tolist()) for row in rows}
+    assert len(keys) == len(rows)
+    again = {
+        tuple(row["sample_key"].tolist()) for epoch in range(VIEWS) for row in _epoch(_data(False), epoch)
+    }
+    assert again == keys
+    other = {tuple(row["sample_key"].tolist()) for row in _epoch(_data(False, seed=1), 0)}
+    assert not other & keys
+    image = torch.rand(3, 4, 4)
+    variants = [
+        [image],
+        [image + 1e-7],
+        [image.half()],
+        [image.flatten()],
+        [image, torch.ones(4, 4, dtype=bool)],
+    ]
+    assert len({tuple(sample_key(tensors).tolist()) for tensors in variants}) == len(variants)
+
+
+def test_without_views_nothing_changes() -> None:
+    """Results of earlier versions must be reproduced."""
+    row = _epoch(_data(False, views=None), 2)[0]
+    assert "sample_key" not in row
+    viewed = {
+        tuple(r["pixel_values"].flatten().tolist()) for e in range(VIEWS) for r in _epoch(_data(False), e)[:1]
+    }
+    assert tuple(row["pixel_values"].flatten().tolist()) in viewed, "view 2 is the augmentation of epoch 2"
+
+
+def test_the_order_differs_between_images_and_passes() -> None:
+    """One order for all would show every image of a batch in the same rhythm."""
+    orders = {
+        tuple(view_in_epoch(8 * turn + place, 8, seed=0, identity=image) for place in range(8))
+        for turn in range(4)
+        for image in (b"0", b"1")
+    }
+    assert len(orders) == 8
+    assert all(sorted(order) == list(range(8)) for order in orders)

@@ -1,0 +1,162 @@
+"""A run that reads its teacher's answers is the run that computes them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from hf_structkd.training.fill_cache import fill_teacher_cache
+
+from ..cases import CASES, TaskCase, arguments, make_trainer, state_of
+
+TWO_EPOCHS = {"max_steps": 4}
+
+
+# With the pair-wise term alone, nodes are stored; feature imitation reads whole maps.
+TERMS = {"nodes": {}, "maps": {"mimic_weight": 1.0}}
+
+
+@pytest.fixture(params=CASES, ids=lambda case: case.name)
+def case(request: pytest.FixtureRequest) -> TaskCase:
+    return request.param
+
+
+def _trained(case: TaskCase, folder: Path, teacher: Path, **settings):
+    trainer = make_trainer(case, arguments(folder, **TWO_EPOCHS, **settings), teacher=str(teacher))
+    trainer.train()
+    return trainer
+
+
+@pytest.fixture
+def teacher(case: TaskCase, tmp_path: Path) -> Path:
+    case.teacher(1).save_pretrained(tmp_path / "teacher")
+    return tmp_path / "teacher"
+
+
+@pytest.mark.parametrize("terms", TERMS)
+def test_a_cache_of_float32_changes_no_bit(
+    case: TaskCase, terms: str, teacher: Path, tmp_path: Path, capsys
+) -> None:
+    """Otherwise nobody could tell whether a result is due to the method or to its cache.
+
+    The first run stores in its first epoch and reads from the second on; the last one reads only, and must
+    then not even load the weights.
+    """
+    cache = {"teacher_cache": str(tmp_path / "cache"), "teacher_cache_dtype": "float32", **TERMS[terms]}
+    plain = _trained(case, tmp_path / "plain", teacher, **TERMS[terms])
+    first = _trained(case, tmp_path / "first", teacher, **cache)
+    later = _trained(case, tmp_path / "later", teacher, **cache)
+    for run in (first, later):
+        for name, value in state_of(plain).items():
+            assert torch.equal(value, state_of(run)[name]), name
+        logs = [[e.get("loss") for e in one.state.log_history if "loss" in e] for one in (plain, run)]
+        assert logs[0] == logs[1]
+    assert first.teacher.source.is_loaded
+    assert not later.teacher.source.is_loaded
+    table = capsys.readouterr().out.split("─\n")[-2]
+    assert "teacher (read from cache)" in table
+    assert "8 answers in" in table
+
+
+def test_float16_answers_are_the_same_fresh_and_read(case: TaskCase, teacher: Path, tmp_path: Path) -> None:
+    """A rounding that came only with the second epoch would be a jump in the loss without a reason."""
+    cache = {"teacher_cache": str(tmp_path / "cache")}
+    first = _trained(case, tmp_path / "first", teacher, **cache)
+    later = _trained(case, tmp_path / "later", teacher, **cache)
+    for name, value in state_of(first).items():
+        assert torch.equal(value, state_of(later)[name]), name
+    plain = _trained(case, tmp_path / "plain", teacher)
+    losses = [[e["loss"] for e in run.state.log_history if "loss" in e] for run in (plain, later)]
+    torch.testing.assert_close(*map(torch.tensor, losses), rtol=5e-3, atol=1e-3)
+
+
+def test_scores_from_the_cache_are_exact(case: TaskCase, teacher: Path, tmp_path: Path) -> None:
+    """A teacher whose score moved with the cache would move the share of the gap that a student closes."""
+    cache = {"teacher_cache": str(tmp_path / "cache")}
+    runs = [{}, cache, cache, {**cache, "teacher_image_size": [96, 96]}]
+    trainers = [make_trainer(case, arguments(tmp_path, **run), teacher=str(teacher)) for run in runs]
+    plain, stored, read, other = (trainer.evaluate_teacher() for trainer in trainers)
+    for scores in (stored, read):
+        assert scores == pytest.approx(plain, rel=0, abs=0, nan_ok=True)
+    assert set(other) == set(plain)
+    assert [trainer.teacher.source.is_loaded for trainer in trainers[1:]] == [True, False, True]
+
+
+@pytest.mark.parametrize("case", CASES[:1], ids=["segmentation"])
+def test_a_cache_filled_beforehand_is_complete(case: TaskCase, teacher: Path, tmp_path: Path) -> None:
+    """Whoever fills it on a large machine trains on a small one, which cannot hold the teacher."""
+    args = arguments(tmp_path, teacher_cache=str(tmp_path / "cache"), max_steps=6)
+    rows = case.rows(8)
+    rows.views, rows.set_epoch = 1, lambda epoch: None
+    count = fill_teacher_cache(make_trainer(case, args, teacher=str(teacher), train_dataset=rows))
+    trainer = make_trainer(case, args, teacher=str(teacher), train_dataset=rows)
+    trainer.train()
+    assert count == 8
+    assert not trainer.teacher.source.is_loaded
+
+
+def test_data_that_never_comes_again_is_refused(tmp_path: Path) -> None:
+    """The folder would grow with every epoch, and no answer in it would ever be read."""
+    rows = CASES[0].rows(4)
+    rows.views = None
+    trainer = make_trainer(CASES[0], arguments(tmp_path, teacher_cache=str(tmp_path)), train_dataset=rows)
+    with pytest.raises(ValueError, match="`augmentation_views`"):
+        trainer.train()
+
+
+CHANGES = {
+    "weights": lambda folder: _edit_weights(folder),
+    "image size": lambda folder: {"teacher_image_size": [128, 128]},
+    "precision": lambda folder: {"teacher_cache_dtype": "float32"},
+    "what is stored": lambda folder: {"pixel_weight": 0.0, "holistic_weight": 0.0},
+    "nodes": lambda folder: {"granularity": [4]},
+    "maps in place of nodes": lambda folder: {"mimic_weight": 1.0},
+    "feature": lambda folder: {
+        "student_feature": ["segformer.stages.0"],
+        "teacher_feature": ["neck.fusion_stage.layers.0"],
+    },
+}
+
+
+def _edit_weights(folder: Path) -> dict:
+    model = CASES[0].teacher(2)
+    model.save_pretrained(folder)
+    return {}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_an_answer_of_other_ingredients_is_never_read(change: str, tmp_path: Path) -> None:
+    """A wrong hit teaches the student another model's answers, and nothing would say so."""
+    case, folder = CASES[0], tmp_path / "teacher"
+    case.teacher(1).save_pretrained(folder)
+    cache = {"teacher_cache": str(tmp_path / "cache")}
+
+    def train(**settings):
+        args = arguments(tmp_path / "run", **{"max_steps": 1, **cache, **settings})
+        trainer = make_trainer(case, args, teacher=str(folder))
+        trainer.train()
+        return trainer
+
+    train()
+    assert not train().teacher.source.is_loaded
+    assert train(**CHANGES[change](folder)).teacher.source.is_loaded
+    facts = [json.loads(path.read_text()) for path in tmp_path.glob("cache/*/answers.json")]
+    assert len(facts) == 2
+
+
+def test_nodes_take_a_fourth_of_the_maps(tmp_path: Path) -> None:
+    """Whole maps of a large teacher fill a disk: the pair-wise term reads nodes alone."""
+    sizes = {}
+    for name, terms in TERMS.items():
+        args = arguments(tmp_path, teacher_cache=str(tmp_path / name), pixel_weight=0.0, holistic_weight=0.0)
+        for weight, value in {"max_steps": 2, **terms}.items():
+            setattr(args, weight, value)
+        make_trainer(CASES[0], args).train()
+        (shard,) = tmp_path.glob(f"{name}/*/*.safetensors")
+        with safe_open(shard, "pt") as file:
+            sizes[name] = sum(file.get_tensor(key).numel() for key in file.keys())  # noqa: SIM118
+    assert sizes["maps"] == 4 * sizes["nodes"]
