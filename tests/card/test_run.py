@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from hf_structkd.card.card import model_card
 from hf_structkd.card.facts import DataFacts, Origin, license_notice
 from hf_structkd.card.run import RunNotes, _needs_library, card_facts
 from hf_structkd.card.scores import Score
-from hf_structkd.data import DataOptions, SegmentationOptions
+from hf_structkd.data import DataOptions, DepthOptions, DetectionOptions, SegmentationOptions
 from hf_structkd.models.backbones import MobileNetV2BackboneConfig
 from tests.cases import ALONE, SEGMENTATION, arguments, make_trainer
 from tests.loopback_hub.cards import check_card
@@ -88,6 +89,28 @@ def test_a_run_is_read_off_its_trainer(
     assert check_card(str(card)) == ([], [])
     assert str(tmp_path) not in str(card)
     assert TOKEN not in str(card)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (
+            SegmentationOptions(label_values=["0", "255"], reduce_labels=True, image_size=[512, 512]),
+            {"label_values": "0, 255", "reduce_labels": "True"},
+        ),
+        (SegmentationOptions(id2label_path="/home/me/names.json"), {"id2label_path": "names.json"}),
+        (DepthOptions(depth_scale=1 / 256), {"depth_scale": "0.00390625"}),
+        (DetectionOptions(bbox_format="xyxy"), {"bbox_format": "xyxy"}),
+        (SegmentationOptions(dataset_name="user/data", train_split="all"), {}),
+    ],
+)
+def test_a_card_tells_how_the_data_were_read(
+    options: Any, told: dict[str, str], trainer: StructKDTrainer
+) -> None:
+    """Else nobody can read the same labels again; and a folder is nobody else's business."""
+    before, after = card_facts(trainer).settings, card_facts(trainer, RunNotes(data=options)).settings
+    assert {name: text for name, text in after.items() if name not in before} == told
+    assert "/home/me" not in str(model_card(card_facts(trainer, RunNotes(data=options))))
 
 
 def test_without_notes_a_card_is_complete(trainer: StructKDTrainer, caplog: pytest.LogCaptureFixture) -> None:

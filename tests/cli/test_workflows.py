@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import inspect
+import json
+import math
 from pathlib import Path
 
 import pytest
+from datasets import Dataset, Features, List, Value
+from datasets import Image as ImageColumn
+from PIL import Image
 
 from hf_structkd.cli.distil import Experiment, distil, train_teacher
 from hf_structkd.cli.script_args import parse_run
-from hf_structkd.tasks import TASKS, DepthTask, SegmentationTask, Task
+from hf_structkd.tasks import TASKS, DepthTask, DetectionTask, SegmentationTask, Task
+
+from ..tiny_detectors import tiny_detector
 
 CPU = ("--use_cpu", "--report_to", "none")
 TINY = ("--max_train_samples", "3", "--max_eval_samples", "1", "--image_size", "32", "32")
@@ -91,3 +98,26 @@ def test_a_report_that_fails_loses_neither_the_student_nor_the_card(tmp_path: Pa
         )
     for name in ("model.safetensors", "preprocessor_config.json", "all_results.json", "README.md"):
         assert (tmp_path / name).is_file(), name
+
+
+def test_detection_whose_validation_has_no_boxes_is_written_whole(tmp_path: Path) -> None:
+    """It ended in the report, after the whole training."""
+    objects = {"bbox": [List(Value("float32"), length=4)], "category": [Value("int64")]}
+    features = Features({"image": ImageColumn(), "objects": objects})
+    image, box = Image.new("RGB", (64, 48), (90, 60, 30)), {"bbox": [[4, 4, 20, 20]], "category": [0]}
+    for split, found in {"train": box, "validation": {"bbox": [], "category": []}}.items():
+        rows = Dataset.from_list([{"image": image, "objects": found}] * 2, features=features)
+        rows.to_parquet(tmp_path / "data" / f"{split}.parquet")
+    (tmp_path / "names.json").write_text('{"0": "thing", "1": "other"}')
+    for name, kind in (("teacher", "rt_detr"), ("student", "yolos")):
+        tiny_detector(kind, id2label={0: "thing", 1: "other"}).save_pretrained(tmp_path / name)
+    folders = {"dataset_name": "data", "teacher_model_name_or_path": "teacher", "output_dir": "out"}
+    folders |= {"student_model_name_or_path": "student", "id2label_path": "names.json"}
+    places = [word for name, place in folders.items() for word in (f"--{name}", str(tmp_path / place))]
+    flags = ("--image_size", "64", "64", "--max_steps", "1", "--holistic_weight", "0")
+    distil(parse_run(DetectionTask, (*CPU, *flags, *places), scenes={}))
+    for name in ("model.safetensors", "README.md", "figures/predictions.png", "figures/classes.png"):
+        assert (tmp_path / "out" / name).is_file(), name
+    results = json.loads((tmp_path / "out" / "all_results.json").read_text())
+    assert math.isnan(results["eval_map"])
+    assert math.isnan(results["eval_loss"])

@@ -67,3 +67,14 @@ def test_what_the_caller_says_wins(tmp_path: Path) -> None:
         arguments(tmp_path / "loss", load_best_model_at_end=True, metric_for_best_model="loss", **SELECTING),
     )
     assert loss.args.greater_is_better is False
+
+
+@pytest.mark.parametrize("metric", [None, "second_abs_rel", "eval_first_rmse"])
+def test_of_several_sets_the_smallest_error_is_kept(metric: str | None, tmp_path: Path) -> None:
+    """The name of the set hid that the metric is an error; left open, no set has the headline by its name."""
+    args = arguments(tmp_path, load_best_model_at_end=True, metric_for_best_model=metric, **SELECTING)
+    trainer = make_trainer(DEPTH, args, eval_dataset={"first": DEPTH.rows(2), "second": DEPTH.rows(3)})
+    trainer.train()
+    found = scores(trainer, (metric or "first_abs_rel").removeprefix("eval_"))
+    assert len(set(found)) > 1
+    assert trainer.state.best_metric == min(found)

@@ -58,3 +58,13 @@ def test_a_late_look_names_the_term_and_keeps_the_last_good_checkpoint(case: Any
     state = type(trainer.model).from_pretrained(tmp_path / "checkpoint-2").state_dict()
     assert all(torch.isfinite(value).all() for value in state.values() if value.is_floating_point())
     assert not all(torch.isfinite(value).all() for value in trainer.model.parameters())
+
+
+@over_tasks
+def test_a_student_that_starts_with_nan_is_said(case: Any, tmp_path: Path) -> None:
+    """It was told to find another classifier, or to lower its learning rate."""
+    student = case.student(0)
+    with torch.no_grad():
+        next(student.parameters()).fill_(float("nan"))
+    with pytest.raises(ValueError, match="`model` must start with finite weights"):
+        make_trainer(case, saving(tmp_path), student=student).train()

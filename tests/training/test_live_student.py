@@ -91,6 +91,23 @@ def test_the_best_of_a_changed_student_comes_back(make: Any, tmp_path: Path) -> 
     assert trainer.evaluate()["eval_loss"] == pytest.approx(max(losses.values()))
 
 
+@pytest.mark.parametrize("make", [with_adapter, wrapped])
+def test_a_checkpoint_without_adapters_is_one_sentence(make: Any, tmp_path: Path) -> None:
+    """PEFT warned of missing keys and the optimiser complained of its groups, or a file was not found."""
+    make_trainer(SEGMENTATION, saving(tmp_path, max_steps=1), student=base()).train()
+    with pytest.raises(RuntimeError, match=r"the student has adapters and .*checkpoint-1 holds none"):
+        make_trainer(SEGMENTATION, saving(tmp_path), student=make()).train(resume_from_checkpoint=True)
+
+
+def test_adapters_of_another_rank_are_refused(tmp_path: Path) -> None:
+    """A copy broadcasts: those of rank 1 would fill both rows of a rank of 2."""
+    student = base()
+    student.add_adapter(LoraConfig(r=1, target_modules=ATTENTION, modules_to_save=["decode_head"]))
+    student.save_pretrained(tmp_path)
+    with pytest.raises(RuntimeError, match="or has them in another shape"):
+        restore_weights(with_adapter(), tmp_path)
+
+
 def logits(model: nn.Module) -> torch.Tensor:
     images = torch.stack([row["pixel_values"] for row in SEGMENTATION.rows(2).rows])
     with torch.no_grad():

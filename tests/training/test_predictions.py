@@ -113,3 +113,16 @@ def test_a_callers_functions_get_logits_and_labels_as_with_trainer(tmp_path: Pat
     assert seen == []
     assert trainer.predict(rows).predictions.shape == (3, *small)
     assert seen == batches
+
+
+@over_tasks
+def test_labels_that_trainer_would_mix_are_refused(case: TaskCase, tmp_path: Path) -> None:
+    """Else the first image of every batch shares one label with the first of the others, padded."""
+    rows, args = uneven_rows(case, 5), arguments(tmp_path, **ALONE, per_device_eval_batch_size=2)
+    trainer = make_trainer(case, args, compute_metrics=lambda prediction: {"any": 1.0})
+    for use in (trainer.evaluate, trainer.predict):
+        with pytest.raises(ValueError, match="`eval_do_concat_batches` must be False"):
+            use(rows)
+    args.eval_do_concat_batches = False
+    found = trainer.predict(rows)
+    assert [len(labels) for labels in found.label_ids] == [2, 2, 1]

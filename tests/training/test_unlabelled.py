@@ -57,7 +57,7 @@ def test_a_validation_without_labels_is_said_and_scored_nan(
     )
     trainer = make_trainer(case, args, eval_dataset=without_labels(case, 3))
     trainer.train()
-    assert [text for text in said() if "Nothing is labelled" in text] == said()[:1]
+    assert sum("Nothing is labelled" in text for text in said()) == 1
     assert not any("All `labels`" in text for text in said()), "which is of training batches"
     assert sum("cannot be the best one" in text for text in said()) == 2
     last = state_of(trainer)
@@ -67,7 +67,10 @@ def test_a_validation_without_labels_is_said_and_scored_nan(
     ]
     assert len(scores) == 2
     assert all(math.isnan(value) for value in scores)
-    assert math.isnan(trainer.evaluate()[case.metric])
+    both = trainer.evaluate({"none": trainer.eval_dataset, "some": case.rows(2)})
+    assert math.isnan(both[case.metric.replace("eval_", "eval_none_")])
+    assert math.isnan(both["eval_none_loss"])
+    assert not math.isnan(both["eval_some_loss"])
     # The last student, not the one of the first step.
     trainer._load_from_checkpoint(str(tmp_path / "checkpoint-2"))
     for name, value in state_of(trainer).items():
@@ -80,3 +83,19 @@ def test_one_label_is_enough_to_say_nothing(case: TaskCase, tmp_path: Path, said
     rows = Rows([*without_labels(case, 2).rows, *case.rows(1).rows])
     make_trainer(case, arguments(tmp_path, **ALONE, max_steps=1), eval_dataset={"a": rows}).train()
     assert not [text for text in said() if "Nothing is labelled" in text]
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["the task's metric", "the caller's"])
+def test_the_loss_chooses_no_best_model_where_nothing_is_labelled(
+    own: bool, tmp_path: Path, said: Any
+) -> None:
+    """It was 0 at each step, so that the first student was kept as the best one, in silence."""
+    steps: dict[str, Any] = {"eval_strategy": "steps", "save_strategy": "steps", "eval_steps": 1}
+    args = arguments(
+        tmp_path, **ALONE, **steps, save_steps=1, load_best_model_at_end=True, metric_for_best_model="loss"
+    )
+    options: dict[str, Any] = {"compute_metrics": lambda prediction: {}} if own else {}
+    trainer = make_trainer(SEGMENTATION, args, eval_dataset=without_labels(SEGMENTATION, 3), **options)
+    trainer.train()
+    assert trainer.state.best_model_checkpoint is None
+    assert sum("`eval_loss` is NaN" in text for text in said()) == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol
@@ -39,6 +40,18 @@ _TRAINING_SETTINGS = (
     "gradient_accumulation_steps",
     "fp16",
     "bf16",
+)
+# What the text of a card says of the data by itself.
+_TOLD_OF_DATA = frozenset(
+    {
+        "dataset_name",
+        "dataset_config_name",
+        "dataset_revision",
+        "train_split",
+        "validation_split",
+        "unlabeled_dataset_name",
+        "unlabeled_revision",
+    }
 )
 _PAIR_SETTINGS = ("student_feature", "teacher_feature", "teacher_image_size")
 
@@ -128,7 +141,7 @@ def card_facts(run: Run, notes: RunNotes | None = None) -> CardFacts:
         **_models(run, notes),
         usage=run.task.usage,
         terms=tuple(TermFacts(term.title, run.weights[term.name], term.compares) for term in run.terms),
-        settings=_settings(run),
+        settings=_settings(run) | ({} if notes.data is None else _data_settings(notes.data)),
         data=data,
         dataset_ids=tuple(origin.hub_id for origin in origins if origin and origin.hub_id),
         scores=read_scores(metrics, run.task.metric_labels, run.task.class_metric_labels),
@@ -209,6 +222,19 @@ def _settings(run: Run) -> dict[str, str]:
         for term in run.terms:
             settings |= term.settings() if run.weights[term.name] > 0 else {}
     return {name: _printed(value) for name, value in settings.items() if value not in (None, [])}
+
+
+def _data_settings(options: DataOptions) -> dict[str, str]:
+    """Return the options of data and task that differ from their defaults, as text without folders."""
+    default = type(options)()
+    values = {f.name: getattr(options, f.name) for f in fields(options) if f.name not in _TOLD_OF_DATA}
+    changed = {name: value for name, value in values.items() if value != getattr(default, name)}
+    return {name: _without_folders(_printed(value)) for name, value in changed.items()}
+
+
+def _without_folders(text: str) -> str:
+    path = Path(text).expanduser()
+    return path.name if path.is_absolute() or path.is_file() else text
 
 
 def _printed(value: Any) -> str:

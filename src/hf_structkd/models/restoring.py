@@ -32,10 +32,13 @@ def restore_weights(model: PreTrainedModel, folder: str | Path) -> None:
     """
     folder = Path(folder)
     if model._hf_peft_config_loaded:
+        refuse_without_adapters(folder)
         saved = load_file(folder / _ADAPTER_FILE)
         weights = {name.removeprefix(_ADAPTER_PREFIX): value for name, value in saved.items()}
         own = model.get_adapter_state_dict()
-        _refuse_missing(model, folder, own.keys() - weights.keys())
+        # A copy into another shape may broadcast: adapters of rank 1 would fill those of any rank.
+        fits = {name for name, value in weights.items() if name in own and own[name].shape == value.shape}
+        _refuse_missing(model, folder, own.keys() - fits)
         with torch.no_grad():
             for name, tensor in own.items():
                 tensor.copy_(weights[name])
@@ -53,6 +56,15 @@ def restore_weights(model: PreTrainedModel, folder: str | Path) -> None:
     # Of tied weights, which are one tensor, the file holds one.
     _refuse_missing(model, folder, [name for name in absent if id(own[name]) not in there])
     model.load_state_dict({name: loaded[name] for name in own if name not in absent}, strict=False)
+
+
+def refuse_without_adapters(folder: str | Path) -> None:
+    """Raise `RuntimeError` if a checkpoint holds no adapters, of which PEFT or Trainer would say little."""
+    if not any(Path(folder).glob("**/adapter_model.*")):
+        raise RuntimeError(
+            f"the student has adapters and {folder} holds none: it was written by a student without them; "
+            "resume with that student, or start a new training."
+        )
 
 
 def refuse_what_adapters_lack(model: nn.Module) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 from transformers.trainer_utils import SaveStrategy
 from transformers.utils import logging
@@ -16,7 +17,7 @@ logger = logging.get_logger(__name__)
 _PREFIX = "eval_"
 
 
-def choose_best_metric(args: StructKDTrainingArguments, task: Task) -> None:
+def choose_best_metric(args: StructKDTrainingArguments, task: Task, eval_dataset: Any = None) -> None:
     """Fill in what the arguments leave open of the best model: the task's headline, and its direction.
 
     Trainer takes a metric whose name does not end in "loss" for one that is better when it is higher, so that
@@ -25,14 +26,17 @@ def choose_best_metric(args: StructKDTrainingArguments, task: Task) -> None:
     Args:
         args: `metric_for_best_model` and `greater_is_better` are set where the caller gave none.
         task: Knows its headline and which of its metrics are errors.
+        eval_dataset: Of several sets, which a dict names, the first one's headline is taken.
     """
     if not (args.load_best_model_at_end or args.save_strategy == SaveStrategy.BEST):
         return
     if not args.gives_best_metric:
-        args.metric_for_best_model = task.headline.metric
+        first = f"{next(iter(eval_dataset))}_" if isinstance(eval_dataset, Mapping) and eval_dataset else ""
+        args.metric_for_best_model = first + task.headline.metric
     if not args.gives_best_direction:
-        name = str(args.metric_for_best_model).removeprefix(_PREFIX)
-        args.greater_is_better = name not in task.errors and not name.endswith("loss")
+        # The name of a set may stand before the metric's.
+        name = "_" + str(args.metric_for_best_model).removeprefix(_PREFIX)
+        args.greater_is_better = not name.endswith(tuple(f"_{error}" for error in ("loss", *task.errors)))
 
 
 def warn_of_undecided(args: StructKDTrainingArguments, metrics: Mapping[str, float]) -> None:

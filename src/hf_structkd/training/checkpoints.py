@@ -53,13 +53,7 @@ def refuse_other_settings(
     path = Path(checkpoint) / SETTINGS_FILE
     if not path.is_file():
         return
-    try:
-        saved = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(
-            f"`output_dir` holds {path}, which is no JSON ({error}), so that nobody can say how its run was "
-            "trained; remove that checkpoint, or choose another `output_dir`."
-        ) from error
+    saved = json.loads(path.read_text(encoding="utf-8"))
     changed = [
         f"{name} was {saved.get(name)!r} and is {value!r}"
         for name, value in settings.items()

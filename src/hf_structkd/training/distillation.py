@@ -184,6 +184,7 @@ class Distillation:
         teacher, is_first = self.pair.teacher, self.is_first_batch()
         if is_first:
             _refuse_non_finite_images(inputs["pixel_values"])
+            _refuse_non_finite_student(student)
             refuse_what_adapters_lack(student)
         if teacher is not None and is_first:
             teacher.check(inputs)
@@ -209,6 +210,15 @@ class Distillation:
                 f"the {term.title} trains modules of its own, which are made when a training starts; start "
                 f"with `{term.name}_weight` above 0."
             )
+
+
+def _refuse_non_finite_student(student: PreTrainedModel) -> None:
+    spoilt = [name for name, one in student.named_parameters() if not bool(torch.isfinite(one).all())]
+    if spoilt:
+        raise ValueError(
+            f"`model` must start with finite weights, and {len(spoilt)} of its tensors hold NaN or infinity "
+            f"({spoilt[0]} is the first); load or initialise the student anew."
+        )
 
 
 def _refuse_non_finite_images(pixel_values: Tensor) -> None:

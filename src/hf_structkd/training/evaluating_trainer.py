@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
 import torch
+from accelerate.utils import gather_object
 from torch import Tensor, nn
 from transformers import Trainer
 from transformers.trainer_utils import PredictionOutput
@@ -21,6 +23,7 @@ from .evaluation import (
     joined,
     one_evaluation,
     predicted_batches,
+    refuse_mixed_labels,
     score_teacher,
 )
 from .loaders import ImageGather, build_loader, replaced
@@ -31,6 +34,8 @@ class EvaluatingTrainer(Trainer):
 
     args: StructKDTrainingArguments
     _streaming: StreamingScores | None
+    _found_labels = False
+    _joins_batches = False
 
     @property
     @abstractmethod
@@ -56,17 +61,29 @@ class EvaluatingTrainer(Trainer):
         """
         if isinstance(self.gather_function, ImageGather):
             self.gather_function.images = len(inputs["pixel_values"])
+        self._found_labels = self._found_labels or (
+            inputs.get("labels") is not None and self.task.has_labels(inputs)
+        )
         if self._streaming is None:
+            if self._joins_batches and not prediction_loss_only:
+                refuse_mixed_labels(inputs)
             return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)  # type: ignore[no-any-return]
         with torch.no_grad(), self.compute_loss_context_manager():
             return self._streaming.step(self, model, self._prepare_inputs(inputs), prediction_loss_only)
 
     def evaluation_loop(self, dataloader: Any, description: str, *args: Any, **kwargs: Any) -> Any:
-        """Run Trainer's loop over a fresh metric; see `one_evaluation`."""
+        """Run Trainer's loop over a fresh metric; see `one_evaluation`. Without any label the loss is NaN."""
         if self._streaming is not None:
             description = "Evaluation"  # in a "Prediction" Trainer would keep the statistics of every image
         with one_evaluation(self, dataloader, self._streaming):
-            return super().evaluation_loop(dataloader, description, *args, **kwargs)
+            self._found_labels = False
+            keeps = description == "Prediction" or not self.args.batch_eval_metrics
+            self._joins_batches = keeps and self.args.eval_do_concat_batches
+            output = super().evaluation_loop(dataloader, description, *args, **kwargs)
+        if not any(gather_object([self._found_labels])):
+            losses = [name for name in output.metrics if name.endswith("_loss")]
+            output.metrics.update(dict.fromkeys(losses, math.nan))
+        return output
 
     def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
         """Return, as Trainer does, whether these metrics are the best; say where they cannot tell."""

@@ -101,6 +101,16 @@ def feed_as_wanted(args: StructKDTrainingArguments, compute_metrics: Callable[..
         args.batch_eval_metrics = args.batch_eval_metrics and takes_batches
 
 
+def refuse_mixed_labels(inputs: Mapping[str, Any]) -> None:
+    """Raise `ValueError` for labels in a list, whose entries Trainer would join place by place."""
+    if isinstance(inputs.get("labels"), list):
+        raise ValueError(
+            "`eval_do_concat_batches` must be False where labels are a list (boxes, or maps of different "
+            "sizes), got True: Trainer would join the first image of every batch, the second and so on; set "
+            "it to False, which gives `compute_metrics` and the caller of `predict` one entry for each batch."
+        )
+
+
 @contextmanager
 def one_evaluation(trainer: Any, loader: Any, streaming: StreamingScores | None) -> Iterator[None]:
     """Let Trainer's loop count every image once, and feed the task's own metric batch by batch."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -27,35 +28,42 @@ def begin_checkpoint(folder: str | Path) -> None:
 
 
 def list_files(folder: str | Path) -> None:
-    """Write the names and sizes of a checkpoint's files into it.
+    """Write the names, sizes and checksums of a checkpoint's files into it.
 
     Trainer writes its own state after this, as the last file: without a list or a readable state, a
     checkpoint is not complete.
     """
     folder = Path(folder)
-    sizes = {str(path.relative_to(folder)): path.stat().st_size for path in _files(folder)}
-    (folder / MANIFEST_FILE).write_text(json.dumps(sizes, indent=2) + "\n", encoding="utf-8")
+    files = {str(path.relative_to(folder)): (path.stat().st_size, _checksum(path)) for path in _files(folder)}
+    (folder / MANIFEST_FILE).write_text(json.dumps(files, indent=2) + "\n", encoding="utf-8")
 
 
-def what_is_missing(folder: str | Path) -> str | None:
-    """Say why a run cannot be resumed from this folder; return None if its checkpoint is complete."""
+def what_is_missing(folder: str | Path, *, read_all: bool = True) -> str | None:
+    """Say why a run cannot be resumed from this folder; return None if its checkpoint is complete.
+
+    Args:
+        folder: The checkpoint.
+        read_all: Whether every byte is compared, and not only the sizes.
+    """
     folder = Path(folder)
-    state, sizes = _read_object(folder / TRAINER_STATE_NAME), _read_object(folder / MANIFEST_FILE)
+    state, files = _read_object(folder / TRAINER_STATE_NAME), _read_object(folder / MANIFEST_FILE)
     if state is None:
         return f"its {TRAINER_STATE_NAME}, which is written last, is missing or cut"
-    if sizes is None:
+    if files is None:
         if not (folder / MANIFEST_FILE).exists() and any(any(folder.glob(name)) for name in _WEIGHTS):
             return (
                 f"it holds a student and no {MANIFEST_FILE}: it was saved with `save_only_model`, or by "
                 "another trainer, and lacks the optimiser or the terms' states"
             )
         return f"its {MANIFEST_FILE} is missing or cut"
-    for name, size in sizes.items():
+    for name, (size, checksum) in files.items():
         path = folder / name
         if not path.is_file():
             return f"its {name} is missing"
         if path.stat().st_size != size:
             return f"its {name} has {path.stat().st_size:,} bytes in place of {size:,}"
+        if read_all and _checksum(path) != checksum:
+            return f"its {name} has its size, but not the bytes that were written"
     return None
 
 
@@ -117,7 +125,7 @@ def remove_unfinished(output_dir: str | Path, keep: str | Path) -> None:
         has_state = _read_object(folder / TRAINER_STATE_NAME) is not None
         is_listed = (folder / MANIFEST_FILE).exists()
         if folder.resolve() != Path(keep).resolve() and (
-            not has_state or (is_listed and what_is_missing(folder) is not None)
+            not has_state or (is_listed and what_is_missing(folder, read_all=False) is not None)
         ):
             logger.warning(f"{folder} is incomplete ({what_is_missing(folder)}) and is removed.")
             shutil.rmtree(folder)
@@ -140,6 +148,11 @@ def _files(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.name not in (MANIFEST_FILE, TRAINER_STATE_NAME):
             yield path
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read_object(path: Path) -> dict[str, Any] | None:

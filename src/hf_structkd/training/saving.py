@@ -9,7 +9,7 @@ from torch import nn
 from transformers import PreTrainedModel, Trainer
 
 from ..hub.pushing import token_hidden
-from ..models.restoring import restore_weights
+from ..models.restoring import refuse_without_adapters, restore_weights
 from .arguments import StructKDTrainingArguments
 from .checkpoints import save_settings
 from .distillation import Distillation
@@ -82,6 +82,7 @@ class SavingTrainer(Trainer):
         if isinstance(self.model, PreTrainedModel):
             restore_weights(self.model, resume_from_checkpoint)
         else:
+            refuse_without_adapters(resume_from_checkpoint)
             super()._load_from_checkpoint(resume_from_checkpoint, model)
 
     def _load_best_model(self) -> None:

@@ -109,7 +109,7 @@ class StructKDTrainer(EvaluatingTrainer, SavingTrainer):
         kwargs.setdefault("data_collator", self.task.collate)
         feed_as_wanted(args, kwargs.get("compute_metrics"))
         if kwargs.get("compute_metrics") is None:
-            choose_best_metric(args, self.task)
+            choose_best_metric(args, self.task, kwargs.get("eval_dataset"))
         model = None if kwargs.get("model_init") is not None else first
         self._pusher = Pusher()
         super().__init__(model=model, args=args, processing_class=processing_class, **kwargs)
