@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import datasets
 import numpy as np
 from numpy.typing import NDArray
 
+from ._rows import sample_rows
 from .decoding import BadImageError, decode_depth_units, metres_per_unit
-from .loading import check_columns
+from .loading import check_target_column
 from .targets import DepthMap
 
 logger = logging.getLogger(__name__)
@@ -58,7 +56,7 @@ def check_depths(rows: Any, target: DepthMap, *, split: str) -> str:
     Raises:
         ValueError: If the column is missing, a map cannot be read as depth, or the unit cannot be right.
     """
-    check_columns(rows, depth_column=target.column)
+    check_target_column(rows, "depth map", depth_column=target.column)
     seen = _look(rows, target)
     if seen is None:
         return ""
@@ -98,7 +96,7 @@ def check_depths(rows: Any, target: DepthMap, *, split: str) -> str:
 def _look(rows: Any, target: DepthMap) -> _Seen | None:
     maps, metres, largest, pixels = [], [], 0.0, 0
     kinds: dict[str, None] = {}  # a set in the order of the maps
-    for index, value in enumerate(_first_values(rows, target.column)):
+    for index, value in sample_rows(rows, target.column, stored=_MAPS, streamed=_MAPS):
         where = f"row {index}, column {target.column!r}"
         try:
             units = decode_depth_units(value, where=where).ravel()
@@ -118,13 +116,6 @@ def _look(rows: Any, target: DepthMap) -> _Seen | None:
         return None
     units = np.concatenate(maps)
     return _Seen(units, np.concatenate(metres), 1 - units.size / pixels, " and ".join(kinds), largest)
-
-
-def _first_values(rows: Any, column: str) -> Iterator[Any]:
-    rows = rows.select_columns([column]).with_format(None)
-    if rows.features is not None and isinstance(rows.features[column], datasets.Image):
-        rows = rows.cast_column(column, datasets.Image(decode=False))
-    return (row[column] for row in itertools.islice(rows, _MAPS))
 
 
 def _others(seen: _Seen) -> str:
