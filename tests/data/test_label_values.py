@@ -364,3 +364,18 @@ def test_masks_without_a_labelled_pixel_are_refused_or_said(
     with caplog.at_level(logging.WARNING):
         load(str(tmp_path / "both"))
     assert "No pixel of the 3 validation masks looked at has a class" in caplog.text
+
+
+def test_masks_with_one_class_alone_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Colours of an RGBA file can all be black, with the object in its transparency: mean IoU is 1 then."""
+    load(saved(tmp_path, gray(0, 0), TWO))
+    assert "hold no pixel of 'object'" in caplog.text
+
+
+def test_classes_that_begin_late_in_a_stream_raise_no_doubt(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ids = np.tile(np.array([0, 1, 2, 2], np.uint8), (16, 12, 4))
+    name = saved(tmp_path, gray(0, 1, 255, ids=ids), [*THREE, "cow", "owl"])
+    load(name, streaming=True)
+    assert not caplog.records

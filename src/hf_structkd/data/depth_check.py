@@ -64,7 +64,10 @@ def check_depths(rows: Any, target: DepthMap, *, split: str) -> str:
     if not seen.metres.size:
         logger.warning("None of the pixels of %s is measured: check `depth_column`.", where)
         return ""
-    median, far = float(np.median(seen.metres)), float(np.quantile(seen.metres, 0.99))
+    # A spike at the limit is told apart, and says nothing of the unit.
+    below = seen.metres[seen.units < seen.largest]
+    measured = below if below.size else seen.metres
+    median, far = float(np.median(measured)), float(np.quantile(measured, 0.99))
     read_as = f"the median of {where} is {median:.3g} m when they are read as {seen.kinds}"
     chosen = target.depth_scale is not None
     lowest, highest = _PLAUSIBLE_MEDIAN
@@ -84,10 +87,15 @@ def check_depths(rows: Any, target: DepthMap, *, split: str) -> str:
     elif not chosen and seen.units.max() <= 1:
         logger.warning(
             "`depth_scale` may be another: no value of %s is above 1; if they are divided by the largest "
-            "depth, pass that depth in metres, and 1 if they are metres.",
+            "depth, pass that depth in metres, if they are inverse, convert them, and pass 1 for metres.",
             where,
         )
     _warn_of_spike(seen, where)
+    if not np.isfinite(seen.largest) and (largest := float(seen.metres.max())) > 5 * highest >= median:
+        logger.warning(
+            "The largest value of %s is %.3g m: if it stands for no measurement, pass --depth_hole %.9g.",
+            *(where, largest, float(seen.units.max())),
+        )
     near = float(np.quantile(seen.metres, 0.01))
     span = f"{near:.2g} to {far:.2g} m, median {median:.2g} m"
     return f"{span}, {100 * seen.holes:.0f} % not measured; {seen.kinds}"

@@ -119,7 +119,10 @@ def check_masks(
             raise ValueError(_unreduced(names, target))
         if ignored and (len(ids) <= 1 or (last_only and len(names) <= 3 and seen.complete)):
             raise ValueError(_unmapped(names[missing[0]], seen, share, target))
-    level = logging.WARNING if share >= _LARGE_SHARE or (target.reduce_labels and last_only) else logging.INFO
+    # The first masks of a stream may well leave many classes out.
+    is_enough = seen.complete or seen.masks >= _MOST_STORED or len(missing) == 1
+    doubtful = (share >= _LARGE_SHARE and is_enough) or (target.reduce_labels and last_only)
+    level = logging.WARNING if doubtful or len(ids) == 1 else logging.INFO
     logger.log(
         level,
         "The %d masks looked at hold no pixel of %s; %.0f %% of their pixels are ignored.",
