@@ -254,7 +254,7 @@ UNLABELED = {
     "unlabeled_image_column": "image",
     "max_unlabeled_samples": None,
 }
-CLASSES = {"id2label_path": None, "teacher_label_map": None}
+CLASSES = {"id2label_path": None, "teacher_label_map": None, "labels_are_teacher_ids": False}
 OF_TASK: dict[str, dict[str, Any]] = {
     "segmentation": {
         **UNLABELED,
@@ -262,7 +262,6 @@ OF_TASK: dict[str, dict[str, Any]] = {
         "label_column": "label",
         "ignore_index": 255,
         "reduce_labels": False,
-        "labels_are_teacher_ids": False,
         "label_values": [],
         "allow_lossy_masks": False,
     },
@@ -392,7 +391,7 @@ def test_detection_reads_boxes_as_its_flags_say(tmp_path: Path) -> None:
     rows = datasets.Dataset.from_list([{"image": Image.new("RGB", (16, 12)), "things": things}])
     datasets.DatasetDict({"train": rows, "validation": rows}).save_to_disk(tmp_path / "data")
     flags = ["--objects_column", "things", "--bbox_format", "xyxy", "--unknown_categories", "drop"]
-    flags += ["--keep_aspect_ratio", "true", "--image_size", "32", "32"]
+    flags += ["--keep_aspect_ratio", "true", "--image_size", "32", "32", "--labels_are_teacher_ids", "true"]
     arguments = parse_run(DetectionTask, ["--dataset_name", str(tmp_path / "data"), *flags, *CPU], scenes={})
     teacher = PretrainedConfig(id2label={0: "cat", 1: "dog"})
     data = DetectionTask.load_data(

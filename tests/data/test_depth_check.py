@@ -134,6 +134,23 @@ def test_values_at_the_limit_of_their_type_are_told_and_can_be_holes(
     assert caplog.records == []
 
 
+def test_holes_at_the_limit_say_nothing_of_the_unit(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Millimetres with holes of 65535 reached to 65 m, and were called KITTI's."""
+    maps = stored(ROOM, 1000)
+    maps[0] = 65535
+    load(tmp_path, maps)
+    assert "--depth_hole 65535" in caplog.text
+    assert "may be another" not in caplog.text
+
+
+def test_a_far_away_value_among_floats_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The sky of a rendered street is 1e10 m."""
+    maps = stored(ROOM, 1, np.float32)
+    maps[0] = 1e10
+    load(tmp_path, maps)
+    assert "--depth_hole 1e+10" in caplog.text
+
+
 def test_maps_without_any_measured_pixel_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert load(tmp_path, np.zeros((8, 12), np.uint16)).train.notes == {}
     assert "None of the pixels of the first depth maps of train is measured" in caplog.text

@@ -50,6 +50,8 @@ def pairs(rows: Any) -> list[tuple[int, float]]:
         ("images/{}", "masks/{}", ""),
         ("{}/images", "{}/labels", ""),
         ("{}/img", "{}/ground_truth", "_mask"),
+        ("img/{}", "lbl/{}", ""),
+        ("img_dir/{}", "ann_dir/{}", ""),
         ("{}", "{}_labels", "_gt"),
         ("images/{}/street", "annotations/{}/street", ""),
         ("JPEGImages_{}", "SegmentationClass_{}", ""),
@@ -290,4 +292,13 @@ def test_two_coco_files_for_one_split_are_refused(tmp_path: Path) -> None:
     for name in ("annotations.json", "old_annotations.json"):
         coco(tmp_path / name, ["a.png"])
     with pytest.raises(ValueError, match=r"one COCO file for each split, got 'annotations.json' and 'old_"):
+        load(tmp_path, "objects")
+
+
+def test_a_coco_file_without_categories_is_refused(tmp_path: Path) -> None:
+    """The student would have no class, which was told as "KeyError: 0"."""
+    write(tmp_path / "images" / "1.png", 1)
+    content = {"images": [{"id": 1, "file_name": "1.png"}], "annotations": [], "categories": []}
+    (tmp_path / "annotations.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"annotations\.json must list at least one category"):
         load(tmp_path, "objects")

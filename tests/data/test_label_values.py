@@ -13,7 +13,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from hf_structkd.data import ClassMap, load_segmentation_data
+from hf_structkd.data import ClassMap, load_depth_data, load_detection_data, load_segmentation_data
 from hf_structkd.data.label_values import LabelValues
 from hf_structkd.matching.normalization import ImageNormalization
 from hf_structkd.scenes.scenes import CLASS_NAMES
@@ -316,17 +316,25 @@ def test_the_ignored_label_of_reduced_ids_is_no_class(ignored: int) -> None:
 
 
 @pytest.mark.parametrize("streaming", [False, True])
-def test_the_class_of_a_folder_is_no_mask(tmp_path: Path, streaming: bool) -> None:
+@pytest.mark.parametrize(
+    ("loader", "needed"),
+    [
+        (load_segmentation_data, "`label_column` must be a column of masks, got 'label', which"),
+        (load_depth_data, "`depth_column` must be a column of depth maps, got 'depth', .* and 'label'"),
+        (load_detection_data, "`objects_column` must be a column of .*, got 'objects', .* and 'label'"),
+    ],
+)
+def test_the_class_of_a_folder_is_no_target(
+    tmp_path: Path, loader: Any, needed: str, streaming: bool
+) -> None:
     """`imagefolder` calls the name of the folder `label`, and a mask beside it is not read."""
     for part in ("train", "validation"):
         for kind in ("cat", "dog"):
             (tmp_path / part / kind).mkdir(parents=True)
             PIL.Image.new("RGB", (16, 12)).save(tmp_path / part / kind / "0.png")
-    message = (
-        r"got 'label', which holds one class of each image \(cat and dog\), .*columns are image and label"
-    )
+    message = rf"{needed} holds one class of each image \(cat and dog\), .*columns are image and label"
     with pytest.raises(ValueError, match=message):
-        load(str(tmp_path), streaming=streaming)
+        loader(str(tmp_path), normalization=ImageNormalization(), streaming=streaming)
 
 
 def test_a_number_is_no_mask() -> None:
@@ -356,3 +364,18 @@ def test_masks_without_a_labelled_pixel_are_refused_or_said(
     with caplog.at_level(logging.WARNING):
         load(str(tmp_path / "both"))
     assert "No pixel of the 3 validation masks looked at has a class" in caplog.text
+
+
+def test_masks_with_one_class_alone_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Colours of an RGBA file can all be black, with the object in its transparency: mean IoU is 1 then."""
+    load(saved(tmp_path, gray(0, 0), TWO))
+    assert "hold no pixel of 'object'" in caplog.text
+
+
+def test_classes_that_begin_late_in_a_stream_raise_no_doubt(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ids = np.tile(np.array([0, 1, 2, 2], np.uint8), (16, 12, 4))
+    name = saved(tmp_path, gray(0, 1, 255, ids=ids), [*THREE, "cow", "owl"])
+    load(name, streaming=True)
+    assert not caplog.records

@@ -135,9 +135,30 @@ def test_names_come_from_a_file_then_the_feature_then_the_folder_then_the_defaul
     assert load(feature, id2label_path=str(own)).id2label[0] == "a"
     assert load(feature).id2label == {0: "x", 1: "y", 2: "z"}
     bare = saved(tmp_path / "bare", names=False)
-    assert load(bare, default_id2label={0: "p", 1: "q", 2: "r"}).id2label[2] == "r"
+    teacher = {0: "p", 1: "q", 2: "r"}
+    assert load(bare, default_id2label=teacher, labels_are_teacher_ids=True).id2label == teacher
     with pytest.raises(ValueError, match=rf"nothing names the classes of '{bare}'; pass `id2label_path`"):
         load(bare)
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_ids_without_names_are_not_taken_for_the_teachers(tmp_path: Path, streaming: bool) -> None:
+    """Ids 0 to 2 of playing cards would become "person", "bicycle" and "car" of a teacher of COCO."""
+    teacher = dict(enumerate(["person", "bicycle", "car", "bus"]))
+    message = (
+        r"names for the categories 0, 1 and 2 of its boxes, or `labels_are_teacher_ids` if they mean the "
+        r"teacher's classes, where 0 is 'person', 1 is 'bicycle' and 2 is 'car'\."
+    )
+    with pytest.raises(ValueError, match=message):
+        load(saved(tmp_path, names=False), default_id2label=teacher, streaming=streaming)
+
+
+def test_categories_that_are_written_as_names_may_be_the_teachers(tmp_path: Path) -> None:
+    rows = split(3).map(lambda row: {"objects": {"bbox": row["objects"]["bbox"], "category": ["q"]}})
+    rows = datasets.DatasetDict({"train": rows, "validation": rows})
+    rows.save_to_disk(tmp_path)
+    data = load(str(tmp_path), default_id2label={0: "p", 1: "q"})
+    assert {int(row["labels"]["class_labels"]) for row in data.validation} == {1}
 
 
 def test_categories_beyond_the_names_are_refused_or_dropped(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from PIL import Image
 from transformers import PretrainedConfig
 
 from hf_structkd.data import (
+    ClassOptions,
     DataOptions,
     DepthOptions,
     DetectionOptions,
@@ -63,7 +64,7 @@ def test_every_option_is_read(task: type[Task], folder: str) -> None:
             return super().__getattribute__(name)
 
     mixed: dict[str, Any] = {} if task is DetectionTask else {"unlabeled_dataset_name": folder}
-    if task is SegmentationTask:
+    if issubclass(task.options, ClassOptions):
         mixed["labels_are_teacher_ids"] = True
     options = Watched(dataset_name=folder, streaming=True, **mixed)
     read.clear()
@@ -158,8 +159,7 @@ def test_fields_win_over_options_and_leave_these_as_they_are(folder: str) -> Non
 @pytest.mark.parametrize("task", [SegmentationTask, DetectionTask])
 def test_the_teacher_names_the_classes_that_the_data_do_not(task: type[Task], folder: str) -> None:
     """Without names nothing can be matched; names that were made up would match by chance."""
-    asked = {"labels_are_teacher_ids": True} if task is SegmentationTask else {}
-    options = task.options(dataset_name=folder, image_size=[8, 8], **asked)
+    options = task.options(dataset_name=folder, image_size=[8, 8], labels_are_teacher_ids=True)
     assert task.load_data(options, normalization=PLAIN, teacher=TWO_CLASSES, seed=0).id2label == {
         0: "cat",
         1: "dog",

@@ -108,6 +108,8 @@ def _names(file: FoundFile, content: Mapping[str, Any]) -> dict[int, str]:
             f"The categories of {file.place} must have an integer `id` and a `name` of their own, got "
             f"{list(categories)[:3]}; correct the file."
         )
+    if not names:
+        raise ValueError(f"{file.place} must list at least one category, got none; add the classes.")
     parents = {str(one.get("supercategory")) for one in categories}
     used = {one.get("category_id") for one in content["annotations"]}
     for one in categories:

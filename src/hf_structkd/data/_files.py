@@ -14,7 +14,22 @@ _READ_BY_DATASETS = {".parquet", ".arrow", ".tar"}
 _KINDS = {
     "depth": {"depth", "depths"},
     "label": {
-        *("mask", "masks", "label", "labels", "annotation", "annotations", "annot", "gt", "groundtruth"),
+        *(
+            "lbl",
+            "lbls",
+            "ann",
+            "anns",
+            "annot",
+            "annots",
+            "mask",
+            "masks",
+            "label",
+            "labels",
+            "annotation",
+            "annotations",
+            "gt",
+            "groundtruth",
+        ),
         *("ground", "truth", "seg", "segmentation", "segmentations", "segmentationclass", "semantic"),
     },
     "image": {
@@ -35,7 +50,7 @@ _SPLITS = {
     "validation": {"validation", "valid", "val", "dev"},
     "test": {"test", "testing"},
 }
-_FILLERS = {"map", "maps", "set", "raw"}
+_FILLERS = {"map", "maps", "set", "raw", "dir"}
 _KNOWN = set().union(*_KINDS.values(), *_SPLITS.values(), _FILLERS)
 
 

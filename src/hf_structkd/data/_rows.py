@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import datasets
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -119,6 +120,16 @@ class RowReader(ABC):
         if self.labeled is not None:
             inputs["labeled"] = torch.tensor(self.labeled)
         return inputs
+
+
+def sample_rows(dataset: Any, column: str, *, stored: int, streamed: int) -> Iterator[tuple[int, Any]]:
+    """Yield places and encoded values of a column: evenly spread if stored, the first ones of a stream."""
+    rows = encoded_rows(dataset, [column])
+    if isinstance(rows, datasets.IterableDataset):
+        yield from ((place, row[column]) for place, row in enumerate(rows.take(streamed)))
+        return
+    for place in np.linspace(0, len(rows) - 1, min(len(rows), stored)).round().astype(int).tolist():
+        yield place, rows[place][column]
 
 
 def encoded_rows(dataset: Any, columns: list[str]) -> Any:

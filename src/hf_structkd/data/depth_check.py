@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import datasets
 import numpy as np
 from numpy.typing import NDArray
 
+from ._rows import sample_rows
 from .decoding import BadImageError, decode_depth_units, metres_per_unit
-from .loading import check_columns
+from .loading import check_target_column
 from .targets import DepthMap
 
 logger = logging.getLogger(__name__)
@@ -58,7 +56,7 @@ def check_depths(rows: Any, target: DepthMap, *, split: str) -> str:
     Raises:
         ValueError: If the column is missing, a map cannot be read as depth, or the unit cannot be right.
     """
-    check_columns(rows, depth_column=target.column)
+    check_target_column(rows, "depth map", depth_column=target.column)
     seen = _look(rows, target)
     if seen is None:
         return ""
@@ -66,7 +64,10 @@ def check_depths(rows: Any, target: DepthMap, *, split: str) -> str:
     if not seen.metres.size:
         logger.warning("None of the pixels of %s is measured: check `depth_column`.", where)
         return ""
-    median, far = float(np.median(seen.metres)), float(np.quantile(seen.metres, 0.99))
+    # A spike at the limit is told apart, and says nothing of the unit.
+    below = seen.metres[seen.units < seen.largest]
+    measured = below if below.size else seen.metres
+    median, far = float(np.median(measured)), float(np.quantile(measured, 0.99))
     read_as = f"the median of {where} is {median:.3g} m when they are read as {seen.kinds}"
     chosen = target.depth_scale is not None
     lowest, highest = _PLAUSIBLE_MEDIAN
@@ -86,10 +87,15 @@ def check_depths(rows: Any, target: DepthMap, *, split: str) -> str:
     elif not chosen and seen.units.max() <= 1:
         logger.warning(
             "`depth_scale` may be another: no value of %s is above 1; if they are divided by the largest "
-            "depth, pass that depth in metres, and 1 if they are metres.",
+            "depth, pass that depth in metres, if they are inverse, convert them, and pass 1 for metres.",
             where,
         )
     _warn_of_spike(seen, where)
+    if not np.isfinite(seen.largest) and (largest := float(seen.metres.max())) > 5 * highest >= median:
+        logger.warning(
+            "The largest value of %s is %.3g m: if it stands for no measurement, pass --depth_hole %.9g.",
+            *(where, largest, float(seen.units.max())),
+        )
     near = float(np.quantile(seen.metres, 0.01))
     span = f"{near:.2g} to {far:.2g} m, median {median:.2g} m"
     return f"{span}, {100 * seen.holes:.0f} % not measured; {seen.kinds}"
@@ -98,7 +104,7 @@ def check_depths(rows: Any, target: DepthMap, *, split: str) -> str:
 def _look(rows: Any, target: DepthMap) -> _Seen | None:
     maps, metres, largest, pixels = [], [], 0.0, 0
     kinds: dict[str, None] = {}  # a set in the order of the maps
-    for index, value in enumerate(_first_values(rows, target.column)):
+    for index, value in sample_rows(rows, target.column, stored=_MAPS, streamed=_MAPS):
         where = f"row {index}, column {target.column!r}"
         try:
             units = decode_depth_units(value, where=where).ravel()
@@ -118,13 +124,6 @@ def _look(rows: Any, target: DepthMap) -> _Seen | None:
         return None
     units = np.concatenate(maps)
     return _Seen(units, np.concatenate(metres), 1 - units.size / pixels, " and ".join(kinds), largest)
-
-
-def _first_values(rows: Any, column: str) -> Iterator[Any]:
-    rows = rows.select_columns([column]).with_format(None)
-    if rows.features is not None and isinstance(rows.features[column], datasets.Image):
-        rows = rows.cast_column(column, datasets.Image(decode=False))
-    return (row[column] for row in itertools.islice(rows, _MAPS))
 
 
 def _others(seen: _Seen) -> str:

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ._rows import encoded_rows
+from ._rows import sample_rows
 from .decoding import BadImageError, lossy_format
 from .label_values import LabelValues
-from .loading import check_columns
+from .loading import MOST_LISTED, listed
 from .targets import ClassMap
 
 logger = logging.getLogger(__name__)
@@ -23,7 +23,6 @@ logger = logging.getLogger(__name__)
 _MOST_STORED, _MOST_STREAMED = 100, 16  # masks that are looked at in each split
 _MOST_PIXELS = 1 << 18  # of a mask that is not stored in bytes, whose values are slow to count
 _LARGE_SHARE = 0.05
-_MOST_LISTED = 12
 
 
 class SeenLabels(NamedTuple):
@@ -48,26 +47,6 @@ class SeenLabels(NamedTuple):
         return SeenLabels(self.pixels + other.pixels, masks, complete, self.lossy + other.lossy)
 
 
-def check_mask_column(rows: Any, column: str) -> None:
-    """Check that a column exists and can hold masks.
-
-    Raises:
-        ValueError: If it is missing, or holds one class or one number of each image.
-    """
-    check_columns(rows, label_column=column)
-    feature = (rows.features or {}).get(column)
-    if isinstance(feature, datasets.ClassLabel):
-        held = f"one class of each image ({listed(feature.names)}), as `imagefolder` reads it off the folders"
-    elif isinstance(feature, datasets.Value) and feature.dtype != "string":
-        held = f"one {feature.dtype} of each image"
-    else:
-        return
-    raise ValueError(
-        f"`label_column` must be a column of masks, got {column!r}, which holds {held}; the columns are "
-        f"{listed(rows.column_names)}, and without a mask for every image there is nothing to learn from."
-    )
-
-
 def look_at_masks(
     rows: Any, column: str, values: LabelValues, *, split: str, skip_bad_images: bool
 ) -> SeenLabels:
@@ -77,29 +56,23 @@ def look_at_masks(
         ValueError: If a mask cannot be read.
         BadImageError: If a file cannot be decoded and is not to be skipped.
     """
-    rows = encoded_rows(rows, [column])
-    complete = False
-    numbered: Iterable[tuple[int, Any]]
-    if isinstance(rows, datasets.IterableDataset):
-        numbered = enumerate(rows.take(_MOST_STREAMED))
-    else:
-        complete = len(rows) <= _MOST_STORED
-        places = np.linspace(0, len(rows) - 1, min(len(rows), _MOST_STORED)).round().astype(int).tolist()
-        numbered = ((place, rows[place]) for place in places)
     pixels: Counter[int] = Counter()
     lossy: Counter[str] = Counter()
-    masks = 0
-    for place, row in numbered:
+    masks = rows_seen = 0
+    for place, value in sample_rows(rows, column, stored=_MOST_STORED, streamed=_MOST_STREAMED):
+        rows_seen += 1
         try:
-            mask = values.read(row[column], where=f"row {place} of {split!r}, column {column!r}")
+            mask = values.read(value, where=f"row {place} of {split!r}, column {column!r}")
         except BadImageError:
             if not skip_bad_images:
                 raise
             continue
         pixels.update(_count(mask))
         masks += 1
-        if kind := lossy_format(row[column]):
+        if kind := lossy_format(value):
             lossy[kind] += 1
+    is_stored = isinstance(rows, datasets.Dataset)
+    complete = rows_seen == len(rows) if is_stored else rows_seen < _MOST_STREAMED
     return SeenLabels(pixels, masks, complete, lossy)
 
 
@@ -146,7 +119,10 @@ def check_masks(
             raise ValueError(_unreduced(names, target))
         if ignored and (len(ids) <= 1 or (last_only and len(names) <= 3 and seen.complete)):
             raise ValueError(_unmapped(names[missing[0]], seen, share, target))
-    level = logging.WARNING if share >= _LARGE_SHARE or (target.reduce_labels and last_only) else logging.INFO
+    # The first masks of a stream may well leave many classes out.
+    is_enough = seen.complete or seen.masks >= _MOST_STORED or len(missing) == 1
+    doubtful = (share >= _LARGE_SHARE and is_enough) or (target.reduce_labels and last_only)
+    level = logging.WARNING if doubtful or len(ids) == 1 else logging.INFO
     logger.log(
         level,
         "The %d masks looked at hold no pixel of %s; %.0f %% of their pixels are ignored.",
@@ -247,19 +223,10 @@ def _unmapped(name: str, seen: SeenLabels, share: float, target: ClassMap) -> st
 
 
 def _unreduced(names: Mapping[int, str], target: ClassMap) -> str:
-    kept = " ".join(map(str, range(len(names) + 1))) if len(names) < _MOST_LISTED else "0 1 2 ..."
+    kept = " ".join(map(str, range(len(names) + 1))) if len(names) < MOST_LISTED else "0 1 2 ..."
     return (
         f"`reduce_labels` leaves no pixel of the last class {names[max(names)]!r} while every other class "
         f"occurs: if id 0 of `id2label` is {names[0]!r} before 1 is subtracted, leave that entry out of the "
         "names, if the stored ids start at 0 without a background, leave `reduce_labels` out, and if all is "
         f"as it should be, confirm the stored values with `--label_values {kept}`."
     )
-
-
-def listed(texts: Iterable[str]) -> str:
-    """Return texts as a list in a sentence, the first ones of many."""
-    every = list(texts)
-    shown = (
-        every if len(every) <= _MOST_LISTED else [*every[:_MOST_LISTED], f"{len(every) - _MOST_LISTED} more"]
-    )
-    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)

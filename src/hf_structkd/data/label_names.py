@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from .label_check import SeenLabels, describe_values, listed
+from .label_check import SeenLabels
 from .label_values import LabelValues
+from .loading import listed
 
 logger = logging.getLogger(__name__)
 
@@ -39,10 +40,10 @@ def reduced_names(
     return {index - 1: name for index, name in names.items() if index > 0}
 
 
-def naming_advice(seen: SeenLabels, values: LabelValues, teacher: Mapping[int, str]) -> str:
-    """Return what is to be named, for an error: the stored values, and what they would be of the teacher."""
-    text = f" of names for the values {describe_values(seen, values)} of its masks"
-    known = [f"{one} is {teacher[one]!r}" for one in sorted(seen.pixels) if one in teacher]
+def naming_advice(written: str, ids: Iterable[int], teacher: Mapping[int, str]) -> str:
+    """Return what is to be named, for an error: the labels, and what the teacher calls their ids."""
+    text = f" of names for the {written}"
+    known = [f"{one} is {teacher[one]!r}" for one in sorted(ids) if one in teacher]
     if known:
         text += f", or `labels_are_teacher_ids` if they mean the teacher's classes, where {listed(known)}"
     return text

@@ -9,15 +9,18 @@ from typing import Any, ClassVar
 
 from ..scenes.scenes import OBJECT_CLASS_NAMES
 from ._assembly import LoadedData, assemble
-from ._rows import Normalization
+from ._rows import Normalization, sample_rows
 from ._splits import find_class_names, load_splits
 from .box_conventions import BoxFormat
 from .box_frames import BoxFrame
 from .boxes import ObjectBoxes, UnknownCategories
 from .detection import DetectionReader
-from .loading import check_columns
-from .object_fields import category_field
+from .label_names import naming_advice
+from .loading import check_target_column, listed
+from .object_fields import category_field, read_objects
 from .options import ClassOptions, option, options_for
+
+_MOST_STORED, _MOST_STREAMED = 100, 16  # rows whose categories are looked at where they have no names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +73,7 @@ def load_detection_data(
     Args:
         dataset_name: Hub id or folder; None takes that of `options`, or renders the embedded scenes.
         normalization: Turns colours into the student's inputs.
-        default_id2label: Class names to take if the dataset has none.
+        default_id2label: The teacher's class names, which `labels_are_teacher_ids` takes for missing ones.
         seed: Seed of the augmentation, of a stream's order and of the rows that are held out.
         options: Options to start from; None is the defaults, with the `image_size` of the scenes, 96 x 128.
         **fields: Fields of `DetectionOptions`, which documents them; they win over `options`.
@@ -86,15 +89,12 @@ def load_detection_data(
     """
     chosen = options_for("load_detection_data", DetectionOptions, options, dataset_name, fields)
     splits = load_splits(chosen, seed=seed)
-    column = chosen.objects_column
-    check_columns(splits.train, objects_column=column)
-    field = category_field(splits.train.features, column)
-    id2label = find_class_names(
-        chosen, splits.train, column, scenes=OBJECT_CLASS_NAMES, default=default_id2label, field=field
-    )
+    for rows in (splits.train, splits.validation):
+        check_target_column(rows, "list of objects", objects_column=chosen.objects_column)
+    id2label = _class_names(chosen, splits.train, default_id2label or {})
     target = ObjectBoxes(
         id2label=id2label,
-        column=column,
+        column=chosen.objects_column,
         bbox_format=chosen.bbox_format,
         box_frame=chosen.box_frame,
         first_category_id=chosen.first_category_id,
@@ -104,3 +104,23 @@ def load_detection_data(
     make_reader = partial(DetectionReader, target=target, normalization=normalization)
     data = assemble(chosen, splits, make_reader, seed=seed, keep_aspect_ratio=chosen.keep_aspect_ratio)
     return data.named(id2label)
+
+
+def _class_names(options: DetectionOptions, rows: Any, teacher: Mapping[int, str]) -> dict[int, str]:
+    """Return the names of the classes; the teacher's need no option where boxes have names and no ids."""
+    column = options.objects_column
+    sample = sample_rows(rows, column, stored=_MOST_STORED, streamed=_MOST_STREAMED)
+    objects = [read_objects(value, where=f"row {place}, column {column!r}") for place, value in sample]
+    categories = {one for of in objects for one in of.categories if isinstance(one, (int, float, str))}
+    ids = sorted(int(one) for one in categories if not isinstance(one, str))
+    written = listed(map(str, ids)) if ids else listed(sorted(map(repr, categories)))
+    taken = options.labels_are_teacher_ids or (categories and not ids)
+    return find_class_names(
+        options,
+        rows,
+        column,
+        scenes=OBJECT_CLASS_NAMES,
+        default=(teacher if taken else None) or None,
+        field=category_field(rows.features, column),
+        advice=naming_advice(f"categories {written or '(none)'} of its boxes", ids, teacher),
+    )

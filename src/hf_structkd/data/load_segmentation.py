@@ -12,9 +12,10 @@ from ._assembly import LoadedData, assemble
 from ._rows import Normalization
 from ._splits import Splits, find_class_names, load_splits
 from .dense import DenseReader
-from .label_check import SeenLabels, check_mask_column, check_masks, look_at_masks
+from .label_check import SeenLabels, check_masks, describe_values, look_at_masks
 from .label_names import naming_advice, reduced_names
 from .label_values import LabelValues
+from .loading import check_target_column
 from .options import ClassOptions, DenseOptions, option, options_for
 from .targets import ClassMap
 
@@ -33,9 +34,6 @@ class SegmentationOptions(ClassOptions, DenseOptions):
     )
     reduce_labels: bool = option(
         False, "Turn label 0 into ignore_index and lower the others by one; the class names leave 0 out."
-    )
-    labels_are_teacher_ids: bool = option(
-        False, "Where nothing names the classes, take the label ids for those of the teacher."
     )
     label_values: list[str] = option(
         [],
@@ -101,7 +99,7 @@ def _look(options: SegmentationOptions, splits: Splits, values: LabelValues) -> 
     column, skip = options.label_column, options.skip_bad_images
     parts = ((splits.train, options.train_split), (splits.validation, splits.validation_name))
     for rows, _ in parts:
-        check_mask_column(rows, column)
+        check_target_column(rows, "mask", label_column=column)
     training, validation = (
         look_at_masks(rows, column, values, split=split, skip_bad_images=skip) for rows, split in parts
     )
@@ -117,12 +115,15 @@ def _class_names(
 ) -> dict[int, str]:
     """Return the names of the ids that the masks have once they are read."""
     seen = None if parts is None else parts[0].joined(parts[1])
+    advice = ""
+    if seen is not None:
+        advice = naming_advice(f"values {describe_values(seen, values)} of its masks", seen.pixels, teacher)
     names = find_class_names(
         options,
         rows,
         options.label_column,
         scenes=CLASS_NAMES,
         default=(teacher if options.labels_are_teacher_ids else None) or None,
-        advice="" if seen is None else naming_advice(seen, values, teacher),
+        advice=advice,
     )
     return reduced_names(names, values, options.ignore_index, seen) if options.reduce_labels else names

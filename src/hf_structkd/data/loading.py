@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from .folders import read_folder
 logger = logging.getLogger(__name__)
 
 _NAMES_FILE = "id2label.json"
+MOST_LISTED = 12
 
 
 def load_dataset_splits(
@@ -133,6 +134,49 @@ def check_columns(dataset: Any, **columns: str) -> None:
             raise ValueError(
                 f"`{argument}` must be a column of the dataset, got {column!r}; it has: {', '.join(present)}."
             )
+
+
+def check_target_column(dataset: Any, needed: str, **columns: str) -> None:
+    """Check that a column exists and can hold what an image needs, a mask for instance.
+
+    Args:
+        dataset: see `check_columns`.
+        needed: what an error calls it, "mask".
+        **columns: argument name to column.
+
+    Raises:
+        ValueError: if it is missing, or holds one class or one number of each image.
+    """
+    features = dataset.features or {}
+    held = {
+        name: f"one class of each image ({listed(feature.names)}), as `imagefolder` reads it off the folders"
+        for name, feature in features.items()
+        if isinstance(feature, datasets.ClassLabel)
+    }
+    for argument, column in columns.items():
+        feature = features.get(column)
+        if isinstance(feature, datasets.Value) and feature.dtype != "string":
+            held = {column: f"one {feature.dtype} of each image"}
+        if column in held:
+            text = f"which holds {held[column]}"
+        elif column not in features and held:
+            name, content = next(iter(held.items()))
+            text = f"which is missing, and {name!r} holds {content}"
+        else:
+            check_columns(dataset, **{argument: column})
+            continue
+        raise ValueError(
+            f"`{argument}` must be a column of {needed}s, got {column!r}, {text}; the columns are "
+            f"{listed(features)}, and without a {needed} for every image there is nothing to learn from."
+        )
+
+
+def listed(texts: Iterable[str]) -> str:
+    """Return texts as a list in a sentence, the first ones of many."""
+    every = list(texts)
+    more = [f"{len(every) - MOST_LISTED} more"] if len(every) > MOST_LISTED else []
+    shown = [*every[:MOST_LISTED], *more]
+    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
 
 
 def read_id2label(

@@ -131,6 +131,9 @@ class ClassOptions(DataOptions):
     teacher_label_map: str | None = option(
         None, "JSON object or file: teacher class name to student class name."
     )
+    labels_are_teacher_ids: bool = option(
+        False, "Where nothing names the classes, take the ids of the labels for those of the teacher."
+    )
 
 
 def options_for(
