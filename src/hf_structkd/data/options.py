@@ -178,7 +178,7 @@ def pair_of(name: str, values: Sequence[_Number]) -> tuple[_Number, _Number]:
 
 
 def _check_types(options: DataOptions) -> None:
-    """Raise `TypeError` for a value of another type than that of its field, which would fail far from here."""
+    """Raise `TypeError` for a value of another type than its field, which would fail far from here."""
     hints = get_type_hints(type(options))
     for name in (one.name for one in fields(options)):
         value, hint = getattr(options, name), hints[name]
