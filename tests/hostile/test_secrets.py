@@ -15,6 +15,7 @@ import hf_structkd
 from hf_structkd.data.decoding import BadImageError, decode_depth
 from hf_structkd.models.loading import load_teacher
 from hf_structkd.tasks import SegmentationTask
+from tests.cases import CASES, arguments, make_trainer
 from tests.tiny_models import tiny_segmentation_model
 
 SOURCES = sorted(Path(hf_structkd.__file__).parent.rglob("*.py"))
@@ -70,3 +71,20 @@ def test_a_payload_in_a_depth_map_does_not_run(tmp_path: Path) -> None:
     with pytest.raises(BadImageError, match="allow_pickle=False"):
         decode_depth(str(path), where="row 0")
     assert not ran.exists()
+
+
+def test_a_token_reaches_no_written_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checkpoints, weights and cards are pushed and shared."""
+    token = "hf_" + "Secret7Token" * 3
+    monkeypatch.setenv("HF_TOKEN", token)
+    args = arguments(
+        tmp_path, hub_token=token, save_strategy="steps", save_steps=1, max_steps=1, holistic_weight=0.0
+    )
+    trainer = make_trainer(CASES[0], args, rows=4)
+    trainer.train()
+    trainer.save_model()
+    trainer.save_state()
+    trainer.create_model_card()
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {"training_args.bin", "README.md", "optimizer.pt"} <= {path.name for path in files}
+    assert [path for path in files if token.encode() in path.read_bytes()] == []
