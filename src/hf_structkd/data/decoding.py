@@ -122,7 +122,7 @@ def decode_label(value: Any, *, where: str, colors: bool = False) -> Tensor:
     if not isinstance(value, _ARRAYS):
         image = _open(value, where=where)
         value = np.array(image.convert("RGBA") if colors else image)
-    array = np.asarray(value)
+    array = _array(value, where=where)
     if array.ndim == 3 and array.shape[-1] in (3, 4) and array.dtype.kind in "iu":
         channels = array[..., :3]
         if colors:
@@ -193,7 +193,7 @@ def decode_depth_units(value: Any, *, where: str) -> np.ndarray[Any, Any]:
     if not isinstance(value, _ARRAYS):
         value = _open(value, where=where)
         value = value.convert("RGBA") if value.mode in ("P", "PA") else value
-    array = np.asarray(value)
+    array = _array(value, where=where)
     if array.ndim != 2 or array.dtype.kind not in "iuf":
         raise ValueError(
             f"The depth map in {where} must hold one number per pixel, got shape {array.shape} of "
@@ -221,7 +221,12 @@ def metres_per_unit(dtype: np.dtype[Any], *, where: str) -> float:
 def _open(value: Any, *, where: str) -> PIL.Image.Image:
     """Return what the row holds as a decoded Pillow image."""
     if isinstance(value, _ARRAYS):
-        array = np.asarray(value)
+        array = _array(value, where=where)
+        if array.ndim not in (2, 3) or array.shape[2:] not in ((), (1,), (3,), (4,)) or not array.size:
+            raise ValueError(
+                f"The image array in {where} must have the shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), "
+                f"got {array.shape}; move the channels to the end."
+            )
         if array.dtype != np.uint8:
             array = _bytes_of(array, where=where)
         return PIL.Image.fromarray(array[..., 0] if array.ndim == 3 and array.shape[-1] == 1 else array)
@@ -235,6 +240,16 @@ def _open(value: Any, *, where: str) -> PIL.Image.Image:
     except Exception as error:  # Pillow's readers raise many types on damaged bytes
         raise _bad_image(error, where=where) from error
     return decoded
+
+
+def _array(value: Any, *, where: str) -> np.ndarray[Any, Any]:
+    """Return a nested list or an array; raise `ValueError` if its rows differ in length."""
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise ValueError(
+            f"The rows of pixels in {where} must be of one length, and are not; correct this row."
+        ) from error
 
 
 def _bad_image(error: Exception, *, where: str) -> BadImageError:

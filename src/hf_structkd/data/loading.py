@@ -93,6 +93,11 @@ def choose_splits(loaded: Any, name_or_path: str, **splits: str) -> list[Any]:
     chosen = []
     for argument, split in splits.items():
         if split in loaded:
+            if isinstance(loaded[split], datasets.Dataset) and not len(loaded[split]):
+                raise ValueError(
+                    f"`{argument}` must hold at least one row, and {split!r} of {name_or_path!r} holds none; "
+                    f"add rows or choose another split."
+                )
             chosen.append(loaded[split])
             continue
         parts = split_ranges(loaded, name_or_path, argument, split)
@@ -239,13 +244,25 @@ def _names_from_hub(name: str, revision: str | None) -> dict[int, str] | None:
 
 
 def _read_names(path: Path) -> dict[int, str]:
-    content = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except IsADirectoryError as error:
+        raise ValueError(f"`id2label_path` must be a JSON file, got the folder {path}.") from error
+    except ValueError as error:
+        raise ValueError(
+            f"{path.name} must be JSON that names the classes, and is none ({error})."
+        ) from error
     named = dict(enumerate(content)) if isinstance(content, list) else content
     try:
-        names = {int(index): str(name) for index, name in named.items()}
+        names = {int(index): str(name) for index, name in named.items() if isinstance(name, (str, int))}
     except (AttributeError, ValueError):
         names = {}
-    if not names or sorted(names) != list(range(len(names))) or len(set(names.values())) != len(names):
+    if (
+        not names
+        or len(names) != len(named)
+        or sorted(names) != list(range(len(names)))
+        or len(set(names.values())) != len(names)
+    ):
         raise ValueError(
             f"{path.name} must map each class id, 0 to K - 1, to a name of its own, got {content}; write it "
             'as {"0": "sky", "1": "building", ...}.'

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, ClassVar, TypeVar
+from numbers import Integral, Real
+from types import UnionType
+from typing import Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
 
 SCENE_SIZE = (96, 128)
 _Number = TypeVar("_Number", int, float)
@@ -84,6 +87,7 @@ class DataOptions:
 
     def __post_init__(self) -> None:
         """Check what would otherwise fail late or have another meaning."""
+        _check_types(self)
         pair_of("image_size", self.image_size)
         _check_count("augmentation_views", self.augmentation_views)
         fraction = self.validation_fraction
@@ -180,6 +184,31 @@ def pair_of(name: str, values: Sequence[_Number]) -> tuple[_Number, _Number]:
     if len(values) != 2:
         raise ValueError(f"`{name}` must be two numbers, got {list(values)}; repeat the one for a square.")
     return values[0], values[1]
+
+
+def _check_types(options: DataOptions) -> None:
+    """Raise `TypeError` for a value of another type than its field, which would fail far from here."""
+    hints = get_type_hints(type(options))
+    for name in (one.name for one in fields(options)):
+        value, hint = getattr(options, name), hints[name]
+        kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+        if not any(_is_of(value, kind) for kind in kinds):
+            words = " or ".join(
+                str(getattr(kind, "__name__", kind)) for kind in kinds if kind is not type(None)
+            )
+            raise TypeError(f"`{name}` must be of the type {words}, got {value!r}; correct this option.")
+
+
+def _is_of(value: Any, kind: Any) -> bool:
+    if get_origin(kind) is list:
+        (one,) = get_args(kind)
+        # Values of masks may be written as numbers.
+        kinds = (str, int) if one is str else (one,)
+        return isinstance(value, (list, tuple)) and all(any(_is_of(v, k) for k in kinds) for v in value)
+    types: dict[Any, Any] = {str: (str, os.PathLike), int: Integral, float: Real, bool: bool}
+    if kind in (int, float) and isinstance(value, bool):
+        return False
+    return kind not in (*types, type(None)) or isinstance(value, types.get(kind, kind))
 
 
 def _check_count(name: str, count: int | None) -> None:
