@@ -87,7 +87,7 @@ DEPTHS: dict[str, tuple[Any, str]] = {
     "missing depth": (None, UNREADABLE),
     "depth of 8 bits": (file(full(9, np.uint8)), "`depth_scale` must be given for depth in 8 bits"),
     "depth in colours": (IMAGE, NO_DEPTH_MAP),
-    "one number for depth": (3, UNREADABLE),
+    "one number for depth": (3, "which holds one int64 of each image"),
     "path to no depth": ("x.png", UNREADABLE),
     "truth values for depth": (full(1, bool).tolist(), NO_DEPTH_MAP),
     "ragged depth": (RAGGED, "must be of one length"),

@@ -16,6 +16,8 @@ from ..cases import CASES, TaskCase, arguments, make_trainer, state_of
 TWO_EPOCHS = {"max_steps": 4}
 
 
+pytestmark = pytest.mark.usefixtures("narrow_critic")
+
 # With the pair-wise term alone, nodes are stored; feature imitation reads whole maps.
 TERMS = {"nodes": {}, "maps": {"mimic_weight": 1.0}}
 
@@ -37,7 +39,11 @@ def teacher(case: TaskCase, tmp_path: Path) -> Path:
     return tmp_path / "teacher"
 
 
-@pytest.mark.parametrize("terms", TERMS)
+@pytest.mark.parametrize(
+    ("case", "terms"),
+    [*((case, "nodes") for case in CASES), (CASES[0], "maps")],
+    ids=lambda value: getattr(value, "name", value),
+)
 def test_a_cache_of_float32_changes_no_bit(
     case: TaskCase, terms: str, teacher: Path, tmp_path: Path, capsys
 ) -> None:
@@ -62,6 +68,7 @@ def test_a_cache_of_float32_changes_no_bit(
     assert "8 answers in" in table
 
 
+@pytest.mark.parametrize("case", CASES[:1], ids=["segmentation"])
 def test_float16_answers_are_the_same_fresh_and_read(case: TaskCase, teacher: Path, tmp_path: Path) -> None:
     """A rounding that came only with the second epoch would be a jump in the loss without a reason."""
     cache = {"teacher_cache": str(tmp_path / "cache")}
