@@ -5,18 +5,16 @@ python -m tests.distributed_worker FOLDER
 
 from __future__ import annotations
 
-import gc
 import itertools
 import json
-import os
-import socket
 import sys
+from functools import partial
 from pathlib import Path
 
 import torch
-from torch.multiprocessing import start_processes
 
 from .cases import CASES, TaskCase, arguments, make_trainer, narrow_critics, state_of
+from .two_processes import run_in_two
 
 # Micro-steps of a step.
 ACCUMULATIONS = (1, 2)
@@ -64,24 +62,12 @@ def train(case: TaskCase, folder: Path, accumulation: int, processes: int) -> No
     (folder / f"facts-{rank}.json").write_text(json.dumps(facts))
 
 
-def work(rank: int, folder: str, port: int) -> None:
+def work(folder: Path) -> None:
     """Be one of two processes."""
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    torch.set_num_threads(1)
     with narrow_critics():
         for case, accumulation in itertools.product(CASES, ACCUMULATIONS):
-            train(case, Path(folder) / f"{case.name}-{accumulation}", accumulation, processes=2)
-
-
-def main() -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    gc.freeze()
-    # Forked, as torchrun would let each import everything again.
-    start_processes(work, (sys.argv[1], port), nprocs=2, start_method="fork")
+            train(case, folder / f"{case.name}-{accumulation}", accumulation, processes=2)
 
 
 if __name__ == "__main__":
-    main()
+    run_in_two(partial(work, Path(sys.argv[1])))

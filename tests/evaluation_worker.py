@@ -1,6 +1,6 @@
 """Evaluate and predict stored and streamed images in every way, in two processes.
 
-torchrun --nproc_per_node 2 -m tests.evaluation_worker FOLDER; a test calls `evaluate_all` for one process.
+A test runs `python -m tests.evaluation_worker FOLDER`, and calls `evaluate_all` for one process.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 from torch.utils.data import IterableDataset
 
 from .cases import ALONE, DETECTION, SEGMENTATION, Rows, TaskCase, arguments, make_trainer
+from .two_processes import run_in_two
 
 # Images and images of one process's batch: with two processes a remainder of 0, 1, more than one batch of
 # one process, and less than one image for each process.
@@ -81,10 +83,5 @@ def evaluate_all(folder: Path) -> None:
     (folder / name).write_text(json.dumps(facts))
 
 
-def main() -> None:
-    torch.set_num_threads(1)
-    evaluate_all(Path(sys.argv[1]))
-
-
 if __name__ == "__main__":
-    main()
+    run_in_two(partial(evaluate_all, Path(sys.argv[1])))
