@@ -64,7 +64,8 @@ def train(base, name):
     student = AutoModelForSemanticSegmentation.from_pretrained(base)
     processor = SegmentationTask.image_processor((64, 64), student.config)
     scored(student, processor, "base")
-    lora = LoraConfig(r=2, target_modules=["query", "value", "q_proj", "v_proj"], modules_to_save=["decode_head"])
+    attention = ["query", "value", "q_proj", "v_proj"]
+    lora = LoraConfig(r=2, target_modules=attention, modules_to_save=["decode_head"])
     pushing = {"push_to_hub": True, "hub_model_id": f"user/{name}", "report_to": "none"}
     args = arguments(name, max_steps=1, learning_rate=1e-2, **pushing)
     student = get_peft_model(student, lora)
@@ -77,17 +78,19 @@ def train(base, name):
 train("base", "local")
 trainer, processor = train("user/base", "adapters")
 
+# The base on the Hub has other classes than the student.
+classes = trainer.model.config.id2label
+trainer.model.config.id2label = {index: f"class {index}" for index in classes}
+trainer.args.hub_model_id, trainer.hub_model_id = "user/renamed", None
+trainer.push_to_hub()
+trainer.model.config.id2label = classes
+
 # Merged into a folder and a repository that hold the adapters already.
 trainer.args.hub_model_id, trainer.hub_model_id = "user/merged", None
 trainer.push_to_hub()
 trainer.model = trainer.model.merge_and_unload()
 trainer.push_to_hub()
 scored(trainer.model, processor, "merged")
-
-# The base on the Hub has other classes than the student.
-trainer, _ = train("user/base", "renamed")
-trainer.model.config.id2label = {index: f"class {index}" for index in range(5)}
-trainer.push_to_hub()
 """
 
 

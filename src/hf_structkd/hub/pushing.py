@@ -199,7 +199,7 @@ def token_hidden(run: PushedRun) -> Iterator[None]:
 
 
 def _of_the_other_kind(run: PushedRun) -> list[str]:
-    """Return the patterns of what the folder holds of the student from before its adapters were merged or added.
+    """Return patterns of the student's files from before its adapters were merged or added.
 
     Where a repository holds both, transformers looks for the base of the adapters instead of the student.
     """
