@@ -39,7 +39,8 @@ def model_card(facts: CardFacts) -> ModelCard:
     `base_model` is the model from which the student's weights started, with the relation `finetune`, or
     `adapter` where the files hold adapters alone. The Hub draws its model tree from that key, and people
     judge licences by it. It has no relation for a teacher, whose weights are not in the student. A student
-    from scratch therefore has no base model. The text names the teacher first. A teacher from the Hub is also the tag `teacher:<id>`, which finds its students there.
+    from scratch therefore has no base model. The text names the teacher first. A teacher from the Hub is also
+    the tag `teacher:<id>`, which finds its students there.
 
     Args:
         facts: Facts of the card. Validators refuse a score in the metadata that is not finite; the text
