@@ -36,10 +36,11 @@ def write_card(run: Run, notes: RunNotes | None = None, **overrides: Any) -> Non
 def model_card(facts: CardFacts) -> ModelCard:
     """Render the card.
 
-    `base_model` is the model from which the student's weights started, with the relation `finetune`. The Hub
-    draws its model tree from that key, and people judge licences by it. It has no relation for a teacher,
-    whose weights are not in the student. A student from scratch therefore has no base model. The text names
-    the teacher first. A teacher from the Hub is also the tag `teacher:<id>`, which finds its students there.
+    `base_model` is the model from which the student's weights started, with the relation `finetune`, or
+    `adapter` where the files hold adapters alone. The Hub draws its model tree from that key, and people
+    judge licences by it. It has no relation for a teacher, whose weights are not in the student. A student
+    from scratch therefore has no base model. The text names the teacher first. A teacher from the Hub is also
+    the tag `teacher:<id>`, which finds its students there.
 
     Args:
         facts: Facts of the card. Validators refuse a score in the metadata that is not finite; the text
@@ -121,10 +122,10 @@ def _metadata(facts: CardFacts) -> ModelCardData:
     results = _eval_results(facts)
     return ModelCardData(
         license=licenses[0] if len(licenses) == 1 else list(licenses) or None,  # type: ignore[arg-type]
-        library_name="transformers",
+        library_name="peft" if facts.is_adapter else "transformers",
         pipeline_tag=facts.pipeline_tag,
         base_model=base,
-        base_model_relation=None if base is None else "finetune",
+        base_model_relation=None if base is None else "adapter" if facts.is_adapter else "finetune",
         datasets=list(dict.fromkeys(facts.dataset_ids)) or None,
         language=facts.language,
         tags=tags,

@@ -78,6 +78,8 @@ class CardFacts:
         teacher: Origin of the teacher; None for a student that was trained alone.
         teacher_description: Class and size of the teacher.
         needs_library: Whether the student loads only after an import of `hf_structkd`.
+        is_adapter: Whether the files hold adapters of PEFT alone, and not the model that they stand on.
+        base_is_found: Whether transformers finds that model, with the student's classes, by its name.
         settings: Further settings of distillation and training, by name, as text.
         data: Data of the run; None if nothing is known of them.
         dataset_ids: Ids of the datasets on the Hub.
@@ -107,6 +109,8 @@ class CardFacts:
     processes: int
     versions: Mapping[str, str]
     needs_library: bool = False
+    is_adapter: bool = False
+    base_is_found: bool = False
     teacher: Origin | None = None
     teacher_description: str | None = None
     settings: Mapping[str, str] = field(default_factory=dict)

@@ -11,10 +11,11 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 import huggingface_hub
 import torch
-from transformers import PretrainedConfig
+from transformers import AutoConfig, PretrainedConfig
 from transformers.utils import logging
 
 from ..data import DataOptions, DenseOptions
+from ..features import has_adapters
 from ..models.loading import config_of, holds_only_a_configuration, model_of
 from ..models.parameters import count_parameters
 from .command import printable_command
@@ -171,10 +172,13 @@ def _models(run: Run, notes: RunNotes) -> dict[str, Any]:
         student = Origin(name_of(name) if name else "")
     else:
         student = find_origin(name, kind="model", revision=notes.student_revision, token=token)
+    config, is_adapter = config_of(run.model), has_adapters(run.model)
     facts: dict[str, Any] = {
         "architecture": type(model_of(run.model)).__name__,
         "parameters": count_parameters(run.model),
-        "needs_library": _needs_library(config_of(run.model)),
+        "needs_library": _needs_library(config),
+        "is_adapter": is_adapter,
+        "base_is_found": is_adapter and _has_classes_of(student.hub_id, config, token),
         "student": student,
         "from_scratch": from_scratch,
     }
@@ -185,6 +189,16 @@ def _models(run: Run, notes: RunNotes) -> dict[str, Any]:
     if source.name:
         teacher = find_origin(source.name, kind="model", revision=notes.teacher_revision, token=token)
     return facts | {"teacher": teacher, "teacher_description": source.description}
+
+
+def _has_classes_of(hub_id: str | None, config: PretrainedConfig, token: str | None) -> bool:
+    """Return whether a model on the Hub can be read and has the classes of a configuration."""
+    try:
+        return hub_id is not None and bool(
+            AutoConfig.from_pretrained(hub_id, token=token).id2label == config.id2label
+        )
+    except (OSError, ValueError):  # what cannot be read here is no base that others find
+        return False
 
 
 def _data_facts(options: DataOptions, run: Run) -> DataFacts:

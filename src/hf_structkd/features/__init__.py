@@ -5,7 +5,7 @@ from __future__ import annotations
 from .classifier import find_classifier
 from .feature_capture import FeatureCapture
 from .levels import LevelsCapture
-from .probe import unwrap
+from .probe import has_adapters, unwrap
 from .pyramid import PyramidCapture
 from .regressor import find_decoder, find_regressor
 from .tokens import tokens_to_map
@@ -17,6 +17,7 @@ __all__ = [
     "find_classifier",
     "find_decoder",
     "find_regressor",
+    "has_adapters",
     "tokens_to_map",
     "unwrap",
 ]

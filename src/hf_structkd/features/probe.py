@@ -40,6 +40,11 @@ def unwrap(model: nn.Module) -> nn.Module:
             return model
 
 
+def has_adapters(model: nn.Module) -> bool:
+    """Return whether PEFT has put adapters on a model, which are then all that is saved of it."""
+    return bool(getattr(unwrap(model), "peft_config", None))
+
+
 def channel_axis(module: nn.Module) -> int:
     """Return the axis of the channels in a layer's output."""
     return -1 if isinstance(module, nn.Linear) else 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from http import HTTPStatus
@@ -169,11 +169,16 @@ def push_target(args: TrainingArguments) -> str:
 
 
 def upload_command(
-    repo_id: str, folder: str | Path, *, revision: str | None = None, private: bool | None = None
+    repo_id: str,
+    folder: str | Path,
+    *,
+    revision: str | None = None,
+    private: bool | None = None,
+    exclude: Sequence[str] = (),
 ) -> str:
     """Return the shell command that pushes a run's folder, without checkpoints; it holds no token."""
     command = ["hf", "upload", repo_id, str(folder), "."]
-    command += [part for pattern in NOT_PUSHED for part in ("--exclude", pattern)]
+    command += [part for pattern in (*NOT_PUSHED, *exclude) for part in ("--exclude", pattern)]
     command += ["--revision", revision] if revision is not None else []
     return shlex.join([*command, "--private"] if private else command)
 

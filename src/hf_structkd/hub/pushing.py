@@ -17,6 +17,7 @@ from transformers.trainer_utils import HubStrategy
 from transformers.utils import logging
 from transformers.utils.hub import PushInProgress
 
+from ..features import has_adapters
 from .access import NOT_PUSHED, open_repository, push_target, reason, upload_command
 
 logger = logging.get_logger(__name__)
@@ -40,6 +41,7 @@ class PushedRun(Protocol):
     """What a push reads and calls of a trainer, whose names these are."""
 
     args: Any
+    model: Any
     state: Any
     control: Any
     callback_handler: Any
@@ -116,7 +118,8 @@ class Pusher:
         except Exception as error:  # of any type, because the training is over and its student must be found
             folder, target = run.args.output_dir, run.hub_model_id or push_target(run.args)
             private = run.args.hub_private_repo if private is None else private
-            command = upload_command(target, folder, revision=revision, private=private)
+            stale = _of_the_other_kind(run)
+            command = upload_command(target, folder, revision=revision, private=private, exclude=stale)
             raise PushError(
                 f"the student is saved in {folder}, but could not be pushed: {reason(error)}. "
                 f"This finishes the push:\n{command}"
@@ -169,13 +172,15 @@ class Pusher:
 
     def _upload(self, run: PushedRun, message: str | None, **options: Any) -> Any:
         """Upload a folder, by default that of the run, and return the commit or its future."""
+        stale = _of_the_other_kind(run)
         settings: dict[str, Any] = {
             "repo_id": run.hub_model_id,
             "folder_path": run.args.output_dir,
             "commit_message": message,
             "token": run.args.hub_token,
             "revision": run.args.hub_revision,
-            "ignore_patterns": list(NOT_PUSHED),
+            "ignore_patterns": [*NOT_PUSHED, *stale],
+            "delete_patterns": stale or None,
             "run_as_future": True,
         }
         return self._hub.upload_folder(**{**settings, **options})
@@ -191,6 +196,15 @@ def token_hidden(run: PushedRun) -> Iterator[None]:
         yield
     finally:
         run.args = args
+
+
+def _of_the_other_kind(run: PushedRun) -> list[str]:
+    """Return patterns of the student's files from before its adapters were merged or added.
+
+    Where a repository holds both, transformers looks for the base of the adapters instead of the student.
+    """
+    patterns = ("config.json", "model*.safetensors*") if has_adapters(run.model) else ("adapter_*",)
+    return [pattern for pattern in patterns if any(Path(str(run.args.output_dir)).glob(pattern))]
 
 
 def _log_failure(step: int, job: Future[CommitInfo]) -> None:
