@@ -133,14 +133,13 @@ def _converted(
 def _as_flag(parser: argparse.ArgumentParser, action: argparse.Action, value: Any, *, source: str) -> Any:
     """Convert a value as argparse does the text of a flag; what it cannot be ends in a sentence."""
     is_list, is_map = isinstance(value, (list, tuple)), isinstance(value, Mapping)
-    takes_map = action.type is dict or action.dest in StructKDTrainingArguments._VALID_DICT_FIELDS
+    kind: Any = action.type
+    takes_map = kind is dict or action.dest in StructKDTrainingArguments._VALID_DICT_FIELDS
     takes_list = action.nargs == "+"
-    if (value is None and (action.default is None or action.type is str or takes_list)) or (
-        is_map and takes_map
-    ):
+    if (value is None and (action.default is None or kind is str or takes_list)) or (is_map and takes_map):
         return value
     # `Trainer` takes a list for some of the options whose flag is one text.
-    if value is None or is_map or (is_list and not takes_list and action.type is not str):
+    if value is None or is_map or (is_list and not takes_list and kind is not str):
         raise ValueError(f"{source} sets {action.dest!r} to {value!r}, where one value belongs; see --help.")
     if is_list and not takes_list:
         return value

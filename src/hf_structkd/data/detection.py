@@ -103,9 +103,9 @@ class DetectionReader(RowReader):
             left = self.tally.add_all(self._cleaned_rows(rows), self.target)
             if not left and self.augmentation is not None:
                 raise ValueError(
-                    f"`objects_column` {self.target.column!r} must hold at least one box to train on, got none "
-                    f"that can be used and is no crowd in {len(rows)} rows of {self.tally.name}; correct the "
-                    "data."
+                    f"`objects_column` {self.target.column!r} must hold at least one box to train on, got "
+                    f"none that can be used and is no crowd in {len(rows)} rows of {self.tally.name}; "
+                    "correct the data."
                 )
         return rows
 
