@@ -266,6 +266,8 @@ found = {
     "teacher fails": teacher("user/failing"),
     "teacher hangs up": teacher("user/hanging"),
     "teacher broken": teacher("user/empty"),
+    "teacher forbidden": teacher("user/forbidden"),
+    "teacher is a page": teacher("user/page"),
     "student missing": said(load_student, "user/no", SegmentationTask),
     "student processor": said(student_image_processor, "user/no", SegmentationTask, (64, 64)),
     "model missing": said(task_of, "user/no"),
@@ -289,6 +291,12 @@ def sentences(world: LoopbackHub) -> dict[str, tuple[str, str]]:
     world.put_model("user/failing", teachers / "seg")
     world.put_model("user/hanging", teachers / "seg")
     world.put_model("user/empty", world.home.parents[1] / "data")
+    page = world.home.with_name("page")
+    page.mkdir()
+    (page / "config.json").write_text("<html>Log in to this network</html>")
+    world.put_model("user/page", page)
+    world.put_model("user/forbidden", teachers / "seg")
+    world.fail("GET HEAD", "/user/forbidden/", 403, times=9)
     world.put_model("stranger/public", teachers / "seg")
     world.put_model("stranger/private", teachers / "seg", private=True)
     world.put_dataset("user/gated-scenes", world.home.parents[1] / "data", gated=True)
@@ -364,6 +372,8 @@ SENTENCES = dict(
         ("teacher fails", "could not be read: the Hub answered 500 Internal Server Error"),
         ("teacher hangs up", "`teacher_model` 'user/hanging' is no folder and not in the cache"),
         ("teacher broken", "Unrecognized model in user/empty"),
+        ("teacher forbidden", "`teacher_model` 'user/forbidden' may not be read with your token"),
+        ("teacher is a page", "`teacher_model` user/page cannot be loaded"),
         ("student missing", "the student must be a folder, or a model on the Hub"),
         ("student processor", "the student must be a folder, or a model on the Hub"),
         ("model missing", "`model` must be a folder, or a model on the Hub"),

@@ -6,7 +6,7 @@ import argparse
 import difflib
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -81,7 +81,9 @@ def parse_arguments(
     scripts = _converted(parser, defaults or {}, source="`defaults`")
     preset = _chosen_preset(arguments, file)
     parser.set_defaults(**{**scripts, **(preset_settings(preset) if preset else {}), **file})
-    *parsed, _ = parser.parse_args_into_dataclasses(arguments)  # the last holds --preset alone
+    *parsed, _, unknown = parser.parse_args_into_dataclasses(arguments, return_remaining_strings=True)
+    if unknown:
+        raise ValueError(f"{unknown[0]!r} is no option; {_hint(unknown[0], parser._option_string_actions)}")
     flags = {
         argument.lstrip("-").split("=")[0].replace("-", "_")
         for argument in arguments
@@ -96,12 +98,15 @@ def parse_arguments(
 def _read(path: Path) -> Mapping[Any, Any]:
     if not path.is_file():
         raise ValueError(f"there is no file {path}; the first argument may name a YAML or JSON file.")
-    text = path.read_text(encoding="utf-8")
+    is_json = path.suffix == ".json"
     try:
-        content = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except (json.JSONDecodeError, yaml.YAMLError) as error:
-        kind = "JSON" if path.suffix == ".json" else "YAML"
-        raise ValueError(f"{path.name} is not valid {kind}: {error}.") from error
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(text) if is_json else yaml.safe_load(text)
+    except (UnicodeDecodeError, json.JSONDecodeError, yaml.YAMLError) as error:
+        said = " ".join(str(error).split())
+        raise ValueError(
+            f"{path.name} is not valid {'JSON' if is_json else 'YAML'}: {said}; correct the file."
+        ) from error
     if content is None:
         return {}
     if not isinstance(content, Mapping):
@@ -115,26 +120,39 @@ def _read(path: Path) -> Mapping[Any, Any]:
 def _converted(
     parser: argparse.ArgumentParser, settings: Mapping[Any, Any], *, source: str
 ) -> dict[str, Any]:
-    """Check the names, and convert a single value for a list and text in a list as a flag does.
-
-    Argparse itself converts every other text, because it does so with all defaults.
-    """
+    """Check the names, and convert every value as a flag does."""
     actions = {action.dest: action for action in reversed(parser._actions)}
     converted = {}
     for name, value in settings.items():
         if name not in actions:
-            close = difflib.get_close_matches(str(name), actions, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else "see --help for all."
-            raise ValueError(f"{source} sets {name!r}, which is no option; {hint}")
-        action = actions[name]
-        if action.nargs == "+" and value is not None:
-            values = value if isinstance(value, (list, tuple)) else [value]
-            try:
-                value = [parser._get_value(action, v) if isinstance(v, str) else v for v in values]
-            except argparse.ArgumentError as error:
-                parser.error(f"{source}: {error}")
-        converted[name] = value
+            raise ValueError(f"{source} sets {name!r}, which is no option; {_hint(str(name), actions)}")
+        converted[name] = _as_flag(parser, actions[name], value, source=source)
     return converted
+
+
+def _as_flag(parser: argparse.ArgumentParser, action: argparse.Action, value: Any, *, source: str) -> Any:
+    """Convert a value as argparse does the text of a flag; what it cannot be ends in a sentence."""
+    is_list, is_map = isinstance(value, (list, tuple)), isinstance(value, Mapping)
+    kind: Any = action.type
+    takes_map = kind is dict or action.dest in StructKDTrainingArguments._VALID_DICT_FIELDS
+    takes_list = action.nargs == "+"
+    if (value is None and (action.default is None or kind is str or takes_list)) or (is_map and takes_map):
+        return value
+    # `Trainer` takes a list for some of the options whose flag is one text.
+    if value is None or is_map or (is_list and not takes_list and kind is not str):
+        raise ValueError(f"{source} sets {action.dest!r} to {value!r}, where one value belongs; see --help.")
+    if is_list and not takes_list:
+        return value
+    try:
+        values = [parser._get_value(action, str(one)) for one in (value if is_list else [value])]
+    except argparse.ArgumentError as error:
+        parser.error(f"{source}: {error}")
+    return values if takes_list else values[0]
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else "see --help for all."
 
 
 def _chosen_preset(arguments: Sequence[str], file: Mapping[str, Any]) -> str | None:

@@ -44,8 +44,13 @@ class BoxTally:
         """Boxes by the name of the rule, over all workers."""
         return dict(zip(BOX_RULES, self._counts.sum(dim=0).tolist(), strict=True))
 
-    def add_all(self, rows: Iterable[Cleaned], target: ObjectBoxes) -> None:
-        """Check and count the rows of a stored dataset, and warn once if a rule concerned any box."""
+    def add_all(self, rows: Iterable[Cleaned], target: ObjectBoxes) -> int:
+        """Check and count the rows of a stored dataset, and warn once if a rule concerned any box.
+
+        Returns:
+            The number of boxes that are left to train on.
+        """
+        left = 0
         unknown: set[Any] = set()
         categories: list[Any] = []
         written: list[Written] = []
@@ -54,6 +59,7 @@ class BoxTally:
             unknown.update(cleaned.unknown)
             categories.extend(cleaned.categories)
             written.append(cleaned.written)
+            left += int((~cleaned.objects.crowd).sum())
         self.is_complete = True
         if written:
             self._check(Written.joined(written), target, complete=True)
@@ -66,6 +72,7 @@ class BoxTally:
             )
         if any(self.counts.values()):
             logger.warning("%s, boxes: %s.", self.name, _summary(self.counts, unknown))
+        return left
 
     def add(self, cleaned: Cleaned, target: ObjectBoxes, *, where: str) -> None:
         """Check and count a row of a stream, and warn at the first box that each rule concerns."""

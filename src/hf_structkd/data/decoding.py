@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -253,8 +254,9 @@ def _array(value: Any, *, where: str) -> np.ndarray[Any, Any]:
 
 
 def _bad_image(error: Exception, *, where: str) -> BadImageError:
+    said = re.sub(r" *<\S+ object at 0x\w+>", "", str(error))  # Pillow shows the address of its buffer
     return BadImageError(
-        f"The image in {where} cannot be decoded ({type(error).__name__}: {error}); repair or remove the "
+        f"The image in {where} cannot be decoded ({type(error).__name__}: {said}); repair or remove the "
         "file, or pass skip_bad_images=True to leave such rows out and count them."
     )
 

@@ -100,7 +100,13 @@ class DetectionReader(RowReader):
         split = f" ({dataset.split})" if dataset.split else ""
         self.tally.name = (dataset.info.dataset_name or "dataset") + split
         if isinstance(rows, datasets.Dataset) and self.labeled is not False:
-            self.tally.add_all(self._cleaned_rows(rows), self.target)
+            left = self.tally.add_all(self._cleaned_rows(rows), self.target)
+            if not left and self.augmentation is not None:
+                raise ValueError(
+                    f"`objects_column` {self.target.column!r} must hold at least one box to train on, got "
+                    f"none that can be used and is no crowd in {len(rows)} rows of {self.tally.name}; "
+                    "correct the data."
+                )
         return rows
 
     def finish(self, row: Mapping[str, Any], image: Tensor, generator: torch.Generator, *, where: str) -> Row:

@@ -63,6 +63,11 @@ def load_dataset_splits(
             loaded = {"train": loaded}
     else:
         loaded = read_folder(Path(name_or_path), target_kind)
+    if loaded is not None and (config_name is not None or revision is not None):
+        raise ValueError(
+            f"`{argument}` {name_or_path!r} is a folder, which has neither configurations nor revisions, got "
+            f"{config_name!r} and {revision!r}; leave them out, or pass a Hub id."
+        )
     if loaded is None:
         with explained(f"`{argument}`", name_or_path, revision=revision, kind="dataset"):
             try:
@@ -74,6 +79,11 @@ def load_dataset_splits(
                 # a type for each.
                 HfApi().auth_check(name_or_path, repo_type="dataset", token=hub.get("token"))
                 raise
+            except FileNotFoundError as error:
+                raise ValueError(
+                    f"`{argument}` must be a Hub id, or a folder that holds images or tables, got "
+                    f"{name_or_path!r} ({error}); correct the path."
+                ) from error
     return {name: split.to_iterable_dataset() if streaming else split for name, split in loaded.items()}
 
 
@@ -246,8 +256,11 @@ def _names_from_hub(name: str, revision: str | None) -> dict[int, str] | None:
 def _read_names(path: Path) -> dict[int, str]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except IsADirectoryError as error:
-        raise ValueError(f"`id2label_path` must be a JSON file, got the folder {path}.") from error
+    except OSError as error:
+        raise type(error)(
+            f"`id2label_path` must be a JSON file that names the classes, got {path} "
+            f"({error.strerror or error}); correct the path."
+        ) from error
     except ValueError as error:
         raise ValueError(
             f"{path.name} must be JSON that names the classes, and is none ({error})."

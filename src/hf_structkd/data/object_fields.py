@@ -44,9 +44,13 @@ def read_objects(value: Any, *, where: str) -> WrittenObjects:
     crowd = torch.zeros(len(boxes), dtype=torch.bool)
     lengths = {box_field: len(boxes), category_field: len(categories)}
     for name in (name for name in CROWD_FIELDS if name in fields):
-        crowd = torch.tensor(
-            [bool(one) for one in _listed(fields[name], name, where=where)], dtype=torch.bool
-        )
+        flags = _listed(fields[name], name, where=where)
+        if any(isinstance(one, str) for one in flags):
+            raise ValueError(
+                f"The field {name!r} in {where} must hold 0 or 1 for each object, got {flags!r:.60}; correct "
+                "this row."
+            )
+        crowd = torch.tensor([bool(one) for one in flags], dtype=torch.bool)
         lengths[name] = len(crowd)
     if len(set(lengths.values())) != 1:
         raise ValueError(f"The fields of {where} must be of one length, got {lengths}; correct this row.")

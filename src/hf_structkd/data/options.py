@@ -10,6 +10,8 @@ from numbers import Integral, Real
 from types import UnionType
 from typing import Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
 
+from .transforms import check_size
+
 SCENE_SIZE = (96, 128)
 _Number = TypeVar("_Number", int, float)
 OptionsT = TypeVar("OptionsT", bound="DataOptions")
@@ -88,7 +90,7 @@ class DataOptions:
     def __post_init__(self) -> None:
         """Check what would otherwise fail late or have another meaning."""
         _check_types(self)
-        pair_of("image_size", self.image_size)
+        check_size("image_size", pair_of("image_size", self.image_size))
         _check_count("augmentation_views", self.augmentation_views)
         fraction = self.validation_fraction
         if fraction is not None and not 0 < fraction < 1:

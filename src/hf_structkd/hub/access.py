@@ -204,6 +204,11 @@ def _as_sentence(
                 f"the Hub does not know the token with which {what} {name!r} is read: it is mistyped or no "
                 f"longer valid; {_LOGIN}, or correct or unset HF_TOKEN."
             )
+        case HfHubHTTPError() if _code(cause) == HTTPStatus.FORBIDDEN:
+            return ValueError(
+                f"{what} {name!r} may not be read with your token ({reason(cause)}); {_LOGIN} with "
+                "one that may."
+            )
         case HfHubHTTPError():
             return ConnectionError(f"{what} {name!r} could not be read: {reason(cause)}; try again later.")
         case _:

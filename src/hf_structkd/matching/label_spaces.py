@@ -217,7 +217,9 @@ def _listed(names: Iterable[str]) -> str:
 def _ids_by_name(id2label: Mapping[int, str], role: str) -> dict[str, list[int]]:
     """Return the ids of each name; several ids have one name only in a teacher."""
     if sorted(id2label) != list(range(len(id2label))):
-        raise ValueError(f"the {role}'s class ids must be 0 to K - 1, got {sorted(id2label)}.")
+        raise ValueError(
+            f"the {role}'s class ids must be 0 to K - 1, got {sorted(id2label)}; correct its `id2label`."
+        )
     ids: dict[str, list[int]] = {}
     for index, name in id2label.items():
         same = ids.setdefault(_normalised(name), [])

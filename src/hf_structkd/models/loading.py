@@ -8,12 +8,12 @@ from typing import Any, Protocol
 
 from torch import nn
 from transformers import AutoConfig, AutoImageProcessor, PretrainedConfig, PreTrainedModel
-from transformers.utils import logging
+from transformers.utils import IMAGE_PROCESSOR_NAME, logging
 
 from ..features import unwrap
-from ..hub.access import explained
 from . import backbones as backbones  # registers them, because a folder may hold a model that uses one
 from .ignore_index import set_ignore_index
+from .reading import readable
 
 logger = logging.get_logger(__name__)
 
@@ -69,7 +69,7 @@ def load_student(
     if id2label is not None:
         labels = {"id2label": dict(id2label), "label2id": {name: i for i, name in id2label.items()}}
     hub = {"revision": revision, **hub}
-    with explained("the student", name_or_path, revision=revision):
+    with readable("the student", name_or_path, revision=revision):
         config = AutoConfig.from_pretrained(name_or_path, **labels, **hub)
         if ignore_index is not None:
             set_ignore_index(config, ignore_index)
@@ -104,9 +104,10 @@ def load_teacher(
         check_teacher_task([type(model).__name__], task, type(model).__name__)
         return model
     name_or_path = model
-    with explained("`teacher_model`", name_or_path, revision=revision):
+    with readable("`teacher_model`", name_or_path, revision=revision):
         config = AutoConfig.from_pretrained(name_or_path, revision=revision, **hub)
-        check_teacher_task(config.architectures or [], task, name_or_path)
+    check_teacher_task(config.architectures or [], task, name_or_path)
+    with readable("`teacher_model`", name_or_path, revision=revision):
         loaded, info = task.auto_model.from_pretrained(
             name_or_path, revision=revision, output_loading_info=True, **hub
         )
@@ -130,11 +131,15 @@ def refuse_shared_parameters(student: PreTrainedModel, teacher: PreTrainedModel)
 
 def load_image_processor(name_or_path: str | Path, *, revision: str | None = None, **hub: Any) -> Any | None:
     """Load the image processor that is saved beside a model; return None if there is none."""
-    try:
-        return AutoImageProcessor.from_pretrained(name_or_path, revision=revision, **hub)
-    except OSError:
-        logger.info("%s has no preprocessor_config.json.", name_or_path)
-        return None
+    with readable("the image processor of", name_or_path, revision=revision):
+        try:
+            return AutoImageProcessor.from_pretrained(name_or_path, revision=revision, **hub)
+        except OSError:
+            # It is raised for a damaged file too, without which images would be normalised otherwise.
+            if (Path(name_or_path) / IMAGE_PROCESSOR_NAME).is_file():
+                raise
+    logger.info("%s has no %s.", name_or_path, IMAGE_PROCESSOR_NAME)
+    return None
 
 
 def student_image_processor(
@@ -158,7 +163,7 @@ def student_image_processor(
     """
     processor = load_image_processor(name_or_path, revision=revision, **hub)
     if processor is None:
-        with explained("the student", name_or_path, revision=revision):
+        with readable("the student", name_or_path, revision=revision):
             config = AutoConfig.from_pretrained(name_or_path, revision=revision, **hub)
         processor = task.image_processor(size, config)
     return resizing_to(processor, size, keep_aspect_ratio=keep_aspect_ratio)

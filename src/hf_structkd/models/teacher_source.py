@@ -13,6 +13,7 @@ from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 from ..hub.access import explained
 from .loading import WEIGHT_PATTERNS, ModelKind, check_teacher_task, config_of, load_teacher
 from .parameters import count_parameters
+from .reading import readable
 
 _CHUNK = 1 << 22
 
@@ -47,7 +48,7 @@ class TeacherSource:
             self.config = config_of(model)
             return
         self.name = str(model)
-        with explained("`teacher_model`", self.name, revision=revision):
+        with readable("`teacher_model`", self.name, revision=revision):
             self.config = AutoConfig.from_pretrained(self.name, revision=revision)
         check_teacher_task(self.config.architectures or [], kind, self.name)
 

@@ -8,7 +8,7 @@ from transformers import AutoConfig, PreTrainedModel
 
 from ..adversary.score_maps import ScoreMaps
 from ..features.forward import Batch, Capture, Forward, run_model
-from ..hub.access import explained
+from ..models.reading import readable
 from .base import MapPair, StreamingMetric, Task
 from .depth import DepthTask
 from .detection import DetectionTask
@@ -58,7 +58,7 @@ def task_of(model: PreTrainedModel | str | Path, *, revision: str | None = None)
     """
     if isinstance(model, PreTrainedModel):
         return find_task(type(model).__name__)
-    with explained("`model`", model, revision=revision):
+    with readable("`model`", model, revision=revision):
         architectures = AutoConfig.from_pretrained(model, revision=revision).architectures
     if not architectures:
         raise ValueError(f"`model` {model} has a configuration that names no architecture; pass `task`.")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from transformers import TrainingArguments
@@ -153,6 +155,7 @@ class StructKDTrainingArguments(TrainingArguments):
         # Trainer's own defaults hide whether these were given.
         self.gives_best_metric = self.metric_for_best_model is not None
         self.gives_best_direction = self.greater_is_better is not None
+        _check_run(self)
         super().__post_init__()
         self.granularity = positive_integers("granularity", self.granularity, lengths=(1, 2))
         self.teacher_image_size = (
@@ -220,6 +223,25 @@ _NEED_METRICS = (SchedulerType.REDUCE_ON_PLATEAU, SchedulerType.GREEDY)
 
 TRAINER_SETTINGS = ("student_feature", "teacher_feature", "teacher_image_size", "teacher_cache_dtype")
 """Settings that belong to no term and that a resumed run must find again."""
+
+
+def _check_run(args: TrainingArguments) -> None:
+    """Raise `ValueError` for what `Trainer` takes, though it trains nothing or fails far from here."""
+    for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
+        if getattr(args, name) < 1:
+            raise ValueError(f"`{name}` must be at least 1, got {getattr(args, name)}.")
+    if args.max_steps == 0 or args.max_steps < -1:
+        raise ValueError(
+            f"`max_steps` must be at least 1, or -1 to follow `num_train_epochs`, got {args.max_steps}."
+        )
+    if args.max_steps == -1 and not 0 < args.num_train_epochs < math.inf:
+        raise ValueError(f"`num_train_epochs` must be finite and above 0, got {args.num_train_epochs}.")
+    if not 0 <= args.learning_rate < math.inf:
+        raise ValueError(f"`learning_rate` must be finite and at least 0, got {args.learning_rate}.")
+    folder = Path(args.output_dir or "")
+    for path in (folder, *folder.parents):
+        if path.exists() and not path.is_dir():
+            raise ValueError(f"`output_dir` must be a folder, got {folder}; {path} is a file.")
 
 
 def _names(value: str | Sequence[str] | None) -> list[str]:

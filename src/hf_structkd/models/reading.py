@@ -1,0 +1,40 @@
+"""Say in one sentence why the files of a model cannot be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..hub.access import explained, hub_fault
+
+_LONGEST = 200  # characters of another library's message that an error repeats
+
+
+@contextmanager
+def readable(what: str, name: str | Path, *, revision: str | None = None) -> Iterator[None]:
+    """Say in one sentence why a model, or what lies beside it, could not be read.
+
+    Args:
+        what: The argument that names the model, as the sentence calls it.
+        name: Hub id or folder.
+        revision: Branch, tag or commit that was asked for.
+
+    Raises:
+        ValueError: If a file is missing, damaged or contradicts another, or as `hub.access.explained`.
+        ConnectionError: If the Hub cannot be reached, or fails.
+    """
+    with explained(what, name, revision=revision):
+        try:
+            yield
+        except MemoryError:
+            raise
+        except Exception as error:  # the readers of configurations and weights raise many types
+            if hub_fault(error) is not None:
+                raise
+            said = " ".join(f"{type(error).__name__}: {error}".split())
+            said = said if len(said) <= _LONGEST else f"{said[:_LONGEST]}…"
+            raise ValueError(
+                f"{what} {name} cannot be loaded ({said}); check that its files are complete and belong "
+                "together, and download or save it again."
+            ) from error
