@@ -129,7 +129,7 @@ PAIRS = {
     "segmentation": Pair("SegFormer B2 to B0, 256 x 256", B2, B0, _classes, 256, 1.08, {}),
     "segmentation512": Pair("SegFormer B2 to B0, 512 x 512", B2, B0, _classes, 512, 1.08, {}),
     "depth": Pair(
-        "DPT 384/12 to 192/6, 256 x 256",
+        "DPT 384/12 to 192/8, 256 x 256",
         lambda: dpt(384, 12, 256),
         lambda: dpt(192, 8, 256),
         _depth,
