@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from hf_structkd.data import collate_dense
 from hf_structkd.training.fill_cache import fill_teacher_cache
 
 from ..cases import CASES, TaskCase, arguments, make_trainer, state_of
@@ -113,6 +114,46 @@ def test_data_that_never_comes_again_is_refused(tmp_path: Path) -> None:
     trainer = make_trainer(CASES[0], arguments(tmp_path, teacher_cache=str(tmp_path)), train_dataset=rows)
     with pytest.raises(ValueError, match="`augmentation_views`"):
         trainer.train()
+
+
+def test_a_collator_that_changes_images_gets_answers_to_them(tmp_path: Path) -> None:
+    """The key that a row brings is of the image before: its answer would be to another image."""
+    case, answers = CASES[0], []
+    rows = case.rows(4)
+    for number, row in enumerate(rows.rows):
+        row["sample_key"] = torch.tensor([0, number])
+    for shade in (0.0, 1.0):
+
+        def darker(batch, shade=shade):
+            batch = collate_dense(batch)
+            return {**batch, "pixel_values": batch["pixel_values"] - shade}
+
+        args = arguments(tmp_path, max_steps=1, teacher_cache=str(tmp_path / "cache"))
+        trainer = make_trainer(case, args, train_dataset=rows, data_collator=darker)
+        trainer.train()
+        answers.append(len(next(iter(trainer.teacher._stores.values()))))
+    assert answers == [4, 8]
+
+
+def test_a_teacher_without_weights_is_refused_before_an_epoch(tmp_path: Path) -> None:
+    """At once without a cache; with one, which may need no weights, at the first answer that is missing."""
+    case, empty = CASES[0], str(tmp_path / "empty")
+    case.teacher(1).config.save_pretrained(empty)
+    with pytest.raises(ValueError, match="`teacher_model`"):
+        make_trainer(case, arguments(tmp_path), teacher=empty)
+    cached = make_trainer(case, arguments(tmp_path, teacher_cache=str(tmp_path / "cache")), teacher=empty)
+    with pytest.raises(ValueError, match="`teacher_model`"):
+        cached.train()
+
+
+def test_another_student_is_answered_by_its_own_match(tmp_path: Path) -> None:
+    """A search over students of other classes would else read columns that were stored for the first one."""
+    case = CASES[0]
+    trainer = make_trainer(case, arguments(tmp_path, teacher_cache=str(tmp_path / "cache")))
+    other = case.student(0)
+    other.config.id2label = {i: f"LABEL_{4 - i}" for i in range(5)}
+    trainer.pair.follow(other)
+    assert trainer.teacher._task is trainer.pair.task
 
 
 CHANGES = {

@@ -74,6 +74,10 @@ class FrozenTeacher:
         """The model, loaded, frozen and put on the device at the first call."""
         return self.source.model.requires_grad_(False).eval().to(self.device)
 
+    def follow(self, task: OutputReader) -> None:
+        """Read outputs by another match of the teacher, with another student."""
+        self._task = task
+
     def images(self, pixel_values: Tensor) -> Tensor:
         """Return the images of a batch in the teacher's normalisation, size and dtype."""
         images = convert_normalization(pixel_values, self._student_normalization, self._teacher_normalization)

@@ -141,8 +141,9 @@ class Task(ABC):
 
     def stored_output(self, student: Forward, teacher: Forward) -> dict[str, Tensor]:
         """Return the tensors (B, ...) that this task reads of the teacher's output, by name, for a cache."""
-        raise NotImplementedError(
-            f"`teacher_cache` must be left out for {self.name}: its task has no `stored_output`."
+        raise ValueError(
+            f"`teacher_cache` must be left out for {self.name}, whose task has no `stored_output`, got a "
+            "folder; leave it out, or define `stored_output` and `answer_class`."
         )
 
     def restored_output(self, tensors: Mapping[str, Tensor]) -> Any:

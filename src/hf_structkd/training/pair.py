@@ -39,6 +39,8 @@ class ModelPair:
         teacher: The frozen teacher, or None as long as no term needs it.
         student_capture: Where the student's feature maps are taken, or None.
         expected_answers: How many answers of the teacher a training needs, or None where it is not known.
+        trusts_keys: Whether a batch's `sample_key` is of the images in it. A collator of the caller's may
+            have changed them; a cache then reads the images themselves.
 
     Raises:
         ValueError: If the student cannot be trained for the task.
@@ -59,6 +61,7 @@ class ModelPair:
         self.teacher: FrozenTeacher | None = None
         self.student_capture: Capture | None = None
         self.expected_answers: int | None = None
+        self.trusts_keys = False
         self._teacher_model = teacher_model
         self._kind = kind
         self._args = args
@@ -86,7 +89,7 @@ class ModelPair:
         source = self._teacher_model
         if not isinstance(source, TeacherSource):
             source = TeacherSource(source, self._kind)
-        if source.is_loaded:
+        if source.is_loaded or self._args.teacher_cache is None:  # what cannot be loaded is said at once
             refuse_shared_parameters(student, source.model)
         self.task = self._match(student, source.outline)
         self.teacher = self._frozen(source)
@@ -113,6 +116,8 @@ class ModelPair:
     def follow(self, student: PreTrainedModel) -> None:
         """Match the teacher with another student, as `model_init` makes one for every training."""
         self.task = self._match(student, None if self.teacher is None else self.teacher.source.outline)
+        if self.teacher is not None:
+            self.teacher.follow(self.task)
 
     def capture_features(self, model: nn.Module, pixel_values: Tensor) -> None:
         """Find the two feature maps on these images, unless that is done already."""
@@ -163,6 +168,8 @@ class ModelPair:
             keep: Whether a cache may keep the answer.
         """
         assert self.teacher is not None
+        if not self.trusts_keys:
+            batch = {name: value for name, value in batch.items() if name != "sample_key"}
         return self.teacher.answer(batch, student, self.question(terms), keep=keep)
 
     def question(self, terms: Sequence[Term]) -> Question:

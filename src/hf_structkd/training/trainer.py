@@ -107,6 +107,7 @@ class StructKDTrainer(EvaluatingTrainer, SavingTrainer):
         self.distillation = Distillation(self.terms, self.pair)
         self.distillation.load_teacher(student, self.distillation.active())
         kwargs.setdefault("data_collator", self.task.collate)
+        self.pair.trusts_keys = kwargs["data_collator"] is self.task.collate
         feed_as_wanted(args, kwargs.get("compute_metrics"))
         if kwargs.get("compute_metrics") is None:
             choose_best_metric(args, self.task, kwargs.get("eval_dataset"))
