@@ -138,7 +138,9 @@ def test_a_collator_that_changes_images_gets_answers_to_them(tmp_path: Path) -> 
 def test_a_teacher_without_weights_is_refused_before_an_epoch(tmp_path: Path) -> None:
     """At once without a cache; with one, which may need no weights, at the first answer that is missing."""
     case, empty = CASES[0], str(tmp_path / "empty")
-    case.teacher(1).config.save_pretrained(empty)
+    model = case.teacher(1)
+    model.config.architectures = [type(model).__name__]
+    model.config.save_pretrained(empty)
     with pytest.raises(ValueError, match="`teacher_model`"):
         make_trainer(case, arguments(tmp_path), teacher=empty)
     cached = make_trainer(case, arguments(tmp_path, teacher_cache=str(tmp_path / "cache")), teacher=empty)
