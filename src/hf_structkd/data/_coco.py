@@ -15,18 +15,7 @@ from ._files import FoundFile, first_names, split_names, words_of
 
 logger = logging.getLogger(__name__)
 
-_WORDS = {
-    "annotation",
-    "annotations",
-    "instances",
-    "coco",
-    "labels",
-    "train",
-    "valid",
-    "validation",
-    "val",
-    "test",
-}
+_WORDS = words_of("annotation annotations instances coco labels train valid validation val test")
 _OTHER_FILES = {"captions", "keypoints", "panoptic", "stuff"}
 _FIELDS = {"images", "annotations", "categories"}
 

@@ -11,39 +11,20 @@ from pathlib import Path, PurePath
 _IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm"}
 _ARRAY = ".npy"
 _READ_BY_DATASETS = {".parquet", ".arrow", ".tar"}
+
+
+def words_of(name: str) -> set[str]:
+    """Return the words of a file's or folder's name in small letters, without numbers at their ends."""
+    return set(re.findall(r"[a-z]+", name.lower()))
+
+
 _KINDS = {
-    "depth": {"depth", "depths"},
-    "label": {
-        *(
-            "lbl",
-            "lbls",
-            "ann",
-            "anns",
-            "annot",
-            "annots",
-            "mask",
-            "masks",
-            "label",
-            "labels",
-            "annotation",
-            "annotations",
-            "gt",
-            "groundtruth",
-        ),
-        *("ground", "truth", "seg", "segmentation", "segmentations", "segmentationclass", "semantic"),
-    },
-    "image": {
-        "image",
-        "images",
-        "img",
-        "imgs",
-        "rgb",
-        "photo",
-        "photos",
-        "picture",
-        "pictures",
-        "jpegimages",
-    },
+    "depth": words_of("depth depths"),
+    "label": words_of(
+        "lbl lbls ann anns annot annots mask masks label labels annotation annotations gt groundtruth ground "
+        "truth seg segmentation segmentations segmentationclass semantic"
+    ),
+    "image": words_of("image images img imgs rgb photo photos picture pictures jpegimages"),
 }
 _SPLITS = {
     "train": {"train", "training"},
@@ -94,19 +75,12 @@ def find_files(folder: Path) -> list[FoundFile] | None:
     return sorted(found, key=lambda file: file.place)
 
 
-def words_of(name: str) -> set[str]:
-    """Return the words of a file's or folder's name in small letters, without numbers at their ends."""
-    return set(re.findall(r"[a-z]+", name.lower()))
-
-
 def split_names(files: Iterable[FoundFile]) -> dict[str, str]:
     """Return each split that occurs and how the folders write it; files outside of all splits train."""
     names: dict[str, str] = {}
     for file in files:
-        is_validation = file.split == "validation"
-        names.setdefault(
-            file.split or "train", str(file.split_word) if is_validation else file.split or "train"
-        )
+        split = file.split or "train"
+        names.setdefault(split, str(file.split_word) if split == "validation" else split)
     return names
 
 
@@ -121,19 +95,22 @@ def _described(path: Path, place: PurePath) -> FoundFile:
     rest = []
     for part in place.parent.parts:
         words = words_of(part)
-        if not words or words - _KNOWN:
+        part_kind, (part_split, part_word) = _kind_of(words), _split_of(words)
+        if words <= _KNOWN and ((part_kind and not kind) or (part_split and not split)):
+            kind = kind or part_kind
+            split, word = (split, word) if split else (part_split, part_word)
+        else:
             rest.append(part)
-            continue
-        part_kind = next((name for name, known in _KINDS.items() if words & known), None)
-        part_split = next((name for name, known in _SPLITS.items() if words & known), None)
-        if (part_kind is None or kind is not None) and (part_split is None or split is not None):
-            rest.append(part)
-            continue
-        kind = kind or part_kind
-        if split is None and part_split is not None:
-            split, word = part_split, next(iter(words & _SPLITS[part_split]))
     if path.suffix.lower() == ".json" and split is None:
-        words = words_of(path.stem)
-        split = next((name for name, known in _SPLITS.items() if words & known), None)
-        word = next(iter(words & _SPLITS[split])) if split else None
+        split, word = _split_of(words_of(path.stem))
     return FoundFile(path, place, kind, split, word, "/".join([*rest, place.stem]))
+
+
+def _kind_of(words: set[str]) -> str | None:
+    return next((kind for kind, known in _KINDS.items() if words & known), None)
+
+
+def _split_of(words: set[str]) -> tuple[str, str] | tuple[None, None]:
+    """Return the split that the words name, and how they write it."""
+    found = ((split, word) for split, known in _SPLITS.items() for word in words & known)
+    return next(found, (None, None))
