@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar
 
@@ -11,6 +11,7 @@ from ..scenes.scenes import OBJECT_CLASS_NAMES
 from ._assembly import LoadedData, assemble
 from ._rows import Normalization, sample_rows
 from ._splits import load_splits
+from ._yolo import YOLO
 from .box_conventions import BoxFormat
 from .box_frames import BoxFrame
 from .boxes import ObjectBoxes, UnknownCategories
@@ -90,6 +91,8 @@ def load_detection_data(
     for rows in (splits.train, splits.validation):
         check_target_column(rows, "list of objects", objects_column=chosen.objects_column)
     id2label = _class_names(chosen, splits.train, default_id2label or {})
+    if splits.train.info.builder_name == YOLO and chosen.bbox_format == DetectionOptions.bbox_format:
+        chosen = replace(chosen, bbox_format="normalized_cxcywh")
     target = ObjectBoxes(
         id2label=id2label,
         column=chosen.objects_column,
