@@ -15,20 +15,11 @@ from ._files import FoundFile, first_names, split_names, words_of
 
 logger = logging.getLogger(__name__)
 
-_WORDS = {
-    "annotation",
-    "annotations",
-    "instances",
-    "coco",
-    "labels",
-    "train",
-    "valid",
-    "validation",
-    "val",
-    "test",
-}
+_WORDS = words_of("annotation annotations instances coco labels train valid validation val test")
 _OTHER_FILES = {"captions", "keypoints", "panoptic", "stuff"}
 _FIELDS = {"images", "annotations", "categories"}
+
+_MOST_FILES = 20
 
 Index = Mapping[str, Sequence[FoundFile]]
 
@@ -75,18 +66,13 @@ def read_coco(folder: Path, files: Sequence[FoundFile]) -> dict[str, datasets.Da
 def _contents(folder: Path, files: Sequence[FoundFile]) -> list[tuple[FoundFile, Mapping[str, Any]]]:
     """Return the COCO files and what they hold, at most one for each split, that of training first."""
     found: dict[str | None, tuple[FoundFile, Mapping[str, Any]]] = {}
-    for file in files:
-        words = words_of(file.path.stem)
-        if file.is_image or not words & _WORDS or words & _OTHER_FILES:
-            continue
-        try:
-            content = json.loads(file.path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(
-                f"{file.place} in {folder} is not valid JSON: {error}; write it anew."
-            ) from error
-        if not isinstance(content, Mapping) or not content.keys() >= _FIELDS:
-            continue
+    written = [file for file in files if file.path.suffix.lower() == ".json"]
+    named = [file for file in written if words_of(file.path.stem) & _WORDS]
+    read = [(file, content) for file in named if (content := _content(folder, file)) is not None]
+    if not read and len(written) <= _MOST_FILES:  # a file for each image is not COCO's
+        others = (file for file in written if file not in named and file.path.name != "id2label.json")
+        read = [(file, content) for file in others if (content := _content(folder, file)) is not None]
+    for file, content in read:
         if file.split in found:
             raise ValueError(
                 f"`dataset_name` {str(folder)!r} must hold one COCO file for each split, got "
@@ -94,6 +80,17 @@ def _contents(folder: Path, files: Sequence[FoundFile]) -> list[tuple[FoundFile,
             )
         found[file.split] = file, {**content, "names": _names(file, content)}
     return sorted(found.values(), key=lambda pair: (pair[0].split != "train", pair[0].place))
+
+
+def _content(folder: Path, file: FoundFile) -> Mapping[str, Any] | None:
+    """Return what a COCO file of boxes holds, None of another JSON file."""
+    if words_of(file.path.stem) & _OTHER_FILES:
+        return None
+    try:
+        content = json.loads(file.path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{file.place} in {folder} is not valid JSON: {error}; write it anew.") from error
+    return content if isinstance(content, Mapping) and content.keys() >= _FIELDS else None
 
 
 def _names(file: FoundFile, content: Mapping[str, Any]) -> dict[int, str]:

@@ -18,6 +18,7 @@ from .transforms import DenseAugmentation, check_size
 from .views import sample_key, seeded_generator, view_in_epoch
 
 Row = dict[str, Any]
+MOST_STORED, MOST_STREAMED = 100, 16  # rows of a split that are looked at
 
 
 class Normalization(Protocol):
@@ -122,14 +123,21 @@ class RowReader(ABC):
         return inputs
 
 
-def sample_rows(dataset: Any, column: str, *, stored: int, streamed: int) -> Iterator[tuple[int, Any]]:
-    """Yield places and encoded values of a column: evenly spread if stored, the first ones of a stream."""
+def sample_rows(
+    dataset: Any, column: str, *, stored: int = MOST_STORED, streamed: int = MOST_STREAMED, split: str = ""
+) -> Iterator[tuple[str, Any]]:
+    """Yield what an error calls the place, and the encoded value, of some rows of a column.
+
+    Stored rows are evenly spread; of a stream they are the first ones.
+    """
     rows = encoded_rows(dataset, [column])
     if isinstance(rows, datasets.IterableDataset):
-        yield from ((place, row[column]) for place, row in enumerate(rows.take(streamed)))
-        return
-    for place in np.linspace(0, len(rows) - 1, min(len(rows), stored)).round().astype(int).tolist():
-        yield place, rows[place][column]
+        places, chosen = range(streamed), rows.take(streamed)
+    else:
+        places = np.linspace(0, len(rows) - 1, min(len(rows), stored)).round().astype(int).tolist()
+        chosen = (rows[place] for place in places)
+    for place, row in zip(places, chosen, strict=False):  # a stream may be shorter
+        yield f"row {place}{f' of {split!r}' if split else ''}, column {column!r}", row[column]
 
 
 def encoded_rows(dataset: Any, columns: list[str]) -> Any:

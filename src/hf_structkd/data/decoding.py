@@ -49,12 +49,17 @@ def decode_image(value: Any, *, where: str) -> Tensor:
     return torch.from_numpy(array).permute(2, 0, 1).contiguous().float().div_(255)
 
 
+def _file_of(value: Any) -> tuple[str | None, bytes | None]:
+    """Return the path and the bytes of a file; both are None if the row holds no file."""
+    if isinstance(value, Mapping):
+        return value.get("path"), value.get("bytes")
+    return (value if isinstance(value, str) else None), None
+
+
 def fetched(value: Any, *, where: str) -> Any:
     """Return a file that lies elsewhere with its bytes, so that header and pixels are loaded only once."""
-    if not (isinstance(value, Mapping) and value.keys() == {"bytes", "path"} and value["bytes"] is None):
-        return value
-    path = value["path"]
-    if path is None or "://" not in path:
+    path, content = _file_of(value)
+    if not isinstance(value, Mapping) or content is not None or path is None or "://" not in path:
         return value
     try:
         with xopen(path, "rb") as file:
@@ -89,12 +94,9 @@ def read_orientation(value: Any, *, where: str) -> int:
 
 def _header_of_file(value: Any, *, where: str) -> tuple[tuple[int, int], int] | None:
     """Return the size and the tag, see `read_header`, or None if there is no file on this machine."""
-    if isinstance(value, str):
-        value = {"path": value, "bytes": None}
-    if not isinstance(value, Mapping):
-        return None
-    file = value["path"] if value["bytes"] is None else io.BytesIO(value["bytes"])
-    if file is None or (isinstance(file, str) and not os.path.isfile(file)):
+    path, content = _file_of(value)
+    file = path if content is None else io.BytesIO(content)
+    if file is None or (content is None and not os.path.isfile(str(path))):
         return None
     try:
         with PIL.Image.open(file) as image:
@@ -148,9 +150,9 @@ def lossy_format(value: Any) -> str | None:
     """
     if isinstance(value, PIL.Image.Image):
         return value.format if value.format in ("JPEG", "MPO", "AVIF") else None
-    path = value["path"] if isinstance(value, Mapping) else value
-    head = (value["bytes"] or b"")[:4096] if isinstance(value, Mapping) else b""
-    if not head and isinstance(path, str) and os.path.isfile(path):
+    path, content = _file_of(value)
+    head = (content or b"")[:4096]
+    if not head and path is not None and os.path.isfile(path):
         with open(path, "rb") as file:
             head = file.read(4096)
     if head.startswith(b"\xff\xd8\xff"):
@@ -185,8 +187,8 @@ def decode_depth(
 
 def decode_depth_units(value: Any, *, where: str) -> np.ndarray[Any, Any]:
     """Decode a depth map (H, W) as it is stored, in its own type; also a `.npy` file, see `decode_depth`."""
-    path = value.get("path") if isinstance(value, Mapping) else value
-    if isinstance(path, str) and path.endswith(".npy") and os.path.isfile(path):
+    path, _ = _file_of(value)
+    if path is not None and path.endswith(".npy") and os.path.isfile(path):
         try:
             value = np.load(path, allow_pickle=False)
         except (ValueError, OSError) as error:

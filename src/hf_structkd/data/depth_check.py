@@ -104,8 +104,7 @@ def check_depths(rows: Any, target: DepthMap, *, split: str) -> str:
 def _look(rows: Any, target: DepthMap) -> _Seen | None:
     maps, metres, largest, pixels = [], [], 0.0, 0
     kinds: dict[str, None] = {}  # a set in the order of the maps
-    for index, value in sample_rows(rows, target.column, stored=_MAPS, streamed=_MAPS):
-        where = f"row {index}, column {target.column!r}"
+    for where, value in sample_rows(rows, target.column, stored=_MAPS, streamed=_MAPS):
         try:
             units = decode_depth_units(value, where=where).ravel()
         except BadImageError:  # the reader says which rows cannot be decoded, and may skip them

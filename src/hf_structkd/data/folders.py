@@ -6,30 +6,40 @@ import logging
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import datasets
 
 from ._coco import read_coco
-from ._files import FoundFile, find_files, first_names, split_names
+from ._files import FoundFile, divided_by_lists, find_files, first_names, split_names
+from ._yolo import read_yolo
 
 logger = logging.getLogger(__name__)
 
-_AFFIX = r"(images?|imgs?|rgb|photos?|masks?|labels?|annotations?|segmentation|seg|gt|sync|depths?|maps?|l)"
+_AFFIX = (
+    r"(images?|imgs?|rgb|photos?|masks?|labels?|annotations?|segmentation|seg|gt|sync|depths?|maps?|l"
+    r"|leftImg8bit|gtFine|label(Train)?Ids)"
+)
 _AFFIXES = re.compile(rf"(?i)^{_AFFIX}([_\W]+|(?=\d))|([_\W]+|(?<=\d)){_AFFIX}$")
+_OF_A_MAP = re.compile(r"(?i)[_\W](masks?|labels?|seg|segmentation|gt)$")
 _EXPECTED = {
     "label": "label maps in a folder `masks`, `labels` or `annotations`",
     "depth": "depth maps in a folder `depth`, as images or `.npy`",
-    "objects": "the boxes in a COCO file such as `annotations.json`",
+    "objects": "the boxes in a COCO file such as `annotations.json` or in YOLO's text files in "
+    "`labels` (convert others to one of them)",
 }
+# Of the maps that Cityscapes keeps beside each other.
+_SORTS = ("labelTrainIds", "labelIds")
 
 
 def read_folder(folder: Path, target_kind: str | None) -> dict[str, datasets.Dataset] | None:
     """Read a folder whose files are paired by their names, without copying or decoding them.
 
     Below the folder, in either order, stand the kind of the files (`images`, `masks`, `depth` and their usual
-    synonyms) and, if there are several, the split (`train`, `validation`, `val`, `test`). A map belongs to
-    the image of the same name, or of the same name without words such as `_mask`. Boxes come from COCO files.
+    synonyms) and, if there are several, the split (`train`, `validation`, `val`, `test`), which the lists of
+    Pascal VOC may name too. A map belongs to the image of the same name, or of the same name without words
+    such as `_mask`. Boxes come from COCO files, or from YOLO's, as they are written there.
 
     Args:
         folder: The folder.
@@ -45,15 +55,28 @@ def read_folder(folder: Path, target_kind: str | None) -> dict[str, datasets.Dat
     files = find_files(folder)
     if files is None:
         return None
+    files = divided_by_lists(folder, files)
     kinds = {file.kind for file in files if file.is_image}
     if target_kind is None:
         return _images_alone(files) if "image" in kinds and kinds - {"image", None} else None
+    if target_kind == "depth" and any("proj_depth" in file.place.parts for file in files):
+        raise ValueError(
+            f"`dataset_name` {str(folder)!r} must hold images beside depth maps of the same names, got "
+            "KITTI's tree with `proj_depth`, whose images are in the raw download; link the maps below "
+            "`proj_depth/groundtruth/image_02` into `depth/train` and `depth/val`, the images of the same "
+            "drives and numbers under the same names into `images/train` and `images/val`, and pass "
+            "depth_scale 0.00390625."
+        )
     if target_kind == "objects":
-        rows = read_coco(folder, files)
+        rows = read_coco(folder, files) or read_yolo(folder, files)
         if rows is not None:
             return rows
-    elif target_kind in kinds:
-        return _read_pairs(folder, files, target_kind, "image" if "image" in kinds else None)
+    if target_kind == "label" and kinds == {None}:
+        files = [replace(file, kind="label") if _OF_A_MAP.search(file.path.stem) else file for file in files]
+        kinds = {file.kind for file in files if file.is_image}
+    map_kind = next((kind for kind in (target_kind, "target") if kind in kinds), None)
+    if map_kind is not None and target_kind != "objects":
+        return _read_pairs(folder, files, target_kind, map_kind, "image" if "image" in kinds else None)
     if "image" not in kinds:
         return None
     below = sorted(path.name for path in folder.iterdir() if path.is_dir())
@@ -73,14 +96,15 @@ def _images_alone(files: Sequence[FoundFile]) -> dict[str, datasets.Dataset]:
 
 
 def _read_pairs(
-    folder: Path, files: Sequence[FoundFile], target_kind: str, image_kind: str | None
+    folder: Path, files: Sequence[FoundFile], target_kind: str, map_kind: str, image_kind: str | None
 ) -> dict[str, datasets.Dataset]:
+    files = _of_one_sort(folder, [file for file in files if file.is_image])
     loaded, names = {}, split_names(files)
     alone: list[str] = []
     for split, name in names.items():
         both = [
-            [file for file in files if file.is_image and (file.split or "train", file.kind) == (split, kind)]
-            for kind in (image_kind, target_kind)
+            [file for file in files if (file.split or "train", file.kind) == (split, kind)]
+            for kind in (image_kind, map_kind)
         ]
         images, maps = _by_name(both[0]), _by_name(both[1])
         if not images.keys() & maps.keys():
@@ -104,6 +128,20 @@ def _read_pairs(
             "%s: files without a partner of the same name are left out: %s.", folder, first_names(alone)
         )
     return loaded
+
+
+def _of_one_sort(folder: Path, files: Sequence[FoundFile]) -> Sequence[FoundFile]:
+    """Return the files without the colours and instances that Cityscapes keeps beside the class ids."""
+    for sort in _SORTS:
+        if any(file.path.stem.endswith(f"_{sort}") for file in files):
+            logger.warning(
+                "%s: only the maps that end in %r are read; Cityscapes' labelTrainIds are its 19 classes, "
+                "and its labelIds all 34 raw ids.",
+                *(folder, sort),
+            )
+            is_map = ("label", "target")
+            return [file for file in files if file.kind not in is_map or file.path.stem.endswith(f"_{sort}")]
+    return files
 
 
 def _by_name(files: Iterable[FoundFile], *, plain: bool = False) -> Mapping[str, FoundFile]:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ._rows import sample_rows
+from ._rows import MOST_STORED, MOST_STREAMED, sample_rows
 from .decoding import BadImageError, lossy_format
 from .label_values import LabelValues
 from .loading import MOST_LISTED, listed
@@ -20,7 +20,6 @@ from .targets import ClassMap
 
 logger = logging.getLogger(__name__)
 
-_MOST_STORED, _MOST_STREAMED = 100, 16  # masks that are looked at in each split
 _MOST_PIXELS = 1 << 18  # of a mask that is not stored in bytes, whose values are slow to count
 _LARGE_SHARE = 0.05
 
@@ -59,10 +58,10 @@ def look_at_masks(
     pixels: Counter[int] = Counter()
     lossy: Counter[str] = Counter()
     masks = rows_seen = 0
-    for place, value in sample_rows(rows, column, stored=_MOST_STORED, streamed=_MOST_STREAMED):
+    for where, value in sample_rows(rows, column, split=split):
         rows_seen += 1
         try:
-            mask = values.read(value, where=f"row {place} of {split!r}, column {column!r}")
+            mask = values.read(value, where=where)
         except BadImageError:
             if not skip_bad_images:
                 raise
@@ -72,7 +71,7 @@ def look_at_masks(
         if kind := lossy_format(value):
             lossy[kind] += 1
     is_stored = isinstance(rows, datasets.Dataset)
-    complete = rows_seen == len(rows) if is_stored else rows_seen < _MOST_STREAMED
+    complete = rows_seen == len(rows) if is_stored else rows_seen < MOST_STREAMED
     return SeenLabels(pixels, masks, complete, lossy)
 
 
@@ -120,7 +119,7 @@ def check_masks(
         if ignored and (len(ids) <= 1 or (last_only and len(names) <= 3 and seen.complete)):
             raise ValueError(_unmapped(names[missing[0]], seen, share, target))
     # The first masks of a stream may well leave many classes out.
-    is_enough = seen.complete or seen.masks >= _MOST_STORED or len(missing) == 1
+    is_enough = seen.complete or seen.masks >= MOST_STORED or len(missing) == 1
     doubtful = (share >= _LARGE_SHARE and is_enough) or (target.reduce_labels and last_only)
     level = logging.WARNING if doubtful or len(ids) == 1 else logging.INFO
     logger.log(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from .label_check import SeenLabels
 from .label_values import LabelValues
-from .loading import listed
+from .loading import listed, read_id2label
+from .options import ClassOptions
 
 logger = logging.getLogger(__name__)
 
@@ -40,10 +42,37 @@ def reduced_names(
     return {index - 1: name for index, name in names.items() if index > 0}
 
 
-def naming_advice(written: str, ids: Iterable[int], teacher: Mapping[int, str]) -> str:
-    """Return what is to be named, for an error: the labels, and what the teacher calls their ids."""
-    text = f" of names for the {written}"
-    known = [f"{one} is {teacher[one]!r}" for one in sorted(ids) if one in teacher]
-    if known:
-        text += f", or `labels_are_teacher_ids` if they mean the teacher's classes, where {listed(known)}"
-    return text
+def find_class_names(
+    options: ClassOptions,
+    rows: Any,
+    column: str,
+    *,
+    scenes: Sequence[str],
+    teacher: Mapping[int, str],
+    written: str,
+    ids: Iterable[int],
+    take_teacher: bool,
+    field: str | None = None,
+) -> dict[int, str]:
+    """Return class id to name: of the scenes, of the training rows (see `read_id2label`), or the teacher's.
+
+    The teacher's count where `take_teacher` says that the labels are its ids or names. Raise `ValueError` if
+    nothing names the classes; it calls the labels as `written`, and says what the teacher calls their `ids`.
+    """
+    name = options.dataset_name
+    if name is None:
+        return dict(enumerate(scenes))
+    path, revision = options.id2label_path, options.dataset_revision
+    names = read_id2label(
+        rows, column, label_field=field, name_or_path=name, id2label_path=path, revision=revision
+    )
+    if names is None and take_teacher and teacher:
+        return dict(teacher)
+    if names is None:
+        known = listed(f"{one} is {teacher[one]!r}" for one in sorted(ids) if one in teacher)
+        advice = f", or `labels_are_teacher_ids` if they mean the teacher's classes, where {known}"
+        raise ValueError(
+            f"nothing names the classes of {name!r}; pass `id2label_path`, a JSON file of names for the "
+            f"{written}{advice if known else ''}."
+        )
+    return names

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar
 
 from ..scenes.scenes import OBJECT_CLASS_NAMES
 from ._assembly import LoadedData, assemble
 from ._rows import Normalization, sample_rows
-from ._splits import find_class_names, load_splits
+from ._splits import load_splits
+from ._yolo import YOLO
 from .box_conventions import BoxFormat
 from .box_frames import BoxFrame
 from .boxes import ObjectBoxes, UnknownCategories
 from .detection import DetectionReader
-from .label_names import naming_advice
+from .label_names import find_class_names
 from .loading import check_target_column, listed
 from .object_fields import category_field, read_objects
 from .options import ClassOptions, option, options_for
-
-_MOST_STORED, _MOST_STREAMED = 100, 16  # rows whose categories are looked at where they have no names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +91,8 @@ def load_detection_data(
     for rows in (splits.train, splits.validation):
         check_target_column(rows, "list of objects", objects_column=chosen.objects_column)
     id2label = _class_names(chosen, splits.train, default_id2label or {})
+    if splits.train.info.builder_name == YOLO and chosen.bbox_format == DetectionOptions.bbox_format:
+        chosen = replace(chosen, bbox_format="normalized_cxcywh")
     target = ObjectBoxes(
         id2label=id2label,
         column=chosen.objects_column,
@@ -109,18 +110,18 @@ def load_detection_data(
 def _class_names(options: DetectionOptions, rows: Any, teacher: Mapping[int, str]) -> dict[int, str]:
     """Return the names of the classes; the teacher's need no option where boxes have names and no ids."""
     column = options.objects_column
-    sample = sample_rows(rows, column, stored=_MOST_STORED, streamed=_MOST_STREAMED)
-    objects = [read_objects(value, where=f"row {place}, column {column!r}") for place, value in sample]
+    objects = [read_objects(value, where=where) for where, value in sample_rows(rows, column)]
     categories = {one for of in objects for one in of.categories if isinstance(one, (int, float, str))}
     ids = sorted(int(one) for one in categories if not isinstance(one, str))
     written = listed(map(str, ids)) if ids else listed(sorted(map(repr, categories)))
-    taken = options.labels_are_teacher_ids or (categories and not ids)
     return find_class_names(
         options,
         rows,
         column,
         scenes=OBJECT_CLASS_NAMES,
-        default=(teacher if taken else None) or None,
+        teacher=teacher,
+        written=f"categories {written or '(none)'} of its boxes",
+        ids=ids,
+        take_teacher=options.labels_are_teacher_ids or bool(categories and not ids),
         field=category_field(rows.features, column),
-        advice=naming_advice(f"categories {written or '(none)'} of its boxes", ids, teacher),
     )

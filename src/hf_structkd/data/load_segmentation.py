@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 from ..scenes.scenes import CLASS_NAMES
 from ._assembly import LoadedData, assemble
 from ._rows import Normalization
-from ._splits import Splits, find_class_names, load_splits
+from ._splits import Splits, load_splits
 from .dense import DenseReader
 from .label_check import SeenLabels, check_masks, describe_values, look_at_masks
-from .label_names import naming_advice, reduced_names
+from .label_names import find_class_names, reduced_names
 from .label_values import LabelValues
 from .loading import check_target_column
 from .options import ClassOptions, DenseOptions, option, options_for
@@ -114,16 +114,15 @@ def _class_names(
     teacher: Mapping[int, str],
 ) -> dict[int, str]:
     """Return the names of the ids that the masks have once they are read."""
-    seen = None if parts is None else parts[0].joined(parts[1])
-    advice = ""
-    if seen is not None:
-        advice = naming_advice(f"values {describe_values(seen, values)} of its masks", seen.pixels, teacher)
+    seen = parts and parts[0].joined(parts[1])
     names = find_class_names(
         options,
         rows,
         options.label_column,
         scenes=CLASS_NAMES,
-        default=(teacher if options.labels_are_teacher_ids else None) or None,
-        advice=advice,
+        teacher=teacher,
+        written=f"values {describe_values(seen, values)} of its masks" if seen else "",
+        ids=seen.pixels if seen else (),
+        take_teacher=options.labels_are_teacher_ids,
     )
     return reduced_names(names, values, options.ignore_index, seen) if options.reduce_labels else names
