@@ -12,7 +12,7 @@ from ..models import FrozenTeacher
 from ..tasks import Task
 from ..terms import Terms
 from .arguments import TRAINER_SETTINGS, StructKDTrainingArguments
-from .manifest import last_checkpoint
+from .manifest import last_checkpoint, read_object
 
 SETTINGS_FILE = "structkd_settings.json"
 
@@ -50,10 +50,14 @@ def refuse_other_settings(
         checkpoint = os.fspath(resume_from_checkpoint)
     else:
         checkpoint = last_checkpoint(output_dir) or ""
-    path = Path(checkpoint) / SETTINGS_FILE
-    if not path.is_file():
+    if not checkpoint:
         return
-    saved = json.loads(path.read_text(encoding="utf-8"))
+    saved = read_object(Path(checkpoint) / SETTINGS_FILE)
+    if saved is None:
+        raise ValueError(
+            f"`output_dir` holds {checkpoint}, and its {SETTINGS_FILE} is missing, cut or no JSON, so that "
+            "nothing tells whether this run may go on from it; remove it, or choose another `output_dir`."
+        )
     changed = [
         f"{name} was {saved.get(name)!r} and is {value!r}"
         for name, value in settings.items()
