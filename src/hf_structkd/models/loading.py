@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,6 +12,7 @@ from transformers import AutoConfig, AutoImageProcessor, PretrainedConfig, PreTr
 from transformers.utils import IMAGE_PROCESSOR_NAME, logging
 
 from ..features import unwrap
+from ..hub.access import hub_fault, is_failure
 from . import backbones as backbones  # registers them, because a folder may hold a model that uses one
 from .ignore_index import set_ignore_index
 from .reading import readable
@@ -134,9 +136,11 @@ def load_image_processor(name_or_path: str | Path, *, revision: str | None = Non
     with readable("the image processor of", name_or_path, revision=revision):
         try:
             return AutoImageProcessor.from_pretrained(name_or_path, revision=revision, **hub)
-        except OSError:
-            # It is raised for a damaged file too, without which images would be normalised otherwise.
-            if (Path(name_or_path) / IMAGE_PROCESSOR_NAME).is_file():
+        except OSError as error:
+            # It is raised for a damaged file and a failing Hub too, and images would be normalised otherwise.
+            is_damaged = isinstance(error.__context__, (json.JSONDecodeError, UnicodeDecodeError))
+            is_file = (Path(name_or_path) / IMAGE_PROCESSOR_NAME).is_file()
+            if is_damaged or is_file or is_failure(hub_fault(error)):
                 raise
     logger.info("%s has no %s.", name_or_path, IMAGE_PROCESSOR_NAME)
     return None

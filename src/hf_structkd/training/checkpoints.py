@@ -9,7 +9,7 @@ from typing import Any
 
 from .arguments import TRAINER_SETTINGS, StructKDTrainingArguments
 from .distillation import Distillation
-from .manifest import last_checkpoint, list_files, remove_unfinished
+from .manifest import last_checkpoint, list_files, read_object, remove_unfinished
 
 SETTINGS_FILE = "structkd_settings.json"
 
@@ -54,8 +54,14 @@ def settings_to_keep(
     settings |= pair.task.settings()
 
     checkpoint = resume_from_checkpoint or last_checkpoint(args.output_dir)
-    path = Path(checkpoint or "") / SETTINGS_FILE
-    saved = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else settings
+    if not checkpoint:
+        return settings
+    saved = read_object(Path(checkpoint) / SETTINGS_FILE)
+    if saved is None:
+        raise ValueError(
+            f"`output_dir` holds {checkpoint}, and its {SETTINGS_FILE} is missing, cut or no JSON, so that "
+            "nothing tells whether this run may go on from it; remove it, or choose another `output_dir`."
+        )
     changed = [
         f"{name} was {saved.get(name)!r} and is {value!r}"
         for name, value in settings.items()
