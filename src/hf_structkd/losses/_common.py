@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 _WHAT_TO_RESHAPE = {
     "(B, C, h, w)": "lay tokens back on their grid",
@@ -119,3 +123,44 @@ def masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
     if mask is None:
         return values.mean()
     return torch.where(mask, values, 0).sum() / mask.sum().clamp(min=1)
+
+
+@contextmanager
+def exact_products() -> Iterator[None]:
+    """Compute float32 products in float32, also where the process allows TF32 or bfloat16 for them."""
+    backends = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    allowed = [backend.fp32_precision for backend in backends]
+    try:
+        for backend in backends:
+            backend.fp32_precision = "ieee"
+        yield
+    finally:
+        for backend, precision in zip(backends, allowed, strict=True):
+            backend.fp32_precision = precision
+
+
+def with_gradient(value: Tensor, source: Tensor, gradient: Tensor) -> Tensor:
+    """Return a scalar whose gradient with respect to `source` is known already.
+
+    Args:
+        value: The scalar, without a graph.
+        source: The tensor that gets the gradient.
+        gradient: The gradient of the value, in the shape of `source`; it is kept until the backward pass.
+    """
+    scalar: Tensor = _KnownGradient.apply(value, source, gradient)  # type: ignore[no-untyped-call]
+    return scalar
+
+
+class _KnownGradient(torch.autograd.Function):
+    """Give a value that is computed elsewhere its gradient; it can be differentiated once."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, source: Tensor, gradient: Tensor) -> Tensor:
+        ctx.save_for_backward(gradient)
+        return value.clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, outer: Tensor) -> tuple[None, Tensor, None]:
+        (gradient,) = ctx.saved_tensors
+        return None, gradient * outer.to(gradient.dtype), None
