@@ -161,6 +161,7 @@ def test_another_student_is_answered_by_its_own_match(tmp_path: Path) -> None:
 CHANGES = {
     "weights": lambda folder: _edit_weights(folder),
     "image size": lambda folder: {"teacher_image_size": [128, 128]},
+    "the teacher's dtype": lambda folder: {"teacher_dtype": "bfloat16"},
     "precision": lambda folder: {"teacher_cache_dtype": "float32"},
     "what is stored": lambda folder: {"pixel_weight": 0.0, "holistic_weight": 0.0},
     "nodes": lambda folder: {"granularity": [4]},

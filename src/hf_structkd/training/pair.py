@@ -104,6 +104,8 @@ class ModelPair:
             "teacher_normalization": theirs,
             "image_size": (size[0], size[1]) if size else None,
             "device": self._args.device,
+            "precision": self._args.teacher_dtype,
+            "compiling": self._args.compiling,
         }
         root = self._args.teacher_cache
         if root is None:
@@ -139,9 +141,7 @@ class ModelPair:
         if self.student_capture is None:
             names = self._args.student_feature
             self.student_capture = self.task.capture_features(unwrap(model), pixel_values[:1], names)
-            if self._args.torch_compile:
-                # Code that an earlier training compiled for this class of model does not call new hooks.
-                torch.compiler.reset()
+            self._forget_code()
         self.teacher.prepare_features(pixel_values, self._args.teacher_feature)
 
     def drop_captures(self) -> None:
@@ -149,8 +149,14 @@ class ModelPair:
         if self.student_capture is not None:
             self.student_capture.remove()
             self.student_capture = None
+            self._forget_code()
         if self.teacher is not None:
             self.teacher.drop_capture()
+
+    def _forget_code(self) -> None:
+        """Compile anew: code that was compiled for a class of model calls the hooks it had then, no others."""
+        if self._args.torch_compile:
+            torch.compiler.reset()
 
     def forward(
         self, model: nn.Module, batch: Batch, terms: Sequence[Term]
