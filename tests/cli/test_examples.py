@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import runpy
 import shutil
 import subprocess
@@ -159,13 +158,14 @@ def test_the_baseline_is_the_run_that_nobody_distilled(folder: Path, printed: st
 
 
 def test_a_folder_with_checkpoints_is_continued_only_when_asked(
-    folder: Path, printed: str, start: Start
+    folder: Path, printed: str, start: Start, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Else a second start rotates away what the first one saved."""
     shutil.copytree(folder / "out", folder / "again")
     again = ("run.yaml", *SAVING, "--pairwise_weight", "4.5", "--output_dir", "again", "--max_steps", "3")
-    with pytest.raises(ValueError, match=r"already holds checkpoint-2; continue it with"):
+    with pytest.raises(SystemExit, match="3"):
         start(EXAMPLE, *again, cwd=folder)
+    assert "already holds checkpoint-2; continue it with" in capsys.readouterr().err
     assert not (folder / "again" / "checkpoint-3").exists()
     start(EXAMPLE, *again, "--resume_from_checkpoint", "true", cwd=folder)
     assert (folder / "again" / "checkpoint-3").is_dir()
@@ -191,10 +191,17 @@ def test_a_folder_with_checkpoints_is_continued_only_when_asked(
     ids=lambda value: value[0].lstrip("-") if isinstance(value, tuple) else "",
 )
 def test_a_mistake_ends_in_one_sentence(
-    folder: Path, start: Start, change: tuple[str, ...], sentence: str
+    folder: Path,
+    start: Start,
+    change: tuple[str, ...],
+    sentence: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with pytest.raises(ValueError, match=re.escape(sentence)):
+    with pytest.raises(SystemExit, match="3"):
         start(EXAMPLE, *COMMON, "--output_dir", "mistake", *change, cwd=folder)
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("structkd: error: ")]
+    assert len(said) == 1
+    assert sentence in said[0]
 
 
 # Two steps on four scenes.

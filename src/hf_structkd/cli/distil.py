@@ -116,6 +116,11 @@ class Experiment:
 
     def train(self, args: StructKDTrainingArguments, *, with_teacher: bool) -> Run:
         """Train, save and evaluate a fresh student."""
+        trainer = self.trainer(args, with_teacher=with_teacher)
+        return trainer, train_and_evaluate(trainer, self.failures)
+
+    def trainer(self, args: StructKDTrainingArguments, *, with_teacher: bool) -> StructKDTrainer:
+        """Return a trainer of a fresh student."""
         task, models, options, _ = self.arguments
         set_seed(args.seed)  # every run starts from the same weights
         student = load_student(
@@ -137,7 +142,7 @@ class Experiment:
             eval_dataset=self.data.validation,
         )
         trainer.run_notes = self.notes()
-        return trainer, train_and_evaluate(trainer, self.failures)
+        return trainer
 
     def publish(
         self, trainer: StructKDTrainer, metrics: Mapping[str, float], others: Mapping[str, Any]
