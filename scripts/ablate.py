@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
+import signal
 import sys
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -39,6 +40,7 @@ def main() -> int:
     runs = [run for plan in args.plans for run in read_plan(plan)]
     if args.one is not None:
         (run,) = (run for run in runs if run.name == args.one)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # what is stopped still counts its time
         train(
             run, folder=args.output_dir / run.name, results=result_file(run, args.results), cache=args.cache
         )
