@@ -17,6 +17,7 @@ from transformers.utils import logging
 from ..features.forward import Batch, Capture, Forward, Question, run_model
 from ..matching.alignment import resize_ids, resize_map
 from ..matching.normalization import ImageNormalization, convert_normalization
+from .teacher_forms import class_name
 from .teacher_source import TeacherSource
 
 logger = logging.get_logger(__name__)
@@ -192,7 +193,7 @@ class FrozenTeacher:
 
     @property
     def _name(self) -> str:
-        return self.source.name or type(self.model).__name__
+        return self.source.name or class_name(self.model)
 
 
 def matching_normalizations(

@@ -14,6 +14,7 @@ from ..adversary.score_maps import ScoreMaps
 from ..data import DataOptions, LoadedData, Normalization
 from ..features import FeatureCapture, LevelsCapture
 from ..features.forward import Batch, Capture, Forward, run_model
+from ..models.teacher_forms import TeacherForm
 from ..report import Exhibit, Headline
 
 
@@ -42,6 +43,8 @@ class Task(ABC):
         name: Pipeline tag of the task on the Hub, for example "image-segmentation".
         auto_model: The `transformers` auto class that loads its models.
         model_classes: Names of the model classes that solve this task.
+        teacher_forms: Further kinds of models that can teach it.
+        refused_teachers: Names of classes that look like teachers, to the reason why they are none.
         short_name: Name of the task on a command line, for example "segmentation".
         options: Dataclass of all that can be chosen, of the data and of the task.
         score_map_channels: Channels of the maps that `score_maps` returns.
@@ -60,6 +63,8 @@ class Task(ABC):
     name: ClassVar[str]
     auto_model: ClassVar[Any]
     model_classes: ClassVar[frozenset[str]]
+    teacher_forms: ClassVar[Sequence[TeacherForm]] = ()
+    refused_teachers: ClassVar[Mapping[str, str]] = {}
     score_map_channels: int
     has_logit_maps: ClassVar[bool] = False
     answer_class: ClassVar[Any]
