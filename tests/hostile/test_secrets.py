@@ -21,7 +21,7 @@ import hf_structkd
 from hf_structkd.data import load_depth_data, load_segmentation_data
 from hf_structkd.teacher_cache.store import AnswerStore
 
-from ..cases import narrow_critics
+from ..cases import SEGMENTATION, make_trainer, narrow_critics
 from .inputs import (
     CONFIG,
     INDEX_FILE,
@@ -112,7 +112,7 @@ def pickled(value: Any, path: Path) -> None:
     path.write_bytes(pickle.dumps(value))
 
 
-@pytest.mark.parametrize("save", [pickled, torch.save], ids=["pickle", "torch"])
+@pytest.mark.parametrize("save", [torch.save, pytest.param(pickled, marks=pytest.mark.long)])
 @pytest.mark.parametrize("name", STATES)
 def test_a_payload_in_a_checkpoint_does_not_run(name: str, save: Any, at: Place) -> None:
     """A checkpoint may come from anywhere, with a list of its files that fits."""
@@ -123,10 +123,14 @@ def test_a_payload_in_a_checkpoint_does_not_run(name: str, save: Any, at: Place)
     assert not ran.exists()
 
 
-@pytest.mark.parametrize("name", ["training_args.bin", "cache.pkl", "README.md"])
-def test_a_payload_that_nothing_reads_does_not_hinder_a_run(name: str, at: Place) -> None:
+def test_a_payload_that_nothing_reads_does_not_hinder_a_run(at: Place) -> None:
     ran = at.folder / "ran"
-    checkpoint(planted(name, ran, torch.save), listed=True)(at)
+
+    def change(folder: Path) -> None:
+        for name in ("training_args.bin", "cache.pkl", "README.md"):
+            torch.save(Payload(ran), folder / name)
+
+    checkpoint(change, listed=True)(at)
     assert not ran.exists()
 
 
@@ -185,9 +189,29 @@ def test_a_payload_among_a_teachers_answers_does_not_run(tmp_path: Path, caplog:
 TOKEN = "hf_" + "Secret7Token" * 3
 
 
-@pytest.mark.parametrize("place", ["flag", pytest.param("file", marks=pytest.mark.long)])
-def test_a_token_reaches_no_written_byte(place: str, at: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Checkpoints, weights, figures and cards are pushed and shared."""
+def without_token(folder: Path, *names: str) -> None:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert {"training_args.bin", "README.md", "optimizer.pt", *names} <= {path.name for path in files}
+    assert [path for path in files if TOKEN.encode() in path.read_bytes()] == []
+
+
+def test_a_token_reaches_no_written_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checkpoints, weights and cards are pushed and shared."""
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    trainer = make_trainer(SEGMENTATION, saving(tmp_path, hub_token=TOKEN, holistic_weight=0.0), rows=4)
+    trainer.train()
+    trainer.save_model()
+    trainer.save_state()
+    trainer.create_model_card()
+    without_token(tmp_path)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("place", ["flag", "file"])
+def test_a_token_on_the_command_line_reaches_no_written_byte(
+    place: str, at: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The card shows the command, and the report and its figures are shared."""
     shutil.copytree(at.model, at.folder / "student")
     settings = {
         "teacher_model_name_or_path": str(at.model),
@@ -216,10 +240,7 @@ def test_a_token_reaches_no_written_byte(place: str, at: Place, monkeypatch: pyt
     monkeypatch.chdir(at.folder)
     with narrow_critics():
         runpy.run_path(script, run_name="__main__")
-    files = [path for path in at.folder.rglob("*") if path.is_file()]
-    written = {"training_args.bin", "README.md", "optimizer.pt", "all_results.json", "curves.png"}
-    assert written <= {path.name for path in files}
-    assert [path for path in files if TOKEN.encode() in path.read_bytes()] == []
+    without_token(at.folder, "all_results.json", "curves.png")
 
 
 def test_what_loggers_get_of_the_arguments_holds_no_token(tmp_path: Path) -> None:
