@@ -177,6 +177,30 @@ def place(name: str, **options: Any) -> Make:
     return make
 
 
+def damaged(pattern: str, content: bytes = b"PAR1" * 9) -> Make:
+    """Read a saved dataset one of whose files is damaged."""
+
+    def make(at: Place) -> None:
+        folder = saved(at.folder / "data", "label", MASK)
+        (path,) = folder.glob(pattern)
+        path.write_bytes(content)
+        read(load_segmentation_data, folder)
+
+    return make
+
+
+def damaged_table(name: str) -> Make:
+    """Read a folder with a table that is none."""
+
+    def make(at: Place) -> None:
+        (at.folder / name).write_bytes(b"\x00\xff" * 9)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(datasets.config, "HF_DATASETS_CACHE", at.folder / "cache")
+            read(load_segmentation_data, at.folder)
+
+    return make
+
+
 def no_rows(at: Place) -> None:
     empty = datasets.Dataset.from_dict({"image": [1]}).select([])
     choose_splits({"train": empty}, "data", validation_split="train")

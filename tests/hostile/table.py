@@ -35,6 +35,8 @@ from .inputs import (
     boxes,
     checkpoint,
     cut,
+    damaged,
+    damaged_table,
     depth,
     file,
     flag,
@@ -114,6 +116,7 @@ ONE_VALUE = "where one value belongs"
 AT_LEAST_1 = "must be at least 1"
 ABOVE_0 = "must be finite and above 0"
 CUT_SETTINGS = f"its {SETTINGS} is missing, cut or no JSON"
+DAMAGED = "`dataset_name` .* cannot be loaded "
 NO_DATA = "`dataset_name` must be a Hub id, or a folder"
 
 TABLE = [
@@ -366,6 +369,14 @@ TABLE = [
         ("a split without rows", no_rows, "`validation_split` must hold at least one row"),
         ("no such data", place("HERE/none"), NO_DATA),
         ("data are a file", place("HERE/file.json"), NO_DATA),
+        *(
+            (f"damaged {name}", damaged(name), f"{DAMAGED}.*complete")
+            for name in ("train/*.arrow", "train/state.json", "train/dataset_info.json", "dataset_dict.json")
+        ),
+        *(
+            (f"damaged {name}", damaged_table(name), f"{DAMAGED}.*complete")
+            for name in ("a.parquet", "a.csv")
+        ),
         ("folders without files", place("HERE/pairs"), NO_DATA),
         ("configuration of a folder", place("GOOD", dataset_config_name="b"), "nor revisions, got 'b'"),
         ("revision of a folder", place("GOOD", dataset_revision="v1"), "got None and 'v1'"),

@@ -17,6 +17,7 @@ from huggingface_hub.errors import (
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
 )
+from pyarrow import ArrowException
 
 from ..hub.access import explained
 from .folders import read_folder
@@ -54,11 +55,15 @@ def load_dataset_splits(
         `datasets.Dataset` or, when streaming, `datasets.IterableDataset` by the name of the split.
 
     Raises:
-        ValueError: if the Hub has no such dataset or revision, or does not let the user read it.
+        ValueError: if a file is damaged, or the Hub has no such dataset or revision, or does not let the user
+            read it.
         ConnectionError: if the Hub cannot be reached, or fails.
     """
     if any((Path(name_or_path) / file).is_file() for file in ("dataset_dict.json", "state.json")):
-        loaded = datasets.load_from_disk(name_or_path)
+        try:
+            loaded = datasets.load_from_disk(name_or_path)
+        except Exception as error:  # the readers of its files raise many types
+            raise _damage(argument, name_or_path, error) from error
         if isinstance(loaded, datasets.Dataset):
             loaded = {"train": loaded}
     else:
@@ -79,12 +84,22 @@ def load_dataset_splits(
                 # a type for each.
                 HfApi().auth_check(name_or_path, repo_type="dataset", token=hub.get("token"))
                 raise
+            except (datasets.exceptions.DatasetGenerationError, ArrowException) as error:
+                raise _damage(argument, name_or_path, error.__cause__ or error) from error
             except FileNotFoundError as error:
                 raise ValueError(
                     f"`{argument}` must be a Hub id, or a folder that holds images or tables, got "
                     f"{name_or_path!r} ({error}); correct the path."
                 ) from error
     return {name: split.to_iterable_dataset() if streaming else split for name, split in loaded.items()}
+
+
+def _damage(argument: str, name: str, cause: BaseException) -> ValueError:
+    said = " ".join(f"{type(cause).__name__}: {cause}".split())
+    return ValueError(
+        f"`{argument}` {name!r} cannot be loaded ({said[:300]}); check that its files are complete, and "
+        "download or save it again."
+    )
 
 
 def choose_splits(loaded: Any, name_or_path: str, **splits: str) -> list[Any]:

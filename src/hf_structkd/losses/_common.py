@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+_TEMPERATURES = (1e-6, 1e6)
 _WHAT_TO_RESHAPE = {
     "(B, C, h, w)": "lay tokens back on their grid",
     "(B, h, w)": "drop a channel axis with `.squeeze(1)`",
@@ -33,8 +34,13 @@ def check_number(name: str, value: float, *, above_zero: bool = False, at_most: 
 
 
 def check_temperature(temperature: float) -> None:
-    """Reject a softmax temperature that is not a finite number above 0; see `check_number`."""
+    """Reject a softmax temperature that is not a number above 0 whose square is far from overflow."""
     check_number("temperature", temperature, above_zero=True)
+    if not _TEMPERATURES[0] <= temperature <= _TEMPERATURES[1]:
+        raise ValueError(
+            f"`temperature` must be from {_TEMPERATURES[0]:g} to {_TEMPERATURES[1]:g}, because logits or its "
+            f"square would overflow, got {temperature:g}; pass a float such as 2.0."
+        )
 
 
 def check_tensor(name: str, value: Tensor, axes: str) -> None:

@@ -118,7 +118,14 @@ def pool_nodes(
     Shape:
         features: (B, C, h, w). mask: (B, h, w) bool. Returns: (B, C, rows, columns) float32, 0 for a node
         without a counted pixel.
+
+    Raises:
+        TypeError: If the features are not floating point, or the mask is not bool.
+        ValueError: If a shape does not fit, or a setting is none of those.
     """
+    check_tensor("features", features, "(B, C, h, w)")
+    check_mask(mask, features)
+    check_pooling(pooling)
     with autocast_off(features):
         return _nodes(full_precision(features), check_granularity(granularity), pooling, mask)[0]
 
