@@ -35,6 +35,9 @@ class ModelArguments:
     teacher_model_name_or_path: str | None = option(None, "Hub id or folder.")
     student_revision: str | None = option(None, "Branch, tag or commit.")
     teacher_revision: str | None = option(None, "Branch, tag or commit.")
+    init_student_from_teacher: bool = option(
+        False, "Start the student, also the one alone, from what fits of the teacher's weights."
+    )
     compare_baseline: bool = option(False, "Also train the same student without a teacher and compare.")
 
 

@@ -14,6 +14,7 @@ from ..adversary.score_maps import ScoreMaps
 from ..data import DataOptions, LoadedData, Normalization
 from ..features import FeatureCapture, LevelsCapture
 from ..features.forward import Batch, Capture, Forward, run_model
+from ..matching.label_spaces import LabelMatch
 from ..models.teacher_forms import TeacherForm
 from ..report import Exhibit, Headline
 
@@ -49,6 +50,7 @@ class Task(ABC):
         options: Dataclass of all that can be chosen, of the data and of the task.
         score_map_channels: Channels of the maps that `score_maps` returns.
         has_logit_maps: Whether the outputs are maps of class logits, which `logit_maps` returns.
+        labels: How the classes of the two models are matched; None where there are none, or no teacher.
         answer_class: The class of a teacher's output that is made again from stored tensors.
         score_maps_are_bounded: Whether their values are bounded, as probabilities are.
         errors: Names of the metrics that are better when they are lower.
@@ -67,6 +69,7 @@ class Task(ABC):
     refused_teachers: ClassVar[Mapping[str, str]] = {}
     score_map_channels: int
     has_logit_maps: ClassVar[bool] = False
+    labels: LabelMatch | None = None
     answer_class: ClassVar[Any]
     score_maps_are_bounded: ClassVar[bool] = True
     errors: ClassVar[frozenset[str]] = frozenset()
