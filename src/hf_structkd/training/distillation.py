@@ -226,7 +226,8 @@ class Distillation:
 
 
 def _refuse_non_finite_student(student: PreTrainedModel) -> None:
-    spoilt = [name for name, one in student.named_parameters() if not bool(torch.isfinite(one).all())]
+    tensors = student.state_dict().items()
+    spoilt = [name for name, one in tensors if one.is_floating_point() and not bool(one.isfinite().all())]
     if spoilt:
         raise ValueError(
             f"`model` must start with finite weights, and {len(spoilt)} of its tensors hold NaN or infinity "

@@ -101,7 +101,7 @@ class StructKDTrainer(Trainer):
         super().__init__(model=model, args=args, processing_class=processing_class, **kwargs)
         # Dense models take **kwargs, from which Trainer concludes that they divide their loss themselves.
         self.model_accepts_loss_kwargs = False
-        set_up.check_support(self)
+        set_up.check_support(self, self.task)
         self.add_callback(RunCallback(self.train_dataset, self.pair))
         self._guard = FiniteGuard(self.distillation, at_once=args.device.type == "cpu")
         self._settings: dict[str, Any] = {}
