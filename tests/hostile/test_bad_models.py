@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from hf_structkd import StructKDTrainer
+from hf_structkd.hub.pushing import name_base
 from hf_structkd.models import TeacherSource, load_image_processor, load_student, load_teacher
 from hf_structkd.tasks import SegmentationTask
 
@@ -92,3 +93,34 @@ def test_a_student_with_spoilt_statistics_is_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(ValueError, match=rf"1 of its tensors hold .* \({name}\.running_mean is the first\)"):
         trainer.train()
+
+
+def test_images_that_the_student_cannot_take_are_named_with_their_size(tmp_path: Path) -> None:
+    """A layer deep inside spoke of kernels and strides, or none was "found" to distil."""
+    rows = SEGMENTATION.rows(4)
+    for row in rows.rows:
+        row["pixel_values"], row["labels"] = row["pixel_values"][:, :8, :8], row["labels"][:8, :8]
+    student, teacher = SEGMENTATION.student(0), SEGMENTATION.teacher(1)
+    trainer = StructKDTrainer(student, teacher, arguments(tmp_path), train_dataset=rows)
+    with pytest.raises(ValueError, match=r"`model` refused images of 8 × 8 \(.*\); resize them to a height"):
+        trainer.train()
+
+
+def test_pushed_adapters_name_a_base_that_others_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They named a folder of this machine, from which nobody else can load them."""
+    monkeypatch.setattr(logging.getLogger("hf_structkd.hub.pushing"), "propagate", True)
+    path, local = tmp_path / "adapter_config.json", tmp_path / "base"
+    cached = tmp_path / "models--user--tiny" / "snapshots" / "abc123"
+    for base in (local, cached):
+        base.mkdir(parents=True)
+        path.write_text(json.dumps({"base_model_name_or_path": str(base), "r": 4}))
+        name_base(tmp_path)
+    assert json.loads(path.read_text()) == {
+        "base_model_name_or_path": "user/tiny",
+        "revision": "abc123",
+        "r": 4,
+    }
+    (record,) = [record for record in caplog.records if record.name == "hf_structkd.hub.pushing"]
+    assert f"name the folder {local} as their base model" in record.getMessage()

@@ -27,8 +27,8 @@ def readable(what: str, name: str | Path, *, revision: str | None = None) -> Ite
     """
     if revision is not None and Path(name).is_dir():
         raise ValueError(
-            f"{what} {name} is a folder, which has no revisions, got {revision!r}; leave the revision out, or "
-            "name the model on the Hub."
+            f"{what} {name} is a folder, which has no revisions, got {revision!r}; leave the revision out, "
+            "or name the model on the Hub."
         )
     with explained(what, name, revision=revision):
         try:

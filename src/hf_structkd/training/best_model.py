@@ -17,7 +17,7 @@ from .arguments import StructKDTrainingArguments
 logger = logging.get_logger(__name__)
 
 _PREFIX = "eval_"
-_OF_TRAINER = ("runtime", "samples_per_second", "steps_per_second")
+_OF_TRAINER = ("runtime", "samples_per_second", "steps_per_second", "model_preparation_time")
 
 
 def choose_best_metric(args: StructKDTrainingArguments, task: Task, eval_dataset: Any = None) -> None:
