@@ -7,7 +7,7 @@ import difflib
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, NoReturn
 
@@ -39,6 +39,10 @@ class ModelArguments:
         False, "Start the student, also the one alone, from what fits of the teacher's weights."
     )
     compare_baseline: bool = option(False, "Also train the same student without a teacher and compare.")
+
+
+# `Trainer` takes a list for some of the options whose flag is one text.
+_TAKE_LISTS = {one.name for one in fields(StructKDTrainingArguments) if "list[" in str(one.type)}
 
 
 class Arguments(NamedTuple):
@@ -138,13 +142,38 @@ def parse_arguments(
     return tuple(parsed)
 
 
+class _TwiceError(Exception):
+    """A key stands twice in one mapping, and the last value would win in silence."""
+
+
+def _once(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
+    content: dict[Any, Any] = {}
+    for key, value in pairs:
+        if key in content:
+            raise _TwiceError(key)
+        content[key] = value
+    return content
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without Python objects, in which no key stands twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Refuse a key that is written twice; one that a merge (`<<`) brings may be written again."""
+        _once((key.value, None) for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+        content: dict[Any, Any] = super().construct_mapping(node, deep)
+        return content
+
+
 def _read(path: Path) -> Mapping[Any, Any]:
     if not path.is_file():
         raise UsageError(f"there is no file {path}; the first argument may name a YAML or JSON file.")
     is_json = path.suffix == ".json"
     try:
         text = path.read_text(encoding="utf-8")
-        content = json.loads(text) if is_json else yaml.safe_load(text)
+        content = json.loads(text, object_pairs_hook=_once) if is_json else _Loader(text).get_single_data()
+    except _TwiceError as error:
+        raise UsageError(f"{path.name} sets {error.args[0]!r} twice; keep one of the two.") from error
     except (UnicodeDecodeError, json.JSONDecodeError, yaml.YAMLError) as error:
         said = " ".join(str(error).split())
         raise UsageError(
@@ -181,8 +210,7 @@ def _as_flag(parser: argparse.ArgumentParser, action: argparse.Action, value: An
     takes_list = action.nargs == "+"
     if (value is None and (action.default is None or kind is str or takes_list)) or (is_map and takes_map):
         return value
-    # `Trainer` takes a list for some of the options whose flag is one text.
-    if value is None or is_map or (is_list and not takes_list and kind is not str):
+    if value is None or is_map or (is_list and not takes_list and action.dest not in _TAKE_LISTS):
         raise UsageError(f"{source} sets {action.dest!r} to {value!r}, where one value belongs; see --help.")
     if is_list and not takes_list:
         return value

@@ -238,9 +238,18 @@ class DenseAugmentation:
         return {**{name: 1 + shift for name, shift in zip(names, shifts[:3], strict=True)}, "hue": shifts[3]}
 
 
+LONGEST_SIDE = 2**14
+"""Pixels of the longest side that an image may be resized to."""
+
+
 def check_size(name: str, size: tuple[int, int]) -> None:
     """Raise `ValueError` if the size ``name`` is not two positive whole numbers."""
     if len(size) != 2 or any(not isinstance(side, int) or side < 1 for side in size):
         raise ValueError(
             f"`{name}` must be height and width in whole pixels, got {size}; for instance (180, 240)."
+        )
+    if max(size) > LONGEST_SIDE:
+        raise ValueError(
+            f"`{name}` must be at most {LONGEST_SIDE:,} pixels a side, got {size}; no memory holds the maps "
+            "of such images."
         )

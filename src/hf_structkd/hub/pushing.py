@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -31,6 +33,10 @@ _STUDENT_FILES = (
     "adapter_*",
     "training_args.bin",
 )
+
+
+# A folder of the client's cache: the owner, the name and the commit.
+_CACHED = re.compile(r"models--([^/]+?)--([^/]+)/snapshots/(\w+)")
 
 
 class PushError(RuntimeError):
@@ -108,6 +114,7 @@ class Pusher:
         if not run.is_world_process_zero():
             return None
         run._finish_current_push()
+        name_base(Path(str(run.args.output_dir)))
         revision = revision or run.args.hub_revision
         try:
             if run.hub_model_id is None:
@@ -147,6 +154,7 @@ class Pusher:
         # The files are copied, because the checkpoint may be rotated away before it is read.
         for path in (path for name in _STUDENT_FILES for path in Path(folder).glob(name)):
             shutil.copy(path, str(args.output_dir))
+        name_base(Path(str(args.output_dir)))
         message = f"Training in progress, step {step}"
         jobs = [self._upload(run, message)]
         if args.hub_strategy in (HubStrategy.CHECKPOINT, HubStrategy.ALL_CHECKPOINTS):
@@ -196,6 +204,26 @@ def token_hidden(run: PushedRun) -> Iterator[None]:
         yield
     finally:
         run.args = args
+
+
+def name_base(folder: Path) -> None:
+    """Let adapters that are pushed name their base model on the Hub, where its folder tells; else warn.
+
+    PEFT writes the folder that the base was loaded from, which nobody else has.
+    """
+    path = folder / "adapter_config.json"
+    settings = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    base = str(settings.get("base_model_name_or_path") or "")
+    if not Path(base).is_dir():
+        return
+    if cached := _CACHED.search(Path(base).as_posix()):
+        settings |= {"base_model_name_or_path": f"{cached[1]}/{cached[2]}", "revision": cached[3]}
+        path.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        return
+    logger.warning_once(
+        f"The adapters name the folder {base} as their base model, which others do not have: push the base, "
+        "and write its id into `base_model_name_or_path` of adapter_config.json, or merge the adapters."
+    )
 
 
 def _of_the_other_kind(run: PushedRun) -> list[str]:

@@ -17,6 +17,7 @@ from . import backbones as backbones  # registers them, because a folder may hol
 from .ignore_index import set_ignore_index
 from .reading import readable
 from .teacher_forms import Taught, teacher_form
+from .unloaded import say_what_was_not_loaded
 
 logger = logging.get_logger(__name__)
 
@@ -80,9 +81,10 @@ def load_student(
             logger.info("%s holds no weights: the student starts from scratch.", name_or_path)
             model = task.auto_model.from_config(config)
         else:
-            model = task.auto_model.from_pretrained(
-                name_or_path, config=config, ignore_mismatched_sizes=True, **hub
+            model, info = task.auto_model.from_pretrained(
+                name_or_path, config=config, ignore_mismatched_sizes=True, output_loading_info=True, **hub
             )
+            say_what_was_not_loaded(_as_model(model), info, name_or_path, config.architectures or [])
     return _as_model(model).train()
 
 
@@ -121,6 +123,7 @@ def load_teacher(
             f"`teacher_model` {name_or_path} has no weights for {sorted(info['missing_keys'])[:3]} and "
             f"{len(info['missing_keys'])} in all; a teacher must be trained, choose a complete checkpoint."
         )
+    say_what_was_not_loaded(_as_model(loaded), info, name_or_path, config.architectures or [])
     return form.wrap(_as_model(loaded))
 
 

@@ -21,9 +21,15 @@ def readable(what: str, name: str | Path, *, revision: str | None = None) -> Ite
         revision: Branch, tag or commit that was asked for.
 
     Raises:
-        ValueError: If a file is missing, damaged or contradicts another, or as `hub.access.explained`.
+        ValueError: If a revision of a folder is asked for, if a file is missing, damaged or
+            contradicts another, or as `hub.access.explained`.
         ConnectionError: If the Hub cannot be reached, or fails.
     """
+    if revision is not None and Path(name).is_dir():
+        raise ValueError(
+            f"{what} {name} is a folder, which has no revisions, got {revision!r}; leave the revision out, "
+            "or name the model on the Hub."
+        )
     with explained(what, name, revision=revision):
         try:
             yield

@@ -71,8 +71,14 @@ class CachedTeacher(FrozenTeacher):
         self._dtype: torch.dtype = getattr(torch, dtype)
         self._feature = feature
         self._stores: dict[str, AnswerStore] = {}
+        self._opened: dict[str, AnswerStore] = {}
         self._is_checked = False
         self._answer_bytes = 0
+
+    def follow(self, task: OutputReader) -> None:
+        """Read outputs by another match of the teacher, whose answers have stores of their own."""
+        super().follow(task)
+        self._opened.clear()
 
     def answer(self, batch: Batch, student: Forward, question: Question, *, keep: bool = True) -> Forward:
         """Return the teacher's answer, from the folder if it holds every image of the batch."""
@@ -137,6 +143,12 @@ class CachedTeacher(FrozenTeacher):
 
     def _open(self, facts: Mapping[str, Any]) -> AnswerStore:
         """Return the store of one kind of answer, with all that an answer depends on in its name."""
+        asked = json.dumps(facts, sort_keys=True)
+        if asked not in self._opened:  # every batch asks
+            self._opened[asked] = self._store_of(facts)
+        return self._opened[asked]
+
+    def _store_of(self, facts: Mapping[str, Any]) -> AnswerStore:
         facts = {
             **facts,
             "teacher": self.source.name,

@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 from transformers import TrainingArguments
 from transformers.trainer_utils import SchedulerType
 
+from ..data.transforms import LONGEST_SIDE
 from ..models.teacher import TeacherDtype
 from ..terms import built_in_terms
 from ..terms.base import check_choice
@@ -170,6 +171,11 @@ class StructKDTrainingArguments(TrainingArguments):
             if self.teacher_image_size
             else []
         )
+        if max(self.teacher_image_size, default=0) > LONGEST_SIDE:
+            raise ValueError(
+                f"`teacher_image_size` must be at most {LONGEST_SIDE:,} pixels a side, got "
+                f"{self.teacher_image_size}; no memory holds the maps of such images."
+            )
         self.student_feature = _names(self.student_feature)
         self.teacher_feature = _names(self.teacher_feature)
         check_choice("teacher_dtype", self.teacher_dtype, get_args(TeacherDtype))

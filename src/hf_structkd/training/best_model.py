@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -16,6 +17,7 @@ from .arguments import StructKDTrainingArguments
 logger = logging.get_logger(__name__)
 
 _PREFIX = "eval_"
+_OF_TRAINER = ("runtime", "samples_per_second", "steps_per_second", "model_preparation_time")
 
 
 def choose_best_metric(args: StructKDTrainingArguments, task: Task, eval_dataset: Any = None) -> None:
@@ -38,6 +40,27 @@ def choose_best_metric(args: StructKDTrainingArguments, task: Task, eval_dataset
         # The name of a set may stand before the metric's.
         name = "_" + str(args.metric_for_best_model).removeprefix(_PREFIX)
         args.greater_is_better = not name.endswith(tuple(f"_{error}" for error in ("loss", *task.errors)))
+
+
+def refuse_unknown_metric(args: TrainingArguments, task: Task, eval_dataset: Any = None) -> None:
+    """Raise `ValueError` if `metric_for_best_model` is no score of the task.
+
+    Trainer looks for it after the first evaluation, when a part of the training is over.
+    """
+    if args.metric_for_best_model is None:
+        return
+    name, sets = str(args.metric_for_best_model).removeprefix(_PREFIX), [""]
+    if isinstance(eval_dataset, Mapping):
+        sets = [f"{one}_" for one in eval_dataset]
+    known = [f"{one}{score}" for one in sets for score in ("loss", *task.metric_labels, *_OF_TRAINER)]
+    of_a_class = tuple(f"{one}{start}" for one in sets for start in task.class_metric_labels)
+    if name not in known and not (of_a_class and name.startswith(of_a_class)):
+        close = difflib.get_close_matches(name, known, n=1)
+        raise ValueError(
+            f"`metric_for_best_model` must be a score of the evaluation, got {name!r}; "
+            f"{f'did you mean {close[0]!r}? ' if close else ''}Choose one of {', '.join(known)}"
+            f"{''.join(f', {start}CLASS' for start in of_a_class)}."
+        )
 
 
 def warn_of_undecided(args: TrainingArguments, metrics: Mapping[str, float]) -> None:

@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils.memory import should_reduce_batch_size
 from torch import Tensor, nn
 from transformers import PreTrainedModel, Trainer
 
+from ..features.forward import Batch, run_model
+from ..features.probe import probing
 from ..models.loading import model_of
 from ..models.restoring import refuse_what_adapters_lack
+from ..tasks import Task
 from ..terms import Term, Terms, TrainingPlan
 from .pair import ModelPair
 from .start_table import describe_pair
@@ -199,6 +203,7 @@ class Distillation:
             _refuse_non_finite_images(inputs["pixel_values"])
             _refuse_non_finite_student(student)
             refuse_what_adapters_lack(student)
+            _refuse_size_of_images(self.pair.task, student, inputs)
         if teacher is not None and is_first:
             teacher.check(inputs)
         if any("features" in term.reads_for(self.pair.task) for term, _ in active):
@@ -226,12 +231,29 @@ class Distillation:
 
 
 def _refuse_non_finite_student(student: PreTrainedModel) -> None:
-    spoilt = [name for name, one in student.named_parameters() if not bool(torch.isfinite(one).all())]
+    tensors = student.state_dict().items()
+    spoilt = [name for name, one in tensors if one.is_floating_point() and not bool(one.isfinite().all())]
     if spoilt:
         raise ValueError(
             f"`model` must start with finite weights, and {len(spoilt)} of its tensors hold NaN or infinity "
             f"({spoilt[0]} is the first); load or initialise the student anew."
         )
+
+
+def _refuse_size_of_images(task: Task, student: PreTrainedModel, batch: Batch) -> None:
+    """Say in one sentence that the student takes no images of this size; one image is shown to it."""
+    one = {name: value[:1] for name, value in batch.items()}
+    try:
+        with probing(student):
+            run_model(student, task.model_inputs(one), None)
+    except (RuntimeError, ValueError) as error:
+        if isinstance(error, torch.OutOfMemoryError) or should_reduce_batch_size(error):
+            raise  # as it is: `auto_find_batch_size` knows it by its type and message
+        height, width = batch["pixel_values"].shape[-2:]
+        raise ValueError(
+            f"`model` refused images of {height} × {width} ({' '.join(str(error).split())}); resize them to "
+            "a height and width that it takes, with a loader's `image_size` or in the data."
+        ) from error
 
 
 def _refuse_non_finite_images(pixel_values: Tensor) -> None:

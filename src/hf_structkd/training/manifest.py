@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def what_is_missing(folder: str | Path, *, read_all: bool = True) -> str | None:
             return f"its {name} is missing"
         if path.stat().st_size != size:
             return f"its {name} has {path.stat().st_size:,} bytes in place of {size:,}"
-        if read_all and _checksum(path) != checksum:
+        if read_all and _known_checksum(path, size, path.stat().st_mtime_ns) != checksum:
             return f"its {name} has its size, but not the bytes that were written"
     unreadable = (_why_unreadable(path) for path in _files(folder) if read_all)
     return next((problem for problem in unreadable if problem is not None), None)
@@ -134,7 +135,8 @@ def remove_unfinished(output_dir: str | Path, keep: str | Path) -> None:
             not has_state or (is_listed and what_is_missing(folder, read_all=False) is not None)
         ):
             logger.warning(f"{folder} is incomplete ({what_is_missing(folder)}) and is removed.")
-            shutil.rmtree(folder)
+            # A link is removed, and what it leads to, which may be someone's archive, stays.
+            folder.unlink() if folder.is_symlink() else shutil.rmtree(folder)
 
 
 def _folders(output_dir: str | Path | None) -> list[Path]:
@@ -159,6 +161,12 @@ def _files(folder: Path) -> Iterator[Path]:
 def _checksum(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@cache
+def _known_checksum(path: Path, size: int, changed_at: int) -> str:
+    """Return a file's checksum: a resumed run asks several times, and reads a file that is as it was once."""
+    return _checksum(path)
 
 
 def read_object(path: Path) -> dict[str, Any] | None:

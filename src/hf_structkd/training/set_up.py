@@ -20,6 +20,8 @@ from ..models.loading import config_of, model_of, resizing_to
 from ..tasks import Task, task_of
 from ..terms import TaskTerm, Term, Terms, TrainingPlan, built_in_terms
 from .arguments import StructKDTrainingArguments
+from .best_model import refuse_unknown_metric
+from .evaluation import StreamingScores
 
 logger = logging.get_logger(__name__)
 
@@ -141,8 +143,11 @@ def training_plan(args: StructKDTrainingArguments, max_steps: int) -> TrainingPl
     return TrainingPlan(args.device, args.seed, scheduler)
 
 
-def check_support(trainer: Trainer) -> None:
-    """Raise `ValueError` for options of `Trainer` that would be passed over in silence."""
+def check_support(trainer: Trainer, task: Task) -> None:
+    """Raise `ValueError` for options of `Trainer` that would be passed over in silence, or fail late."""
+    adds_scores = type(trainer).evaluate is not Trainer.evaluate
+    if isinstance(trainer.compute_metrics, StreamingScores) and not adds_scores:
+        refuse_unknown_metric(trainer.args, task, trainer.eval_dataset)
     if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
         raise ValueError("StructKDTrainer is not tested with FSDP or DeepSpeed; use DDP.")
     for name, is_set in (

@@ -21,7 +21,7 @@ from ..terms import Term
 from . import set_up
 from .arguments import StructKDTrainingArguments
 from .callbacks import RunCallback
-from .checkpoints import complete_checkpoint, settings_to_keep
+from .checkpoints import complete_checkpoint, of_this_student, run_plan, settings_to_keep
 from .distillation import Distillation
 from .evaluation import Evaluation
 from .guard import FiniteGuard
@@ -101,7 +101,7 @@ class StructKDTrainer(Trainer):
         super().__init__(model=model, args=args, processing_class=processing_class, **kwargs)
         # Dense models take **kwargs, from which Trainer concludes that they divide their loss themselves.
         self.model_accepts_loss_kwargs = False
-        set_up.check_support(self)
+        set_up.check_support(self, self.task)
         self.add_callback(RunCallback(self.train_dataset, self.pair))
         self._guard = FiniteGuard(self.distillation, at_once=args.device.type == "cpu")
         self._settings: dict[str, Any] = {}
@@ -185,7 +185,8 @@ class StructKDTrainer(Trainer):
         """Begin the terms before states are loaded into them: `train()` frees what `__init__` prepares."""
         if self.model_init is not None:
             self.pair.follow(model_of(self.model))
-        self._settings = settings_to_keep(self.distillation, self.args, resume_from_checkpoint)
+        plan = run_plan(self.args, max_steps, self.train_dataset)
+        self._settings = settings_to_keep(self.distillation, self.args, resume_from_checkpoint, plan)
         set_up.warn_of_missing_labels(self, self.task)
         self._guard.begin()
         self.distillation.prepare(set_up.training_plan(self.args, max_steps), self.train_dataset)
@@ -202,8 +203,6 @@ class StructKDTrainer(Trainer):
         """Run an epoch, unless all steps are done: a resumed Trainer would do one more."""
         if self.state.global_step < self.state.max_steps:
             super()._run_epoch(*args, **kwargs)
-
-    # ---- evaluation: every image once, in constant memory; see `Evaluation` ----
 
     def _get_dataloader(self, dataset: Any, *args: Any, **options: Any) -> Any:
         """Build Trainer's loader; one for evaluation delivers every image, see `build_loader`."""
@@ -262,7 +261,8 @@ class StructKDTrainer(Trainer):
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         """Read the terms' states back after Trainer's own."""
-        super()._load_optimizer_and_scheduler(checkpoint)
+        with of_this_student(checkpoint):
+            super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is not None:
             self.distillation.load(checkpoint)
 
