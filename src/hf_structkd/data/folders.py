@@ -12,7 +12,7 @@ from pathlib import Path
 import datasets
 
 from ._coco import read_coco
-from ._files import FoundFile, divided_by_lists, find_files, first_names, split_names
+from ._files import IMAGES, TEXTS, FoundFile, divided_by_lists, find_files, first_names, split_names
 from ._yolo import read_yolo
 
 logger = logging.getLogger(__name__)
@@ -80,9 +80,12 @@ def read_folder(folder: Path, target_kind: str | None) -> dict[str, datasets.Dat
     if "image" not in kinds:
         return None
     below = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    endings = {path.suffix for path in folder.rglob("*") if path.is_file()}
+    is_usual = {one.lower() for one in endings} <= {*IMAGES, *TEXTS, ""}
+    found = "" if is_usual else f" with the files {' and '.join(sorted(endings))}"
     raise ValueError(
         f"`dataset_name` {str(folder)!r} must hold, beside its images, {_EXPECTED[target_kind]}, got the "
-        f"folders {', '.join(below)}; add or rename the missing one."
+        f"folders {', '.join(below)}{found}; add or rename the missing one."
     )
 
 

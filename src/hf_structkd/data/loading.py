@@ -79,6 +79,13 @@ def load_dataset_splits(
                 # a type for each.
                 HfApi().auth_check(name_or_path, repo_type="dataset", token=hub.get("token"))
                 raise
+            except ValueError as error:
+                if "different features" not in str(error):
+                    raise
+                raise ValueError(
+                    f"`{argument}` {name_or_path!r} must have metadata with the same fields in every file, "
+                    "and has others, as where one holds lists that are all empty; write COCO files instead."
+                ) from error
             except FileNotFoundError as error:
                 raise ValueError(
                     f"`{argument}` must be a Hub id, or a folder that holds images or tables, got "
