@@ -61,15 +61,21 @@ class EvaluatingTrainer(Trainer):
         """
         if isinstance(self.gather_function, ImageGather):
             self.gather_function.images = len(inputs["pixel_values"])
-        self._found_labels = self._found_labels or (
-            inputs.get("labels") is not None and self.task.has_labels(inputs)
-        )
+        has_labels = inputs.get("labels") is not None and self.task.has_labels(inputs)
+        self._found_labels = self._found_labels or has_labels
         if self._streaming is None:
             if self._joins_batches and not prediction_loss_only:
                 refuse_mixed_labels(inputs)
-            return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)  # type: ignore[no-any-return]
-        with torch.no_grad(), self.compute_loss_context_manager():
-            return self._streaming.step(self, model, self._prepare_inputs(inputs), prediction_loss_only)
+            loss, *others = super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
+        else:
+            with torch.no_grad(), self.compute_loss_context_manager():
+                loss, *others = self._streaming.step(
+                    self, model, self._prepare_inputs(inputs), prediction_loss_only
+                )
+        if loss is not None and not has_labels and not loss:
+            # A mean over nothing is 0 and would lower that over all batches; Trainer leaves NaN out of it.
+            loss = torch.full_like(loss, math.nan)
+        return loss, *others
 
     def evaluation_loop(self, dataloader: Any, description: str, *args: Any, **kwargs: Any) -> Any:
         """Run Trainer's loop over a fresh metric; see `one_evaluation`. Without any label the loss is NaN."""
