@@ -40,7 +40,7 @@ def full(value: float, kind: Any = float) -> Any:
 RGB = np.random.default_rng(0).integers(0, 255, (*SIDE, 3), dtype=np.uint8)
 IMAGE = file(RGB)
 MASK = file(np.arange(1024, dtype=np.uint8).reshape(SIDE) % 3)
-FLOATS = file(Image.fromarray(full(1, np.float32)), "TIFF")
+FLOATS = file(Image.fromarray(full(0.5, np.float32)), "TIFF")
 RAGGED = [[0] * 32] * 31 + [[0] * 31]
 
 UNREADABLE = r"image in row 0.* cannot be decoded"
@@ -77,7 +77,7 @@ LABELS: dict[str, tuple[Any, str]] = {
     "one id for a mask": (3, "`label_column` must be a column of masks"),
     "negative ids": (full(-1, int).tolist(), r"Labels must lie in \[0, 3\)"),
     "ragged mask": (RAGGED, "must be of one length"),
-    "list of floats for a mask": (full(0).tolist(), NO_CLASS_MAP),
+    "list of shares for a mask": (full(0.5).tolist(), NO_CLASS_MAP),
     "ids too high": (file(full(7, np.uint8)), r"Labels must lie in \[0, 3\).* got the values 7"),
     "ids of 16 bits": (file(full(300, np.uint16)), r"Labels must lie in .* got the values 300"),
     "mask in JPEG": (file(full(0, np.uint8), "JPEG"), "stored as JPEG, which does not keep values"),
@@ -92,7 +92,7 @@ DEPTHS: dict[str, tuple[Any, str]] = {
     "truth values for depth": (full(1, bool).tolist(), NO_DEPTH_MAP),
     "ragged depth": (RAGGED, "must be of one length"),
     "depth of another size": (np.ones((16, 32)).tolist(), "must have the same size"),
-    "depth with a channel": (np.ones((1, *SIDE)).tolist(), NO_DEPTH_MAP),
+    "depth with two channels": (np.ones((2, *SIDE)).tolist(), NO_DEPTH_MAP),
     "depth in no unit": (full(1e30).tolist(), "`depth_scale` must be the metres of a stored unit"),
     "cut depth": (raw(file(full(900, np.uint16))["bytes"][:60]), UNREADABLE),
 }
