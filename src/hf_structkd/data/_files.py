@@ -34,7 +34,9 @@ _KINDS = {
     ),
     # Masks or depth, as the task needs.
     "target": words_of("gt groundtruth ground truth target targets"),
-    "image": words_of("image images img imgs rgb photo photos picture pictures jpegimages input inputs"),
+    "image": words_of(
+        "image images img imgs rgb photo photos picture pictures jpegimages input inputs original originals"
+    ),
 }
 _SPLITS = {
     "train": words_of("train training"),

@@ -63,7 +63,7 @@ def load_dataset_splits(
             loaded = {"train": loaded}
     else:
         loaded = read_folder(Path(name_or_path), target_kind)
-    if loaded is not None and (config_name is not None or revision is not None):
+    if loaded is not None and (config_name, revision) != (None, None):
         raise ValueError(
             f"`{argument}` {name_or_path!r} is a folder, which has neither configurations nor revisions, got "
             f"{config_name!r} and {revision!r}; leave them out, or pass a Hub id."
@@ -91,7 +91,16 @@ def load_dataset_splits(
                     f"`{argument}` must be a Hub id, or a folder that holds images or tables, got "
                     f"{name_or_path!r} ({error}); correct the path."
                 ) from error
-    return {name: split.to_iterable_dataset() if streaming else split for name, split in loaded.items()}
+    return _as_streams(loaded) if streaming else dict(loaded)
+
+
+def _as_streams(loaded: Mapping[str, datasets.Dataset]) -> dict[str, datasets.IterableDataset]:
+    streams = {name: split.to_iterable_dataset() for name, split in loaded.items()}
+    for name, stream in streams.items():
+        stream.info.builder_name = loaded[
+            name
+        ].info.builder_name  # says how boxes are written, see `read_yolo`
+    return streams
 
 
 def choose_splits(loaded: Any, name_or_path: str, **splits: str) -> list[Any]:
