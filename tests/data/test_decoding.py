@@ -175,7 +175,7 @@ def test_bilevel_labels_are_zero_and_one() -> None:
     assert decode_label(encoded(mask), where="here").tolist() == [[1, 0]]
 
 
-@pytest.mark.parametrize("value", [encoded(PIL.Image.fromarray(RGB)), np.zeros((2, 2)), [0, 1]])
+@pytest.mark.parametrize("value", [encoded(PIL.Image.fromarray(RGB)), np.full((2, 2), 0.5), [0, 1]])
 def test_labels_that_are_not_one_integer_per_pixel_are_refused(value) -> None:
     """Colours read as ids would be trained on as classes."""
     with pytest.raises(ValueError, match="label in row 3 must hold one integer class id per pixel"):

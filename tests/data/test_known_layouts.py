@@ -25,6 +25,7 @@ MASK_LAYOUTS = {
     "in and out of one split": ("{}/inputs/{}", "{}/targets/{}"),
     "imgs and gt": ("imgs/{}/{}", "gt/{}/{}"),
     "one folder": ("{}/{}", "{}/{}_mask"),
+    "originals": ("{}/Original/{}", "{}/Ground Truth/{}"),
 }
 
 
@@ -105,6 +106,18 @@ def test_ground_truth_is_depth_where_depth_is_asked_for(tmp_path: Path) -> None:
     assert pairs(load(tmp_path, "depth").validation) == [(10, 2.5)]
 
 
+@pytest.mark.parametrize(
+    ("image", "depth"),
+    [("{}/bath/rgb_{:05}", "{}/bath/sync_depth_{:05}"), ("{}/{}_colors", "{}/{}_depth")],
+)
+def test_the_depth_of_nyu_lies_beside_its_images(tmp_path: Path, image: str, depth: str) -> None:
+    for split in ("train", "val"):
+        for i in (1, 2):
+            write(tmp_path / f"{image.format(split, i)}.jpg", 10 * i)
+            write(tmp_path / f"{depth.format(split, i)}.png", 1000 * i, np.uint16)
+    assert pairs(load(tmp_path, "depth").validation) == [(10, 1), (20, 2)]
+
+
 # ---- YOLO ----
 
 LINES = {"train": "1 0.5 0.5 0.5 0.5\n0 0.25 0.5 0.5 1\n", "val": "1 0.5 0.5 0.5 0.25\n"}
@@ -131,15 +144,18 @@ def yolo(root: Path, images: str, labels: str, **names: Any) -> None:
     ],
 )
 @pytest.mark.parametrize(("images", "labels"), [("images/{}", "labels/{}"), ("{}/images", "{}/labels")])
-def test_the_files_of_yolo_are_read(tmp_path: Path, names: dict[str, str], images: str, labels: str) -> None:
+@pytest.mark.parametrize("streaming", [False, True])
+def test_the_files_of_yolo_are_read(
+    tmp_path: Path, names: dict[str, str], images: str, labels: str, streaming: bool
+) -> None:
     """An image without a file has no object, as in YOLO's own training."""
     yolo(tmp_path, images, labels, **names)
-    data = load(tmp_path, "objects")
+    data = load(tmp_path, "objects", streaming=streaming)
     assert data.id2label == {0: "cat", 1: "owl"}
     first, second = (row["labels"] for row in data.validation)
     assert first["boxes"].tolist() == [[0.5, 0.5, 0.5, 0.25]]
     assert (first["class_labels"].tolist(), second["class_labels"].tolist()) == ([1], [])
-    assert len(data.train) == 2
+    assert len(list(data.train)) == 2
 
 
 def test_a_polygon_of_yolo_is_its_box(tmp_path: Path) -> None:

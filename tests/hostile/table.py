@@ -89,7 +89,7 @@ def of(kind: str, *rows: tuple[str, Make, str]) -> list[Bad]:
     return [Bad(kind, *row) for row in rows]
 
 
-FLOATS = file(Image.fromarray(full(1, np.float32)), "TIFF")
+FLOATS = file(Image.fromarray(full(0.5, np.float32)), "TIFF")
 RAGGED = [[0] * 32] * 31 + [[0] * 31]
 NAN = math.nan
 ONE = {"max_train_samples": 1, "max_eval_samples": 1}
@@ -150,7 +150,7 @@ TABLE = [
         ("one id for a mask", mask(3), "`label_column` must be a column of masks"),
         ("negative ids", mask(full(-1, int).tolist()), r"Labels must lie in \[0, 3\)"),
         ("ragged mask", mask(RAGGED), "must be of one length"),
-        ("list of floats for a mask", mask(full(0).tolist()), NO_CLASS_MAP),
+        ("list of shares for a mask", mask(full(0.5).tolist()), NO_CLASS_MAP),
         ("ids too high", mask(file(full(7, np.uint8))), r"Labels must lie in \[0, 3\).* got the values 7"),
         ("ids of 16 bits", mask(file(full(300, np.uint16))), "Labels must lie in .* got the values 300"),
         ("mask in JPEG", mask(file(full(0, np.uint8), "JPEG")), "stored as JPEG, which does not keep values"),
@@ -166,7 +166,7 @@ TABLE = [
         ("truth values for depth", depth(full(1, bool).tolist()), NO_DEPTH_MAP),
         ("ragged depth", depth(RAGGED), "must be of one length"),
         ("depth of another size", depth(np.ones((16, 32)).tolist()), "must have the same size"),
-        ("depth with a channel", depth(np.ones((1, *SIDE)).tolist()), NO_DEPTH_MAP),
+        ("depth with two channels", depth(np.ones((2, *SIDE)).tolist()), NO_DEPTH_MAP),
         ("depth in no unit", depth(full(1e30).tolist()), "`depth_scale` must be the metres of a"),
         ("cut depth", depth(raw(file(full(900, np.uint16))["bytes"][:60])), UNREADABLE),
     ),

@@ -4,9 +4,9 @@ from ._assembly import LoadedData
 from ._datasets import StoredRows, StreamedRows
 from ._rows import Normalization, RowReader
 from .boxes import ObjectBoxes
-from .decoding import BadImageError
 from .dense import DenseReader, collate_dense
 from .detection import DetectionReader, collate_detection
+from .image_files import BadImageError
 from .load_depth import DepthKind, DepthOptions, load_depth_data
 from .load_detection import DetectionOptions, load_detection_data
 from .load_segmentation import SegmentationOptions, load_segmentation_data

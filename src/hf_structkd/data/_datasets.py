@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from ._rows import Row, RowReader
-from .decoding import BadImageError
+from .image_files import BadImageError
 
 logger = logging.getLogger(__name__)
 

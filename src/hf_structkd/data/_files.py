@@ -12,9 +12,9 @@ from pathlib import Path, PurePath
 
 logger = logging.getLogger(__name__)
 
-_IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm"}
+IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm"}
 _ARRAY = ".npy"
-_TEXTS = {".json", ".txt", ".yaml", ".yml"}
+TEXTS = {".json", ".txt", ".yaml", ".yml"}
 _READ_BY_DATASETS = {".parquet", ".arrow", ".tar"}
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 # `trainannot` and the like.
@@ -34,7 +34,9 @@ _KINDS = {
     ),
     # Masks or depth, as the task needs.
     "target": words_of("gt groundtruth ground truth target targets"),
-    "image": words_of("image images img imgs rgb photo photos picture pictures jpegimages input inputs"),
+    "image": words_of(
+        "image images img imgs rgb photo photos picture pictures jpegimages input inputs original originals"
+    ),
 }
 _SPLITS = {
     "train": words_of("train training"),
@@ -65,7 +67,7 @@ class FoundFile:
     def is_image(self) -> bool:
         """Whether the file is an image, or a depth map in an array of NumPy's, by its ending."""
         suffix = self.path.suffix.lower()
-        return suffix in _IMAGES or (suffix == _ARRAY and self.kind in ("depth", "target"))
+        return suffix in IMAGES or (suffix == _ARRAY and self.kind in ("depth", "target"))
 
 
 def find_files(folder: Path) -> list[FoundFile] | None:
@@ -81,7 +83,7 @@ def find_files(folder: Path) -> list[FoundFile] | None:
             suffix = path.suffix.lower()
             if suffix in _READ_BY_DATASETS or (path.stem == "metadata" and suffix in (".csv", ".jsonl")):
                 return None
-            if not name.startswith(".") and suffix in {*_IMAGES, _ARRAY, *_TEXTS}:
+            if not name.startswith(".") and suffix in {*IMAGES, _ARRAY, *TEXTS}:
                 found.append(_described(path, path.relative_to(folder)))
     return sorted(found, key=lambda file: file.place)
 

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .decoding import decode_image, fetched
+from .decoding import decode_image
+from .image_files import fetched
 from .loading import check_columns
 from .transforms import DenseAugmentation, check_size
 from .views import sample_key, seeded_generator, view_in_epoch

@@ -45,7 +45,7 @@ def read_yolo(folder: Path, files: Sequence[FoundFile]) -> dict[str, datasets.Da
         places = sorted(str(file.place) for file in texts.values())
         raise ValueError(
             f"`dataset_name` {str(folder)!r} must hold an image in `images` for each text file in "
-            f"`labels`, got none for {len(texts)} of them, {places[0]} for one; add the images or remove these "
+            f"`labels`, got none for {len(texts)} of them, {places[0]} for one; add images or remove these "
             "files."
         )
     category = datasets.ClassLabel(names=names) if names else datasets.Value("int64")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, get_args
 
@@ -9,6 +10,8 @@ import torch
 from torch import Tensor
 
 from ..losses.boxes import box_corners
+
+logger = logging.getLogger(__name__)
 
 BoxFormat = Literal["xywh", "xyxy", "cxcywh", "normalized_xywh", "normalized_xyxy", "normalized_cxcywh"]
 
@@ -18,6 +21,9 @@ _NORMALIZED = "normalized_"
 _FEWEST = 5
 # Unless another format fits them all: then three tell it, whose share of the boxes is no accident.
 _SEVERAL, _SHARE = 3, 0.01
+# So many boxes do not all lie in such a part of the sides by chance.
+_MANY, _PART = 20, 0.6
+_Y_FIRST = "y first"
 
 
 class Written(NamedTuple):
@@ -96,15 +102,18 @@ def check_format(written: Written, bbox_format: BoxFormat, *, name: str, complet
     """
     finite = written.numbers.isfinite().all(dim=1)
     numbers, sizes = written.numbers[finite], written.sizes[finite]
+    _check_reach(numbers, sizes, bbox_format, name=name)
     fitting = {one: fits(corners_from(numbers, one, sizes), sizes) for one in get_args(BoxFormat)}
     count, wrong = len(numbers), ~fitting.pop(bbox_format)
+    fitting[_Y_FIRST] = fits(corners_from(numbers[:, [1, 0, 3, 2]], bbox_format, sizes), sizes)
     bad = int(wrong.sum())
     are_shares = not is_normalized(bbox_format) and bool((numbers <= 1).all())
     needed = 1 if are_shares else 2 if complete else _FEWEST
     if bad < needed:
         return
-    left = {one: count - int(fit.sum()) for one, fit in fitting.items()}
+    left: dict[str, int] = {one: count - int(fit.sum()) for one, fit in fitting.items()}
     best = [one for one, misfits in left.items() if misfits == min(left.values())]
+    best = [one for one in best if one != _Y_FIRST] or best
     fewest = left[best[0]]
     is_better = 10 * fewest <= bad
     most, several = 2 * bad > count, bad >= max(_SEVERAL, _SHARE * count)
@@ -118,11 +127,38 @@ def check_format(written: Written, bbox_format: BoxFormat, *, name: str, complet
         if is_better
         else "no other format fits them, so compare the boxes with the size of their images"
     )
+    if is_better and best == [_Y_FIRST]:
+        advice = f"write x before y, the width before the height, with which {count - fewest} fit"
     raise ValueError(
         f"`bbox_format` must be the format in which the boxes are written, got {bbox_format!r}, in which "
         f"{bad} of {count} boxes of {name} lie past the border, are below a pixel or have swapped corners, "
         f"the first {numbers[index].tolist()} in {place[index]} for an image of {height} x {width} pixels "
         f"(height, width); {advice}."
+    )
+
+
+def _check_reach(numbers: Tensor, sizes: Tensor, bbox_format: BoxFormat, *, name: str) -> None:
+    """Refuse shares of 100 or 1000 that are read as pixels, and warn of boxes of a smaller copy.
+
+    Real boxes do not all lie in the upper left part of their images.
+    """
+    if is_normalized(bbox_format) or len(numbers) < _MANY or bool((numbers <= 1).all()):
+        return
+    corners, limits = corners_from(numbers, bbox_format, sizes), _limits(sizes)
+    if bool((corners < 0).any()) or bool((corners > _PART * limits).any()):
+        return
+    for whole in (100, 1000):
+        if whole / 2 < float(numbers.max()) <= whole and bool((sizes > whole).all()):
+            raise ValueError(
+                f"`bbox_format` {bbox_format!r} must be in pixels, got {len(numbers)} boxes of {name} that "
+                "all lie in the upper left part of their images, with numbers up to "
+                f"{float(numbers.max()):g}, as shares of {whole} do; divide them by {whole} and pass "
+                f"bbox_format='normalized_{bbox_format}'."
+            )
+    logger.warning(
+        "%s: all %d boxes lie in the upper left part of their images, up to %.0f %% of the sides: were they "
+        "written for a smaller copy?",
+        *(name, len(numbers), 100 * float((corners / limits).max())),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
@@ -33,6 +34,7 @@ and what was ``scaled`` or ``turned`` is counted beside the rest."""
 
 # Files hold two decimals or float32, so that a smaller overhang is a rounding error.
 _ROUNDING = 0.01
+_DIGITS = re.compile(r"-?\d+")
 
 
 class Objects(NamedTuple):
@@ -147,7 +149,8 @@ class ObjectBoxes:
             recorded: height and width that the dataset has for it in columns, if any.
             where: what an error calls the row.
         """
-        boxes, categories, crowd = read_objects(value, where=where)
+        boxes, written, crowd = read_objects(value, where=where)
+        categories = [self._known(one) for one in written]
         frame = ImageFrame(size, orientation, recorded, self.box_frame)
         placed = frame.place(boxes, self.bbox_format, where=where)
         class_labels = self._class_labels(categories, where=where)
@@ -166,12 +169,25 @@ class ObjectBoxes:
             written=placed.written,
         )
 
+    def _known(self, category: Any) -> Any:
+        """Return an id as an integer and a name as in `id2label`, where only the spelling is another."""
+        if isinstance(category, float) and category.is_integer():
+            return int(category)
+        if not isinstance(category, str) or category in self.id2label.values():
+            return category
+        if _DIGITS.fullmatch(category.strip()):
+            return int(category)
+        alike = [
+            name for name in self.id2label.values() if name.strip().casefold() == category.strip().casefold()
+        ]
+        return alike[0] if len(alike) == 1 else category
+
     def _class_labels(self, categories: Sequence[Any], *, where: str) -> Tensor:
         """Return class ids (N,) int64, -1 where a category is unknown and is to be dropped."""
         first, end = self.first_category_id, self.first_category_id + len(self.id2label)
         ids = {name: i for i, name in self.id2label.items()} | {i + first: i for i in self.id2label}
         for category in categories:
-            if not isinstance(category, Hashable):
+            if not isinstance(category, Hashable) or isinstance(category, bool):
                 raise ValueError(
                     f"The categories in {where} must be ids or class names, got {category!r:.60}; correct "
                     "this row."

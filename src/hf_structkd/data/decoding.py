@@ -1,33 +1,19 @@
-"""From what a dataset row holds to tensors.
-
-A row holds ``{"bytes", "path"}``, a path, a Pillow image, an array or a nested list. In an error ``where``
-names the place, for instance ``row 3, column 'image'``. A file that cannot be decoded raises `BadImageError`.
-"""
+"""From what a dataset row holds to tensors; see `image_files` for what that may be, and for the errors."""
 
 from __future__ import annotations
 
-import io
 import os
-import re
-from collections.abc import Mapping
 from typing import Any
 
-import datasets
 import numpy as np
 import PIL.ExifTags
 import PIL.Image
 import torch
-from datasets.utils.file_utils import xopen
 from torch import Tensor
 
-from .orientation import swapped
+from .image_files import ARRAYS, bad_image, file_of, header_of_file, open_image, plane_of
 
 _SIXTEEN_BIT = 65535
-_ARRAYS = (list, np.ndarray, Tensor)
-
-
-class BadImageError(ValueError):
-    """A file that cannot be decoded: damaged, empty or missing."""
 
 
 def decode_image(value: Any, *, where: str) -> Tensor:
@@ -40,32 +26,13 @@ def decode_image(value: Any, *, where: str) -> Tensor:
     Raises:
         ValueError: if the meaning of the image as RGB is not clear, as for 32-bit floats.
     """
-    image = _open(value, where=where)
+    image = open_image(value, where=where)
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         return _gray_from_sixteen_bit(image, where=where).expand(3, -1, -1).contiguous()
     if image.mode in ("P", "PA", "LA"):
         image = image.convert("RGBA")  # through RGBA: a palette with transparency warns on its way to RGB
     array = np.array(image if image.mode == "RGB" else image.convert("RGB"))
     return torch.from_numpy(array).permute(2, 0, 1).contiguous().float().div_(255)
-
-
-def _file_of(value: Any) -> tuple[str | None, bytes | None]:
-    """Return the path and the bytes of a file; both are None if the row holds no file."""
-    if isinstance(value, Mapping):
-        return value.get("path"), value.get("bytes")
-    return (value if isinstance(value, str) else None), None
-
-
-def fetched(value: Any, *, where: str) -> Any:
-    """Return a file that lies elsewhere with its bytes, so that header and pixels are loaded only once."""
-    path, content = _file_of(value)
-    if not isinstance(value, Mapping) or content is not None or path is None or "://" not in path:
-        return value
-    try:
-        with xopen(path, "rb") as file:
-            return {"bytes": file.read(), "path": path}
-    except Exception as error:  # each file system has errors of its own
-        raise _bad_image(error, where=where) from error
 
 
 def read_image_size(value: Any, *, where: str) -> tuple[int, int]:
@@ -79,34 +46,11 @@ def read_header(value: Any, *, where: str) -> tuple[tuple[int, int], int]:
 
     Of a file, only the header is read. The tag is 1 where none is applied.
     """
-    header = _header_of_file(value, where=where)
+    header = header_of_file(value, where=where)
     if header is not None:
         return header
     height, width = decode_image(value, where=where).shape[-2:]
     return (height, width), 1
-
-
-def read_orientation(value: Any, *, where: str) -> int:
-    """Return the orientation tag that decoding applies, 1 where none is applied, as to arrays."""
-    header = _header_of_file(value, where=where)
-    return 1 if header is None else header[1]
-
-
-def _header_of_file(value: Any, *, where: str) -> tuple[tuple[int, int], int] | None:
-    """Return the size and the tag, see `read_header`, or None if there is no file on this machine."""
-    path, content = _file_of(value)
-    file = path if content is None else io.BytesIO(content)
-    if file is None or (content is None and not os.path.isfile(str(path))):
-        return None
-    try:
-        with PIL.Image.open(file) as image:
-            width, height = image.size
-            # Without "exif" in `info`, as in TIFF, the size is already that of the turned image.
-            tag = image.getexif().get(PIL.ExifTags.Base.Orientation, 1) if "exif" in image.info else 1
-    except Exception as error:  # Pillow's readers raise many types on damaged bytes
-        raise _bad_image(error, where=where) from error
-    orientation = int(tag) if tag in range(2, 9) else 1
-    return swapped((height, width), orientation), orientation
 
 
 def decode_label(value: Any, *, where: str, colors: bool = False) -> Tensor:
@@ -122,10 +66,17 @@ def decode_label(value: Any, *, where: str, colors: bool = False) -> Tensor:
         raise ValueError(
             f"The label in {where} must be a mask, got the number {value}; name the column of the masks."
         )
-    if not isinstance(value, _ARRAYS):
-        image = _open(value, where=where)
-        value = np.array(image.convert("RGBA") if colors else image)
-    array = _array(value, where=where)
+    if not isinstance(value, ARRAYS):
+        image = open_image(value, where=where)
+        value = np.array(image.convert("RGBA") if colors or image.mode == "LA" else image)
+    array = plane_of(value, where=where)
+    if array.dtype.kind == "f" and np.isfinite(array).all() and (array == array.round()).all():
+        array = array.astype(np.int64)
+    if array.ndim == 3 and array.shape[-1] == 4 and _is_in_alpha(array):
+        raise ValueError(
+            f"The label in {where} must hold its classes in gray values or colours, got an image of one "
+            "colour in which only the transparency tells its pixels apart; save that as a gray image."
+        )
     if array.ndim == 3 and array.shape[-1] in (3, 4) and array.dtype.kind in "iu":
         channels = array[..., :3]
         if colors:
@@ -143,23 +94,23 @@ def decode_label(value: Any, *, where: str, colors: bool = False) -> Tensor:
     return torch.from_numpy(array if array.dtype == np.uint8 else array.astype(np.int64))
 
 
-def lossy_format(value: Any) -> str | None:
-    """Return the format of a file that changes the values it stores (JPEG, WebP, AVIF), or None.
+def _is_in_alpha(array: np.ndarray[Any, Any]) -> bool:
+    colors, alpha = array[..., :3], array[..., 3]
+    return bool((colors == colors[0, 0]).all()) and not bool((alpha == alpha[0, 0]).all())
 
-    A lossless WebP keeps them. Of a file that lies elsewhere than on this machine nothing is read.
-    """
-    if isinstance(value, PIL.Image.Image):
-        return value.format if value.format in ("JPEG", "MPO", "AVIF") else None
-    path, content = _file_of(value)
-    head = (content or b"")[:4096]
-    if not head and path is not None and os.path.isfile(path):
-        with open(path, "rb") as file:
-            head = file.read(4096)
-    if head.startswith(b"\xff\xd8\xff"):
-        return "JPEG"
-    if head[8:12] == b"WEBP" and b"VP8L" not in head:
-        return "WebP"
-    return "AVIF" if head[4:12] == b"ftypavif" else None
+
+def palette_of(value: Any, *, where: str) -> dict[int, str]:
+    """Return the colours of the indices that a palette image uses; empty if there is no such image."""
+    if isinstance(value, ARRAYS) or value is None:
+        return {}
+    image = open_image(value, where=where)
+    if image.mode != "P":
+        return {}
+    palette = np.array(image.getpalette("RGB")).reshape(-1, 3)
+    used = np.flatnonzero(np.bincount(np.array(image).ravel()))
+    return {
+        int(index): "#{:02x}{:02x}{:02x}".format(*palette[index]) for index in used if index < len(palette)
+    }
 
 
 def decode_depth(
@@ -187,16 +138,16 @@ def decode_depth(
 
 def decode_depth_units(value: Any, *, where: str) -> np.ndarray[Any, Any]:
     """Decode a depth map (H, W) as it is stored, in its own type; also a `.npy` file, see `decode_depth`."""
-    path, _ = _file_of(value)
-    if path is not None and path.endswith(".npy") and os.path.isfile(path):
+    path, _ = file_of(value)
+    if path is not None and path.lower().endswith(".npy") and os.path.isfile(path):
         try:
             value = np.load(path, allow_pickle=False)
         except (ValueError, OSError) as error:
-            raise _bad_image(error, where=where) from error
-    if not isinstance(value, _ARRAYS):
-        value = _open(value, where=where)
+            raise bad_image(error, where=where) from error
+    if not isinstance(value, ARRAYS):
+        value = open_image(value, where=where)
         value = value.convert("RGBA") if value.mode in ("P", "PA") else value
-    array = _array(value, where=where)
+    array = plane_of(value, where=where)
     if array.ndim != 2 or array.dtype.kind not in "iuf":
         raise ValueError(
             f"The depth map in {where} must hold one number per pixel, got shape {array.shape} of "
@@ -219,58 +170,6 @@ def metres_per_unit(dtype: np.dtype[Any], *, where: str) -> float:
             "millimetres; pass the metres of one step (10 m / 255 is 0.0392), or save 16 bits."
         )
     return 0.001
-
-
-def _open(value: Any, *, where: str) -> PIL.Image.Image:
-    """Return what the row holds as a decoded Pillow image."""
-    if isinstance(value, _ARRAYS):
-        array = _array(value, where=where)
-        if array.ndim not in (2, 3) or array.shape[2:] not in ((), (1,), (3,), (4,)) or not array.size:
-            raise ValueError(
-                f"The image array in {where} must have the shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), "
-                f"got {array.shape}; move the channels to the end."
-            )
-        if array.dtype != np.uint8:
-            array = _bytes_of(array, where=where)
-        return PIL.Image.fromarray(array[..., 0] if array.ndim == 3 and array.shape[-1] == 1 else array)
-    if isinstance(value, str):
-        value = {"path": value, "bytes": None}
-    try:
-        if value is None:
-            raise ValueError("the row holds no image")
-        decoded: PIL.Image.Image = datasets.Image().decode_example(value)
-        decoded.load()
-    except Exception as error:  # Pillow's readers raise many types on damaged bytes
-        raise _bad_image(error, where=where) from error
-    return decoded
-
-
-def _array(value: Any, *, where: str) -> np.ndarray[Any, Any]:
-    """Return a nested list or an array; raise `ValueError` if its rows differ in length."""
-    try:
-        return np.asarray(value)
-    except ValueError as error:
-        raise ValueError(
-            f"The rows of pixels in {where} must be of one length, and are not; correct this row."
-        ) from error
-
-
-def _bad_image(error: Exception, *, where: str) -> BadImageError:
-    said = re.sub(r" *<\S+ object at 0x\w+>", "", str(error))  # Pillow shows the address of its buffer
-    return BadImageError(
-        f"The image in {where} cannot be decoded ({type(error).__name__}: {said}); repair or remove the "
-        "file, or pass skip_bad_images=True to leave such rows out and count them."
-    )
-
-
-def _bytes_of(array: np.ndarray[Any, Any], *, where: str) -> np.ndarray[Any, Any]:
-    """Return the values as uint8 if they fit, because nested lists come back from Arrow as int64."""
-    if array.dtype.kind in "iu" and array.size and array.min() >= 0 and array.max() <= 255:
-        return array.astype(np.uint8)
-    raise ValueError(
-        f"The image array in {where} must hold integers in [0, 255], got {array.dtype} of shape "
-        f"{array.shape}; convert it to uint8 first."
-    )
 
 
 def _gray_from_sixteen_bit(image: PIL.Image.Image, *, where: str) -> Tensor:

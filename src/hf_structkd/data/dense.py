@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ._rows import Row, RowReader
-from .decoding import read_orientation
+from .image_files import read_orientation
 from .orientation import upright_map
 from .targets import TargetMap
 from .transforms import resize_image

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._rows import sample_rows
-from .decoding import BadImageError, decode_depth_units, metres_per_unit
+from .decoding import decode_depth_units, metres_per_unit
+from .image_files import BadImageError
 from .loading import check_target_column
 from .targets import DepthMap
 
@@ -21,6 +22,9 @@ _VALUES_OF_A_MAP = 100_000
 _PLAUSIBLE_MEDIAN = (0.05, 200.0)
 # Sensors that write millimetres measure up to about 10 m, and leave less than half of the pixels out.
 _REACH_OF_MILLIMETRES, _HOLES_OF_MILLIMETRES = 12.0, 0.6
+# Pictures whose farthest point is nearer are rare.
+_NEAR = 1.2
+_MOST_MAPS, _RISING = 0.75, 0.8
 _SPIKE = 0.001  # more than this share of a map is no chance
 _SCALES = {
     1.0: "metres",
@@ -37,6 +41,8 @@ class _Seen(NamedTuple):
     units: NDArray[Any]
     metres: NDArray[np.float64]
     holes: float
+    negative: float  # share of the stored numbers below 0, 0 where all of them are one
+    rising: float  # share of the maps whose values grow from the top to the bottom
     kinds: str  # the stored types and their scales, for people
     largest: float  # largest value of the stored type
 
@@ -61,6 +67,7 @@ def check_depths(rows: Any, target: DepthMap, *, split: str) -> str:
     if seen is None:
         return ""
     where = f"the first depth maps of {split}"
+    _check_quantity(seen, where)
     if not seen.metres.size:
         logger.warning("None of the pixels of %s is measured: check `depth_column`.", where)
         return ""
@@ -78,7 +85,7 @@ def check_depths(rows: Any, target: DepthMap, *, split: str) -> str:
             raise ValueError(sentence)
         logger.warning("%s", sentence)
     elif not chosen and seen.units.dtype.kind in "iu":
-        if far > _REACH_OF_MILLIMETRES or seen.holes > _HOLES_OF_MILLIMETRES:
+        if not _NEAR < far <= _REACH_OF_MILLIMETRES or seen.holes > _HOLES_OF_MILLIMETRES:
             logger.warning(
                 "`depth_scale` may be another: %s, up to %.3g m, with %.0f %% not measured, which is unusual "
                 "for millimetres; pass %s, or --depth_scale 0.001 if it is right.",
@@ -103,15 +110,18 @@ def check_depths(rows: Any, target: DepthMap, *, split: str) -> str:
 
 def _look(rows: Any, target: DepthMap) -> _Seen | None:
     maps, metres, largest, pixels = [], [], 0.0, 0
+    below, rising = [np.zeros(0)], []
     kinds: dict[str, None] = {}  # a set in the order of the maps
     for where, value in sample_rows(rows, target.column, stored=_MAPS, streamed=_MAPS):
         try:
-            units = decode_depth_units(value, where=where).ravel()
+            units = decode_depth_units(value, where=where)
         except BadImageError:  # the reader says which rows cannot be decoded, and may skip them
             continue
         scale = target.depth_scale or metres_per_unit(units.dtype, where=where)
-        units = units[:: max(1, units.size // _VALUES_OF_A_MAP)]
+        rising.append(_rises(units))
+        units = units.ravel()[:: max(1, units.size // _VALUES_OF_A_MAP)]
         pixels += units.size
+        below.append(units[np.isfinite(units) & (units < 0)])
         units = units[np.isfinite(units) & (units > 0) & (units != target.depth_hole)]
         maps.append(units)
         metres.append(units.astype(np.float64) * scale)
@@ -121,8 +131,45 @@ def _look(rows: Any, target: DepthMap) -> _Seen | None:
         largest = max(largest, min(limits))
     if not pixels:
         return None
-    units = np.concatenate(maps)
-    return _Seen(units, np.concatenate(metres), 1 - units.size / pixels, " and ".join(kinds), largest)
+    units, negative = np.concatenate(maps), np.concatenate(below)
+    # A single value stands for no measurement.
+    share = negative.size / (negative.size + units.size) if np.unique(negative).size > 1 else 0.0
+    return _Seen(
+        *(units, np.concatenate(metres), 1 - units.size / pixels, share, float(np.mean(rising))),
+        *(" and ".join(kinds), largest),
+    )
+
+
+def _rises(units: NDArray[Any]) -> bool:
+    """Tell whether the values of a map (H, W) grow steadily from the top to the bottom."""
+    values = np.where(np.isfinite(units) & (units > 0), units, np.nan).astype(np.float64)
+    measured = ~np.isnan(values).all(axis=1)
+    rows = np.nanmedian(values[measured], axis=1)
+    if len(rows) < 3 or np.ptp(rows) == 0:
+        return False
+    return bool(np.corrcoef(np.flatnonzero(measured), rows.argsort().argsort())[0, 1] > _RISING)
+
+
+def _check_quantity(seen: _Seen, where: str) -> None:
+    """Refuse maps that are mostly negative, and warn of those that seem to hold no depth."""
+    if seen.negative > 0.5:
+        raise ValueError(
+            f"`depth_column` must hold positive distances, got {100 * seen.negative:.0f} % of the values of "
+            f"{where} negative, which counts as not measured; change their sign if the camera looks along "
+            "the negative axis."
+        )
+    if seen.negative > _SPIKE:
+        logger.warning(
+            "%.1f %% of the values of %s are negative, of several values, and count as not measured: convert "
+            "them if they are logarithms or normalised depths.",
+            *(100 * seen.negative, where),
+        )
+    if seen.rising > _MOST_MAPS:
+        logger.warning(
+            "The values of %s grow from the top to the bottom, as those of disparity and inverse depth do, "
+            "while the ground is nearest at the bottom: convert them to depth if they are such.",
+            where,
+        )
 
 
 def _others(seen: _Seen) -> str:

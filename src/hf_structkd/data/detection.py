@@ -16,8 +16,9 @@ from ..metrics._targets import canvas_size
 from ._box_tally import BoxTally
 from ._rows import Row, RowReader
 from .boxes import Cleaned, ObjectBoxes, Objects, no_objects, through_crop
-from .decoding import BadImageError, read_header
+from .decoding import read_header
 from .dense import as_tensor, stack_inputs
+from .image_files import BadImageError
 from .transforms import resize_image
 
 _SIZE_COLUMNS = ("height", "width")

@@ -12,17 +12,21 @@ from pathlib import Path
 import datasets
 
 from ._coco import read_coco
-from ._files import FoundFile, divided_by_lists, find_files, first_names, split_names
+from ._files import IMAGES, TEXTS, FoundFile, divided_by_lists, find_files, first_names, split_names
 from ._yolo import read_yolo
 
 logger = logging.getLogger(__name__)
 
 _AFFIX = (
     r"(images?|imgs?|rgb|photos?|masks?|labels?|annotations?|segmentation|seg|gt|sync|depths?|maps?|l"
-    r"|leftImg8bit|gtFine|label(Train)?Ids)"
+    r"|colou?rs?|leftImg8bit|gtFine|label(Train)?Ids)"
 )
 _AFFIXES = re.compile(rf"(?i)^{_AFFIX}([_\W]+|(?=\d))|([_\W]+|(?<=\d)){_AFFIX}$")
-_OF_A_MAP = re.compile(r"(?i)[_\W](masks?|labels?|seg|segmentation|gt)$")
+# What tells a map from the image beside it in one folder.
+_OF_A_MAP = {
+    "label": re.compile(r"(?i)[_\W](masks?|labels?|seg|segmentation|gt)$"),
+    "depth": re.compile(r"(?i)(^|[_\W])depth([_\W]|$)"),
+}
 _EXPECTED = {
     "label": "label maps in a folder `masks`, `labels` or `annotations`",
     "depth": "depth maps in a folder `depth`, as images or `.npy`",
@@ -71,8 +75,9 @@ def read_folder(folder: Path, target_kind: str | None) -> dict[str, datasets.Dat
         rows = read_coco(folder, files) or read_yolo(folder, files)
         if rows is not None:
             return rows
-    if target_kind == "label" and kinds == {None}:
-        files = [replace(file, kind="label") if _OF_A_MAP.search(file.path.stem) else file for file in files]
+    if target_kind != "objects" and kinds == {None}:
+        is_map = _OF_A_MAP[target_kind].search
+        files = [replace(file, kind=target_kind) if is_map(file.path.stem) else file for file in files]
         kinds = {file.kind for file in files if file.is_image}
     map_kind = next((kind for kind in (target_kind, "target") if kind in kinds), None)
     if map_kind is not None and target_kind != "objects":
@@ -80,9 +85,12 @@ def read_folder(folder: Path, target_kind: str | None) -> dict[str, datasets.Dat
     if "image" not in kinds:
         return None
     below = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    endings = {path.suffix for path in folder.rglob("*") if path.is_file()}
+    is_usual = {one.lower() for one in endings} <= {*IMAGES, *TEXTS, ""}
+    found = "" if is_usual else f" with the files {' and '.join(sorted(endings))}"
     raise ValueError(
         f"`dataset_name` {str(folder)!r} must hold, beside its images, {_EXPECTED[target_kind]}, got the "
-        f"folders {', '.join(below)}; add or rename the missing one."
+        f"folders {', '.join(below)}{found}; add or rename the missing one."
     )
 
 

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from ._rows import MOST_STORED, MOST_STREAMED, sample_rows
-from .decoding import BadImageError, lossy_format
+from .decoding import palette_of
+from .image_files import BadImageError, lossy_format
 from .label_values import LabelValues
 from .loading import MOST_LISTED, listed
 from .targets import ClassMap
@@ -22,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 _MOST_PIXELS = 1 << 18  # of a mask that is not stored in bytes, whose values are slow to count
 _LARGE_SHARE = 0.05
+_INSTANCE = 1000
+_FROM_ONE = " The id 0 never occurs: do your ids start at 1? Then pass `reduce_labels`."
 
 
 class SeenLabels(NamedTuple):
@@ -57,11 +60,14 @@ def look_at_masks(
     """
     pixels: Counter[int] = Counter()
     lossy: Counter[str] = Counter()
+    palette: dict[int, tuple[str, str]] = {}
     masks = rows_seen = 0
     for where, value in sample_rows(rows, column, split=split):
         rows_seen += 1
         try:
             mask = values.read(value, where=where)
+            if not values.values:
+                _compare(palette, palette_of(value, where=where), where)
         except BadImageError:
             if not skip_bad_images:
                 raise
@@ -73,6 +79,18 @@ def look_at_masks(
     is_stored = isinstance(rows, datasets.Dataset)
     complete = rows_seen == len(rows) if is_stored else rows_seen < MOST_STREAMED
     return SeenLabels(pixels, masks, complete, lossy)
+
+
+def _compare(known: dict[int, tuple[str, str]], palette: Mapping[int, str], where: str) -> None:
+    """Keep the colour of each index and the place where it was first seen, and refuse another colour."""
+    for index, color in palette.items():
+        first, place = known.setdefault(index, (color, where))
+        if first != color:
+            raise ValueError(
+                f"Masks with a palette must have one palette, got masks whose index {index} is {first} in "
+                f"{place} and {color} in {where}; pass the colours of the classes as `label_values`, or the "
+                "indices if these are right."
+            )
 
 
 def _count(mask: Tensor) -> dict[int, int]:
@@ -121,13 +139,16 @@ def check_masks(
     # The first masks of a stream may well leave many classes out.
     is_enough = seen.complete or seen.masks >= MOST_STORED or len(missing) == 1
     doubtful = (share >= _LARGE_SHARE and is_enough) or (target.reduce_labels and last_only)
-    level = logging.WARNING if doubtful or len(ids) == 1 else logging.INFO
+    lacks_first = (
+        min(missing) == 0 and len(ids) > 1 and not (target.reduce_labels or target.label_values.values)
+    )
     logger.log(
-        level,
-        "The %d masks looked at hold no pixel of %s; %.0f %% of their pixels are ignored.",
+        logging.WARNING if doubtful or lacks_first or len(ids) == 1 else logging.INFO,
+        "The %d masks looked at hold no pixel of %s; %.0f %% of their pixels are ignored.%s",
         seen.masks,
         listed(repr(names[one]) for one in missing),
         100 * share,
+        _FROM_ONE if lacks_first else "",
     )
 
 
@@ -179,6 +200,12 @@ def _check_range(ids: Iterable[int], seen: SeenLabels, target: ClassMap) -> None
         f"if these values are the classes, pass `{_option(seen, target)}` (the stored values in the order of "
         "the class ids), and otherwise check the class names and `ignore_index`."
     )
+    large = [one for one in seen.pixels if one >= _INSTANCE]
+    if large and all(one // _INSTANCE < count for one in large):
+        advice = (
+            f"values from {_INSTANCE} look like the instances of Cityscapes, id * 1000 + number: take its "
+            "files `labelIds` or `labelTrainIds`."
+        )
     if outside == [count] and not target.reduce_labels:
         advice = "if 0 is no class and the ids start at 1, pass `reduce_labels`; otherwise name every class."
     raise ValueError(

@@ -112,7 +112,7 @@ def _class_names(options: DetectionOptions, rows: Any, teacher: Mapping[int, str
     column = options.objects_column
     objects = [read_objects(value, where=where) for where, value in sample_rows(rows, column)]
     categories = {one for of in objects for one in of.categories if isinstance(one, (int, float, str))}
-    ids = sorted(int(one) for one in categories if not isinstance(one, str))
+    ids = sorted(int(one) for one in categories if not isinstance(one, str) or one.strip().isdecimal())
     written = listed(map(str, ids)) if ids else listed(sorted(map(repr, categories)))
     return find_class_names(
         options,

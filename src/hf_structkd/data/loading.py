@@ -68,7 +68,7 @@ def load_dataset_splits(
             loaded = {"train": loaded}
     else:
         loaded = read_folder(Path(name_or_path), target_kind)
-    if loaded is not None and (config_name is not None or revision is not None):
+    if loaded is not None and (config_name, revision) != (None, None):
         raise ValueError(
             f"`{argument}` {name_or_path!r} is a folder, which has neither configurations nor revisions, got "
             f"{config_name!r} and {revision!r}; leave them out, or pass a Hub id."
@@ -86,12 +86,27 @@ def load_dataset_splits(
                 raise
             except (datasets.exceptions.DatasetGenerationError, ArrowException) as error:
                 raise _damage(argument, name_or_path, error.__cause__ or error) from error
+            except ValueError as error:
+                if "different features" not in str(error):
+                    raise
+                raise ValueError(
+                    f"`{argument}` {name_or_path!r} must have metadata with the same fields in every file, "
+                    "and has others, as where one holds lists that are all empty; write COCO files instead."
+                ) from error
             except FileNotFoundError as error:
                 raise ValueError(
                     f"`{argument}` must be a Hub id, or a folder that holds images or tables, got "
                     f"{name_or_path!r} ({error}); correct the path."
                 ) from error
-    return {name: split.to_iterable_dataset() if streaming else split for name, split in loaded.items()}
+    return _as_streams(loaded) if streaming else dict(loaded)
+
+
+def _as_streams(loaded: Mapping[str, datasets.Dataset]) -> dict[str, datasets.IterableDataset]:
+    streams = {name: split.to_iterable_dataset() for name, split in loaded.items()}
+    for name, stream in streams.items():
+        # It says how boxes are written, see `read_yolo`.
+        stream.info.builder_name = loaded[name].info.builder_name
+    return streams
 
 
 def _damage(argument: str, name: str, cause: BaseException) -> ValueError:

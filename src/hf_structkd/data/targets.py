@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from .decoding import decode_depth, lossy_format
+from .decoding import decode_depth
+from .image_files import lossy_format
 from .label_values import AS_STORED, LabelValues
 
 

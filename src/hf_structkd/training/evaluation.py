@@ -74,12 +74,12 @@ class Evaluation:
         """
         if isinstance(trainer.gather_function, ImageGather):
             trainer.gather_function.images = len(inputs["pixel_values"])
-        self._found_labels = self._found_labels or (
-            inputs.get("labels") is not None and self._pair.task.has_labels(inputs)
-        )
+        has_labels = inputs.get("labels") is not None and self._pair.task.has_labels(inputs)
+        self._found_labels = self._found_labels or has_labels
         if self.metric is not None:
             with torch.no_grad(), trainer.compute_loss_context_manager():
-                return self.metric.step(trainer, model, trainer._prepare_inputs(inputs), loss_only)
+                loss, *others = self.metric.step(trainer, model, trainer._prepare_inputs(inputs), loss_only)
+            return _over_labels(loss, has_labels), *others
         if self._joins_batches and not loss_only and isinstance(inputs.get("labels"), list):
             raise ValueError(
                 "`eval_do_concat_batches` must be False where labels are a list (boxes, or maps of "
@@ -87,7 +87,8 @@ class Evaluation:
                 "and so on; set it to False, which gives `compute_metrics` and the caller of `predict` one "
                 "entry for each batch."
             )
-        return step(model, inputs, loss_only, ignore_keys)  # type: ignore[no-any-return]
+        loss, *others = step(model, inputs, loss_only, ignore_keys)
+        return _over_labels(loss, has_labels), *others
 
     def loop(
         self,
@@ -226,6 +227,13 @@ class StreamingScores:
         """Add a batch's statistics; return the scores at the end."""
         self._metric.add_statistics(torch.as_tensor(prediction.predictions))
         return _scores(self._metric) if compute_result else {}
+
+
+def _over_labels(loss: Tensor | None, has_labels: bool) -> Tensor | None:
+    """Return NaN, which Trainer leaves out of its mean, for a loss over nothing, which is 0."""
+    if loss is None or has_labels or loss:
+        return loss
+    return torch.full_like(loss, math.nan)
 
 
 def _feed_as_wanted(args: StructKDTrainingArguments, compute_metrics: Callable[..., Any]) -> None:
