@@ -36,9 +36,9 @@ def plain(adversary: Adversary, both: ScoreMaps) -> tuple[Tensor, Tensor, dict[s
 @pytest.mark.parametrize("bias", [0.0, -5.0, "between"])
 @pytest.mark.parametrize(("kind", "penalty"), [("wgan-gp", 10.0), ("hinge", 0.0), ("hinge", 3.0)])
 def test_one_scoring_equals_one_for_each(kind: str, penalty: float, bias: float | str) -> None:
-    """With a bias of -5 the hinge is flat for every fake map: the critic's gradient is then not the student's.
+    """With a bias of -5 the hinge is flat for every fake map, and between for some of the batch.
 
-    Between them it is flat for some maps of the batch.
+    The student's gradient is then not minus the critic's.
     """
     adversary, both = make(kind, penalty=penalty), maps()
     with torch.no_grad():

@@ -49,9 +49,9 @@ class Adversary:
     """A critic that is trained beside a student, with one step for each optimiser step of the student.
 
     For each micro-batch, call `judge` and then `accumulate` with what it returned; then call `step` once. In
-    a step in which the critic does not learn, call `student_loss` and `skip` instead. Every micro-batch of a step meets the same critic, so that the split of a batch
-    over accumulation and processes changes nothing. The critic stays in float32 and in eval mode; `step`
-    advances the spectral normalisation once.
+    a step in which the critic does not learn, call `student_loss` and `skip` instead. Every micro-batch of a
+    step meets the same critic, so that the split of a batch over accumulation and processes changes nothing.
+    The critic stays in float32 and in eval mode; `step` advances the spectral normalisation once.
 
     Every process has a copy of the critic, and one all-reduce averages the gradient at the step. DDP does not
     wrap the critic, because it would need one wrapped forward around a double backward, and a second trained
@@ -156,7 +156,8 @@ class Adversary:
             with _trainable(self.critic):
                 eps = self._interpolation(maps.real)
                 penalty = gradient_penalty(self.critic, maps.real, maps.fake, judgement.condition, eps=eps)
-                (self.gradient_penalty_weight * penalty / micro_steps).backward()  # type: ignore[no-untyped-call]
+                share = self.gradient_penalty_weight * penalty / micro_steps
+                share.backward()  # type: ignore[no-untyped-call]
             logs["gradient_penalty"] = penalty.detach()
         self._micro_steps += 1
         return logs

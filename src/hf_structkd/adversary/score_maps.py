@@ -27,6 +27,6 @@ class ScoreMaps(NamedTuple):
         longest = max(height, width)
         if longest <= side:
             return self
-        size = [max(-(-length * side // longest), min(length, SMALLEST_MAP)) for length in (height, width)]
-        real, fake = (F.adaptive_avg_pool2d(maps, size) for maps in (self.real, self.fake))
+        rows, columns = (max(-(-one * side // longest), min(one, SMALLEST_MAP)) for one in (height, width))
+        real, fake = (F.adaptive_avg_pool2d(maps, (rows, columns)) for maps in (self.real, self.fake))
         return ScoreMaps(real, fake, self.images)
