@@ -187,7 +187,7 @@ class Adversary:
         self._turns += 1
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that the next step depends on: `critic`, `optimizer`, `scheduler`, `steps` and `turns`."""
+        """Return what the next step depends on: `critic`, `optimizer`, `scheduler`, `steps` and `turns`."""
         return {
             "critic": self.critic.state_dict(),
             "optimizer": self.optimizer.state_dict(),

@@ -35,7 +35,7 @@ class HolisticTerm(Term):
         critic_spectral_norm: Whether the critic's convolutions are spectrally normalised.
         gradient_penalty_weight: The weight of the critic's gradient penalty, >= 0; 0 leaves it out.
         critic_interval: The critic learns, and its penalty is computed, in every so many steps, >= 1.
-        critic_map_size: The longest side of the maps that the critic compares, >= 8; larger ones are averaged.
+        critic_map_size: The longest side of the critic's maps, >= 8; larger maps are averaged.
     """
 
     name: ClassVar[str] = "holistic"
