@@ -8,12 +8,14 @@ after each step, so that a machine that slows down slows all of them.
 
 from __future__ import annotations
 
+import io
 import statistics
 import tempfile
 import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -288,10 +290,11 @@ def measure(pair: Pair, steps: int, device: str) -> dict[str, tuple[float, float
         for name, trainer in variants.items():
             trainer.add_callback(callbacks[name])
             threads.append(threading.Thread(target=trainer.train, daemon=True))
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        with redirect_stdout(io.StringIO()):  # the start tables
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
     return {
         name: (statistics.median(one.seconds[5:]), statistics.median(one.megabytes[5:]))
         for name, one in callbacks.items()
@@ -358,5 +361,6 @@ def shares(pair: Pair, steps: int, device: str) -> dict[str, float]:
             watch.time(type(term), "__call__", f"term {term.name}")
         watch.time(trainer, "training_step", "whole step without the optimiser")
         trainer.add_callback(watch)
-        trainer.train()
+        with redirect_stdout(io.StringIO()):  # the start table
+            trainer.train()
     return {name: statistics.median(seconds[2:]) for name, seconds in watch.steps.items()}
