@@ -1,12 +1,18 @@
-"""What distillation costs above its floor: one training step, medians of steps that take turns.
+"""What distillation costs: the table of goals, each with its figure and with pass or short.
 
-    python scripts/benchmark.py                       # four pairs on the CPU, all variants
-    python scripts/benchmark.py --pairs depth --steps 20 --device cuda
+    python scripts/benchmark.py                                  # everything, on the CPU
+    python scripts/benchmark.py --only steps shares --pairs depth --steps 20
+    python scripts/benchmark.py --only pairwise --device cuda
 
-The floor of a pair is transformers' own `Trainer` with the same student, which also runs the teacher.
-A student that reads its teacher's answers from a cache is compared with the student trained alone. Models
-start from random weights, which changes no time. Every variant trains in the same process and waits for its
-turn after each step, so that a machine that slows down slows all of them.
+The parts are:
+
+- steps: a step of each variant against its floor, which is transformers' own trainer with the teacher's
+  forward, and from a complete cache against the student trained alone; seconds and memory above the weights.
+- shares: what the parts of a full step take: models, terms, critic, matching, finite checks, waiting for
+  data.
+- pairwise: the forms of the pair-wise loss from 4 to 16,384 nodes and for ranges of 9 to 225, each in a
+  process of its own, time and memory.
+- import: `import hf_structkd` against the import of what it stands on.
 """
 
 from __future__ import annotations
@@ -14,293 +20,126 @@ from __future__ import annotations
 import argparse
 import platform
 import statistics
-import tempfile
-import threading
+import subprocess
+import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
+import benchmark_losses
+import benchmark_steps
 import torch
-from torch.utils.data import Dataset
-from transformers import (
-    DetrConfig,
-    DetrForObjectDetection,
-    DPTConfig,
-    DPTForDepthEstimation,
-    PreTrainedModel,
-    ResNetConfig,
-    SegformerConfig,
-    SegformerForSemanticSegmentation,
-    Trainer,
-    TrainerCallback,
-    TrainingArguments,
-)
 from transformers.utils import logging
 
-from hf_structkd import StructKDTrainer, StructKDTrainingArguments
+PARTS = ("steps", "shares", "pairwise", "import")
 
-CLASSES = 19
-BATCH = 2
-ALONE = {"pixel_weight": 0.0, "pairwise_weight": 0.0, "holistic_weight": 0.0}
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two models, the size of their images, and how many times the floor a step may take.
-
-    Attributes:
-        title: What the table calls it.
-        teacher: Makes the teacher.
-        student: Makes the student.
-        label: Makes the labels of an image of this side.
-        side: Height and width of the images in pixels.
-        goal: Limit of the full step over the floor.
-        settings: Further training arguments.
-    """
-
-    title: str
-    teacher: Callable[[], PreTrainedModel]
-    student: Callable[[], PreTrainedModel]
-    label: Callable[[int], Any]
-    side: int
-    goal: float
-    settings: dict[str, Any]
+GRIDS = ("2x2", "4x8", "8x8", "16x16", "16x32", "32x32", "64x64", "64x128", "128x128")
+FASTER = 20  # at 64x128 nodes, against the direct form
+EXTRA_MB = 100  # at 128x128 nodes
 
 
-def segformer(depths: list[int], widths: list[int], decoder: int) -> PreTrainedModel:
-    """Return a SegFormer with random weights."""
-    config = SegformerConfig(
-        depths=depths, hidden_sizes=widths, decoder_hidden_size=decoder, num_labels=CLASSES
-    )
-    return SegformerForSemanticSegmentation(config)
+def row(what: str, value: float, goal: float, *, unit: str = "", at_least: bool = False) -> str:
+    """Return one line of the table: a figure, its goal, and whether it is reached."""
+    reached = value >= goal if at_least else value <= goal
+    sign = ">=" if at_least else "<="
+    return f"  {what:<44}{value:8.2f}{unit:<3} goal {sign} {goal:g}  {'pass' if reached else 'short'}"
 
 
-def dpt(width: int, layers: int, side: int) -> PreTrainedModel:
-    """Return a DPT for depth with random weights."""
-    config = DPTConfig(
-        hidden_size=width,
-        num_hidden_layers=layers,
-        num_attention_heads=width // 64,
-        intermediate_size=4 * width,
-        image_size=side,
-        backbone_out_indices=[layers // 4 - 1 + i * layers // 4 for i in range(4)],
-        neck_hidden_sizes=[width // 4, width // 2, width, width],
-        fusion_hidden_size=width // 2,
-    )
-    return DPTForDepthEstimation(config)
+def show_steps(name: str, steps: int, device: str) -> None:
+    """Print a pair's ratios, and the time and memory of each variant."""
+    pair = benchmark_steps.PAIRS[name]
+    found = benchmark_steps.measure(pair, steps, device)
+    seconds = {variant: values[0] for variant, values in found.items()}
+    print(f"{pair.title}, batch {benchmark_steps.BATCH}")
+    for variant, (time_taken, megabytes) in found.items():
+        print(f"  {variant:<44}{time_taken:8.3f} s, {megabytes:6.0f} MB above the weights")
+    print(row("full step over floor", seconds["full"] / seconds["floor"], pair.goal))
+    print(row("without the holistic term over floor", seconds["holistic 0"] / seconds["floor"], 1.03))
+    print(row("from a complete cache over alone", seconds["cached"] / seconds["alone"], 1.20), flush=True)
 
 
-def detr(depths: list[int], width: int, layers: int, kind: str) -> PreTrainedModel:
-    """Return a DETR on a ResNet with random weights."""
-    sizes = [256, 512, 1024, 2048] if kind == "bottleneck" else [64, 128, 256, 512]
-    backbone = ResNetConfig(depths=depths, layer_type=kind, hidden_sizes=sizes, out_features=["stage4"])
-    config = DetrConfig(
-        use_timm_backbone=False,
-        use_pretrained_backbone=False,
-        backbone=None,
-        backbone_config=backbone,
-        d_model=width,
-        encoder_layers=layers,
-        decoder_layers=layers,
-        num_labels=CLASSES,
-    )
-    return DetrForObjectDetection(config)
+def show_shares(name: str, steps: int, device: str) -> None:
+    """Print the parts of a pair's full step, in milliseconds and as shares of it."""
+    pair = benchmark_steps.PAIRS[name]
+    parts = benchmark_steps.shares(pair, steps, device)
+    whole = parts["whole step without the optimiser"]
+    print(f"{pair.title}: what a full step is made of (a part may lie within another)")
+    for part, seconds in sorted(parts.items(), key=lambda item: -item[1]):
+        print(f"  {part:<44}{1e3 * seconds:8.1f} ms {seconds / whole:6.1%}")
+    sys.stdout.flush()
 
 
-def _boxes(side: int) -> dict[str, torch.Tensor]:
-    sides = 0.1 + 0.3 * torch.rand(7, 2)
-    boxes = torch.cat([sides / 2 + (1 - sides) * torch.rand(7, 2), sides], dim=1)
-    canvas = torch.tensor([float(side), float(side)])
-    return {"class_labels": torch.randint(CLASSES, (7,)), "boxes": boxes, "canvas_size": canvas}
+def cell(form: str, grid: str, device: str, threads: int) -> dict[str, float]:
+    """Measure one form on one grid at 128/512 channels; infinite where memory ran out."""
+    rows, columns = (int(side) for side in grid.split("x"))
+    options = ["--repeats", "50" if rows * columns <= 1024 else "3"]
+    args = benchmark_losses.parse_args([*options, "--device", device, "--threads", str(threads)])
+    found = benchmark_losses.measure_apart(form, grid, args)
+    return found or {"seconds": float("inf"), "megabytes": float("inf")}
 
 
-def _classes(side: int) -> torch.Tensor:
-    return torch.randint(CLASSES, (side, side))
-
-
-def _depth(side: int) -> torch.Tensor:
-    return 1 + 9 * torch.rand(side, side)
-
-
-B0 = lambda: segformer([2, 2, 2, 2], [32, 64, 160, 256], 256)  # noqa: E731
-B2 = lambda: segformer([3, 4, 6, 3], [64, 128, 320, 512], 768)  # noqa: E731
-PAIRS = {
-    "segmentation": Pair("SegFormer B2 to B0, 256 x 256", B2, B0, _classes, 256, 1.08, {}),
-    "segmentation512": Pair("SegFormer B2 to B0, 512 x 512", B2, B0, _classes, 512, 1.08, {}),
-    "depth": Pair(
-        "DPT 384/12 to 192/8, 256 x 256",
-        lambda: dpt(384, 12, 256),
-        lambda: dpt(192, 8, 256),
-        _depth,
-        256,
-        1.05,
-        {"holistic_weight": 0.1},
-    ),
-    "detection": Pair(
-        "DETR R50 to R18, 256 x 256",
-        lambda: detr([3, 4, 6, 3], 256, 6, "bottleneck"),
-        lambda: detr([2, 2, 2, 2], 128, 3, "basic"),
-        _boxes,
-        256,
-        1.10,
-        {},
-    ),
-}
-
-
-class Rows(Dataset[dict[str, Any]]):
-    """Random images with labels, the same in every epoch."""
-
-    views = 1
-
-    def __init__(self, pair: Pair, count: int) -> None:
-        """Make the rows."""
-        self._rows = [
-            {"pixel_values": torch.randn(3, pair.side, pair.side), "labels": pair.label(pair.side)}
-            for _ in range(count)
-        ]
-
-    def __len__(self) -> int:
-        """Return the number of rows."""
-        return len(self._rows)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        """Return a row."""
-        return self._rows[index]
-
-
-class Floor(Trainer):
-    """Transformers' own trainer, with the task's loss; `teacher` runs beside the student, or is None."""
-
-    teacher: PreTrainedModel | None = None
-    task: Any
-
-    def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        """Return the task's loss, after the teacher's forward."""
-        if self.teacher is not None:
-            with torch.no_grad():
-                self.teacher(**self.task.model_inputs(inputs))
-        return self.task.task_loss(self.task.student_forward(model, inputs, None).output, inputs)
-
-
-class Turns(TrainerCallback):
-    """Lets a trainer take one step and then waits until all others have taken theirs.
-
-    Args:
-        number: This trainer's place in the row.
-        turn: Whose turn it is, shared by all.
-        changed: Tells the others.
-        device: Waits for its work before the clock is read.
-    """
-
-    def __init__(self, number: int, turn: list[int], changed: threading.Condition, device: str) -> None:
-        """Start without a time."""
-        self.seconds: list[float] = []
-        self._number, self._turn, self._changed, self._device = number, turn, changed, device
-        self._start = 0.0
-
-    def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
-        """Wait for the turn, and start the clock."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._turn[0] == self._number)
-        self._wait_for_device()
-        self._start = time.perf_counter()
-
-    def on_step_end(self, *args: Any, **kwargs: Any) -> None:
-        """Stop the clock, and hand the turn on."""
-        self._wait_for_device()
-        self.seconds.append(time.perf_counter() - self._start)
-        with self._changed:
-            self._turn[0] = (self._turn[0] + 1) % self._turn[1]
-            self._changed.notify_all()
-
-    def _wait_for_device(self) -> None:
-        if self._device == "cuda":
-            torch.cuda.synchronize()
-
-
-def trainers(pair: Pair, steps: int, folder: str, device: str) -> dict[str, Trainer]:
-    """Return a trainer for each variant of a pair."""
-    rows = Rows(pair, 4 * BATCH)
-    common: dict[str, Any] = {
-        "output_dir": folder,
-        "max_steps": steps,
-        "per_device_train_batch_size": BATCH,
-        "use_cpu": device == "cpu",
-        "save_strategy": "no",
-        "logging_strategy": "no",
-        "report_to": "none",
-        "disable_tqdm": True,
-        "dataloader_pin_memory": False,
-        "remove_unused_columns": False,
-    }
-    teacher = pair.teacher()
-
-    def ours(**settings: Any) -> StructKDTrainer:
-        args = StructKDTrainingArguments(**{**common, **pair.settings, **settings})
-        return StructKDTrainer(pair.student(), teacher, args, train_dataset=rows)
-
-    full = ours()
-    found: dict[str, Trainer] = {"full": full, "holistic 0": ours(holistic_weight=0.0)}
-    found["cached"] = ours(teacher_cache=f"{folder}/cache")
-    for name, runs in (("floor", teacher), ("alone", None)):
-        plain = Floor(
-            pair.student(),
-            TrainingArguments(**common),
-            train_dataset=rows,
-            data_collator=full.task.collate,
+def show_pairwise(device: str) -> None:
+    """Print the forms of the pair-wise loss against the direct one."""
+    print("pair-wise loss, channels 128/512, forward and backward, 1 thread")
+    for grid in GRIDS:
+        chosen, direct = (cell(form, grid, device, 1) for form in ("chosen", "direct"))
+        both = ", ".join(
+            f"{1e3 * one['seconds']:.2f} ms {one['megabytes']:.0f} MB" for one in (chosen, direct)
         )
-        plain.task, plain.teacher = full.task, None if runs is None else runs.to(plain.args.device)
-        found[name] = plain
-    return found
+        print(f"  {grid} nodes: {both} direct")
+        # Where the direct form itself is chosen, two runs of it differ by chance.
+        print(row(f"{grid} nodes, over the direct form", chosen["seconds"] / direct["seconds"], 1.1))
+        if grid == "64x128":
+            for threads in (1, 2):
+                chosen, direct = (cell(form, grid, device, threads) for form in ("chosen", "direct"))
+                ratio = direct["seconds"] / chosen["seconds"]
+                print(row(f"{grid} nodes, {threads} threads, times faster", ratio, FASTER, at_least=True))
+        if grid == GRIDS[-1]:
+            print(row(f"{grid} nodes, extra memory", chosen["megabytes"], EXTRA_MB, unit="MB"))
+    for form in benchmark_losses.RANGES:
+        found = cell(form, "64x128", device, 1)
+        print(
+            f"  64x128 nodes, {form}: {1e3 * found['seconds']:.0f} ms {found['megabytes']:.0f} MB", flush=True
+        )
 
 
-def measure(pair: Pair, steps: int, device: str) -> dict[str, float]:
-    """Return the median seconds of a step of each variant, without the steps in which the cache is filled."""
-    with tempfile.TemporaryDirectory() as folder:
-        variants = trainers(pair, steps, folder, device)
-        turn, changed = [0, len(variants)], threading.Condition()
-        callbacks = {name: Turns(number, turn, changed, device) for number, name in enumerate(variants)}
-        threads = []
-        for name, trainer in variants.items():
-            trainer.add_callback(callbacks[name])
-            threads.append(threading.Thread(target=trainer.train, daemon=True))
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    return {name: statistics.median(callback.seconds[5:]) for name, callback in callbacks.items()}
+def show_import() -> None:
+    """Print what `import hf_structkd` takes above what it stands on."""
 
+    def seconds(modules: str) -> float:
+        times = []
+        for _ in range(3):
+            start = time.perf_counter()
+            subprocess.run([sys.executable, "-c", f"import {modules}"], check=True)
+            times.append(time.perf_counter() - start)
+        return statistics.median(times)
 
-def table(pair: Pair, seconds: dict[str, float]) -> str:
-    """Return the rows of a pair: what is compared, the ratio, its goal, and whether it is reached."""
-    rows = [
-        ("full step over floor", seconds["full"] / seconds["floor"], pair.goal),
-        ("without the holistic term over floor", seconds["holistic 0"] / seconds["floor"], 1.03),
-        ("from a complete cache over alone", seconds["cached"] / seconds["alone"], 1.20),
-    ]
-    lines = [f"{pair.title}, batch {BATCH}: floor {seconds['floor']:.3f} s, alone {seconds['alone']:.3f} s"]
-    for name, ratio, goal in rows:
-        lines.append(f"  {name:<38}{ratio:6.2f}  goal {goal:.2f}  {'pass' if ratio <= goal else 'short'}")
-    return "\n".join(lines)
+    base, ours = seconds("torch, transformers, datasets, accelerate"), seconds("hf_structkd")
+    print(f"import: torch, transformers, datasets and accelerate {base:.2f} s, hf_structkd {ours:.2f} s")
 
 
 def main() -> None:
-    """Measure the pairs that are named."""
+    """Measure the parts that are named."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--pairs", nargs="+", choices=list(PAIRS), default=list(PAIRS))
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--pairs", nargs="+", choices=list(benchmark_steps.PAIRS), default=None)
     parser.add_argument(
         "--steps", type=int, default=17, help="Steps of each variant; the first 5 do not count."
     )
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     args = parser.parse_args()
     logging.set_verbosity_error()
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {platform.machine()}")
-    for name in args.pairs:
-        print(table(PAIRS[name], measure(PAIRS[name], args.steps, args.device)), flush=True)
+    machine = torch.cuda.get_device_name() if args.device == "cuda" else platform.machine()
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {machine}", flush=True)
+    for name in args.pairs or benchmark_steps.PAIRS:
+        if "steps" in args.only:
+            show_steps(name, args.steps, args.device)
+        if "shares" in args.only:
+            show_shares(name, 8, args.device)
+    if "pairwise" in args.only:
+        show_pairwise(args.device)
+    if "import" in args.only:
+        show_import()
 
 
 if __name__ == "__main__":

@@ -21,13 +21,21 @@ def make(
     clip: float = 0.0,
     images: int = 3,
     optimizer: str = "sgd",
+    interval: int = 1,
 ) -> Adversary:
     torch.manual_seed(0)
     critic = Critic(3, images, widths=(8, 8, 16, 16))
     chosen = build_optimizer(critic, name=optimizer, learning_rate=0.05)
     schedule = LambdaLR(chosen, lambda step: 1 / (1 + step))
     return Adversary(
-        critic, chosen, schedule, kind=kind, gradient_penalty_weight=penalty, max_grad_norm=clip, seed=3
+        critic,
+        chosen,
+        schedule,
+        kind=kind,
+        gradient_penalty_weight=penalty,
+        max_grad_norm=clip,
+        seed=3,
+        interval=interval,
     )
 
 
@@ -39,6 +47,10 @@ def maps(batch: int = 4, seed: int = 1) -> ScoreMaps:
 
 def weights(adversary: Adversary) -> dict[str, torch.Tensor]:
     return {name: p.detach().clone() for name, p in adversary.critic.named_parameters()}
+
+
+def learn(adversary: Adversary, both: ScoreMaps, **settings: int) -> dict[str, torch.Tensor]:
+    return adversary.accumulate(adversary.judge(both)[1], **settings)
 
 
 def test_the_students_phase_moves_the_student_and_not_the_critic() -> None:
@@ -55,7 +67,7 @@ def test_the_critics_phase_does_not_reach_the_student() -> None:
     """Else every student is also trained to be recognised."""
     adversary, both = make(), maps()
     student = both.fake.clone().requires_grad_()
-    adversary.accumulate(ScoreMaps(both.real, student * 1.0, both.images).detach())
+    learn(adversary, ScoreMaps(both.real, student * 1.0, both.images).detach())
     adversary.step()
     assert student.grad is None
 
@@ -66,7 +78,7 @@ def test_steps_widen_the_gap_between_teacher_and_student(kind: str) -> None:
     adversary, both = make(kind, penalty=0.0, optimizer="adam"), maps()
     gaps = []
     for _ in range(25):
-        gaps.append(float(adversary.accumulate(both)["critic_gap"]))
+        gaps.append(float(learn(adversary, both)["critic_gap"]))
         adversary.step()
     assert gaps[-1] > gaps[0] + 0.05
 
@@ -74,11 +86,11 @@ def test_steps_widen_the_gap_between_teacher_and_student(kind: str) -> None:
 def test_micro_steps_add_up_to_the_whole_batch() -> None:
     """Else accumulation multiplies the critic's gradient, and draws other interpolations."""
     whole, split, both = make(), make(), maps(4)
-    whole.accumulate(both)
+    learn(whole, both)
     whole.step()
     for part in (slice(0, 2), slice(2, 4)):
         part_of = ScoreMaps(both.real[part], both.fake[part], both.images[part])
-        split.accumulate(part_of, micro_steps=2)
+        learn(split, part_of, micro_steps=2)
     split.step()
     for name, value in weights(whole).items():
         torch.testing.assert_close(weights(split)[name], value, rtol=1e-4, atol=1e-7)
@@ -90,7 +102,7 @@ def test_the_spectral_norm_advances_once_a_step() -> None:
     before = copy.deepcopy(dict(adversary.critic.named_buffers()))
     for _ in range(3):
         adversary.student_loss(both)
-        adversary.accumulate(both)
+        learn(adversary, both)
     assert all(torch.equal(value, before[name]) for name, value in adversary.critic.named_buffers())
     adversary.step()
     assert not all(torch.equal(value, before[name]) for name, value in adversary.critic.named_buffers())
@@ -100,7 +112,7 @@ def test_the_gradient_is_clipped_to_the_norm() -> None:
     free, clipped, both = make(clip=0.0), make(clip=1e-3), maps()
     start = weights(free)
     for adversary in (free, clipped):
-        adversary.accumulate(both)
+        learn(adversary, both)
         adversary.step()
 
     def moved(adversary: Adversary) -> float:
@@ -114,28 +126,28 @@ def test_gradients_do_not_pile_up_over_steps() -> None:
     """Else the critic walks with the sum of all that it ever saw: norms of 5, 10, 15, 20."""
     adversary, both = make(), maps()
     for _ in range(2):
-        adversary.accumulate(both)
+        learn(adversary, both)
         adversary.step()
         assert all(p.grad is None for p in adversary.critic.parameters())
 
 
 def test_a_step_moves_the_schedule() -> None:
     adversary = make()
-    adversary.accumulate(maps())
+    learn(adversary, maps())
     adversary.step()
     assert adversary.optimizer.param_groups[0]["lr"] == pytest.approx(0.025)
 
 
 def test_without_a_penalty_none_is_computed() -> None:
-    assert "gradient_penalty" not in make(penalty=0.0).accumulate(maps())
-    assert make(penalty=1.0).accumulate(maps())["gradient_penalty"] > 0
+    assert "gradient_penalty" not in learn(make(penalty=0.0), maps())
+    assert learn(make(penalty=1.0), maps())["gradient_penalty"] > 0
 
 
 def test_an_unconditional_critic_sees_no_image() -> None:
     adversary, both = make(images=0), maps()
     blind = ScoreMaps(both.real, both.fake, torch.full_like(both.images, torch.nan))
     assert torch.isfinite(adversary.student_loss(blind))
-    assert torch.isfinite(adversary.accumulate(blind)["critic_loss"])
+    assert torch.isfinite(learn(adversary, blind)["critic_loss"])
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
@@ -146,10 +158,10 @@ def test_saved_and_loaded_it_goes_on_bit_for_bit(optimizer: str, tmp_path: Path)
         if seed == 2:
             through.save(tmp_path)
             resumed.load(tmp_path)
-        through.accumulate(maps(seed=seed))
+        learn(through, maps(seed=seed))
         through.step()
         if seed >= 2:
-            resumed.accumulate(maps(seed=seed))
+            learn(resumed, maps(seed=seed))
             resumed.step()
     assert resumed.steps == through.steps == 4
     for name, value in through.critic.state_dict().items():

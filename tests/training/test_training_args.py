@@ -115,6 +115,8 @@ def test_defaults() -> None:
         "critic_conditional": True,
         "critic_spectral_norm": True,
         "gradient_penalty_weight": 0.0,
+        "critic_interval": 1,
+        "critic_map_size": 128,
         "channel_source": None,
         "channel_temperature": 4.0,
         "student_feature": [],

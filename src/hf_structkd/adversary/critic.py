@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -98,10 +99,7 @@ class Critic(nn.Module):
         with torch.autocast(maps.device.type, enabled=False):
             hidden = maps.float()
             if images is not None:
-                resized = F.interpolate(
-                    images.detach().float(), size=maps.shape[2:], mode="bilinear", antialias=True
-                )
-                hidden = torch.cat([hidden, resized], dim=1)
+                hidden = torch.cat([hidden, resize_images(images, hidden)], dim=1)
             for index, convolution in enumerate(self.convolutions):
                 hidden = F.leaky_relu(convolution(hidden), 0.1)
                 if index >= 2:
@@ -112,11 +110,9 @@ class Critic(nn.Module):
     @torch.no_grad()
     def update_spectral_norms(self) -> None:
         """Run one power iteration on every normalised weight and leave the critic in eval mode."""
-        self.train()
         for module in self.modules():
             if parametrize.is_parametrized(module, "weight"):
-                # In training mode torch advances the iteration once each time the weight is read.
-                _ = module.weight
+                _advance(module)
         self.eval()
 
     def _check_inputs(self, maps: Tensor, images: Tensor | None) -> None:
@@ -145,6 +141,14 @@ class Critic(nn.Module):
             )
 
 
+def resize_images(images: Tensor, maps: Tensor) -> Tensor:
+    """Return images in float32, without gradient, at the size of the maps; an average where they shrink."""
+    images, size = images.detach().float(), maps.shape[2:]
+    if images.shape[2:] == size:
+        return images
+    return F.interpolate(images, size=size, mode="bilinear", antialias=True)
+
+
 class _SelfAttention(nn.Module):
     """Add to each cell a mix of all cells, weighted by learned similarity, with a factor that starts at 0.
 
@@ -164,6 +168,13 @@ class _SelfAttention(nn.Module):
         attention = (query.mT @ key).softmax(dim=2)
         mixed: Tensor = (value @ attention.mT).reshape(hidden.shape)
         return hidden + self.gate * mixed
+
+
+def _advance(layer: Any) -> None:
+    """Run one power iteration as torch does in train mode, without the normalised weight that follows it."""
+    matrix, norm = layer.parametrizations.weight.original.flatten(1), layer.parametrizations.weight[0]
+    norm._u.copy_(F.normalize(torch.mv(matrix, norm._v), dim=0, eps=norm.eps))
+    norm._v.copy_(F.normalize(torch.mv(matrix.mT, norm._u), dim=0, eps=norm.eps))
 
 
 def _check_settings(map_channels: int, image_channels: int, widths: Sequence[int]) -> None:

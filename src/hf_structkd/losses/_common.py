@@ -134,6 +134,14 @@ def masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
 @contextmanager
 def exact_products() -> Iterator[None]:
     """Compute float32 products in float32, also where the process allows TF32 or bfloat16 for them."""
+    if not hasattr(torch.backends, "fp32_precision"):  # torch before 2.9 has one setting for all
+        precision = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("highest")
+        try:
+            yield
+        finally:
+            torch.set_float32_matmul_precision(precision)
+        return
     backends = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
     allowed = [backend.fp32_precision for backend in backends]
     try:

@@ -15,7 +15,7 @@ _Index = tuple[EllipsisType, slice, slice]
 # Nodes that are copied, multiplied and added up at a time. Short products round less, too.
 _BLOCK = 2048
 
-# Rows of a Gram matrix that are computed at a time; what lies left of their diagonal is known by then.
+# Rows of the teacher's Gram matrix at a time; what lies left of their diagonal mirrors earlier rows.
 _STRIP = 128
 
 # Below this share of the squared affinities, float32 products leave too few digits of their difference.
@@ -57,72 +57,64 @@ def full_graph_linear(student: Tensor, teacher: Tensor) -> Tensor:
     The gradient, ``4 (S S^T S - S T^T T)``, is computed here, so that nothing but itself is kept for the
     backward pass.
     """
-    own, theirs, across = _grams(student.detach(), teacher, student.dtype)
-    scale = _squares(own, symmetric=True) + _squares(theirs, symmetric=True)
-    total = scale - 2 * _squares(across)
-    dtype = student.dtype
-    if dtype != torch.float64 and student.device.type == "cpu" and bool(total < _CANCELLATION * scale):
-        dtype = torch.float64
-        own, theirs, across = _grams(student.detach(), teacher, dtype)
-        squares = _squares(own, symmetric=True) + _squares(theirs, symmetric=True)
-        total = squares - 2 * _squares(across)
-    if not (student.requires_grad and torch.is_grad_enabled()):
-        return total
-    return with_gradient(total, student, _gradient(student.detach(), teacher, own, across, dtype))
-
-
-def _grams(student: Tensor, teacher: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-    """Return ``S S^T`` and ``T T^T``, without what lies left of the diagonal strips, and ``S T^T``.
-
-    The products are of `dtype`; blocks of nodes are added up in float64.
-    """
-    batch, own, theirs = student.shape[0], student.shape[1], teacher.shape[1]
-    total = torch.float32 if student.device.type == "mps" else torch.float64
-    sums = [
-        student.new_zeros((batch, *size), dtype=total)
-        for size in ((own, own), (theirs, theirs), (own, theirs))
-    ]
+    nodes, dtype = student.detach(), student.dtype
     with exact_products():
-        for first, second in _blocks(student, teacher, dtype):
-            _add_gram(sums[0], first)
-            _add_gram(sums[1], second)
-            sums[2] += first @ second.mT
-    return sums[0], sums[1], sums[2]
+        total, scale, own, across = _total(nodes, teacher, dtype)
+        if dtype != torch.float64 and nodes.device.type == "cpu" and bool(total < _CANCELLATION * scale):
+            dtype = torch.float64
+            total, _, own, across = _total(nodes, teacher, dtype)
+        if not (student.requires_grad and torch.is_grad_enabled()):
+            return total
+        return with_gradient(total, student, _gradient(nodes, teacher, own.to(dtype), across.to(dtype)))
 
 
-def _add_gram(total: Tensor, nodes: Tensor) -> None:
-    """Add the Gram matrix (B, C, C) of nodes (B, C, N) in place, without what lies left of its strips."""
+def _total(student: Tensor, teacher: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the sum from products of `dtype`, the sum of the squared affinities, S S^T and S T^T."""
+    own, across = _product(student, student, dtype), _product(student, teacher, dtype)
+    scale = _squares(own) + squared_gram(teacher, dtype)
+    return scale - 2 * _squares(across), scale, own, across
+
+
+def squared_gram(nodes: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return ``||X X^T||^2`` from products of `dtype`, strip by strip; what a strip mirrors counts twice."""
+    total = nodes.new_zeros((), dtype=_sum_dtype(nodes))
     for start in range(0, nodes.shape[1], _STRIP):
-        rows = slice(start, start + _STRIP)
-        total[:, rows, start:] += nodes[:, rows] @ nodes[:, start:].mT
+        strip = _product(nodes[:, start : start + _STRIP], nodes[:, start:], dtype)
+        total = total + 2 * _squares(strip) - _squares(strip[:, :, :_STRIP])
+    return total
 
 
-def _squares(matrix: Tensor, *, symmetric: bool = False) -> Tensor:
-    """Sum the squares of a matrix; of a symmetric one in strips, each place right of them counts twice."""
-    total = matrix.square().sum()
-    if not symmetric:
-        return total
-    strips = range(0, matrix.shape[1], _STRIP)
-    squares = [matrix[:, start : start + _STRIP, start : start + _STRIP].square().sum() for start in strips]
-    return 2 * total - torch.stack(squares).sum()
+def _product(first: Tensor, second: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return ``X Y^T``, the blocks of nodes added up in float64."""
+    total: Tensor | None = None
+    for one, other in _blocks(first, second, dtype):
+        product = one @ other.mT
+        total = product if total is None else total.to(_sum_dtype(first)) + product
+    assert total is not None
+    return total
 
 
-def _gradient(student: Tensor, teacher: Tensor, own: Tensor, across: Tensor, dtype: torch.dtype) -> Tensor:
+def _squares(matrix: Tensor) -> Tensor:
+    return matrix.square().sum(dtype=_sum_dtype(matrix))
+
+
+def _sum_dtype(values: Tensor) -> torch.dtype:
+    return torch.float32 if values.device.type == "mps" else torch.float64
+
+
+def _gradient(student: Tensor, teacher: Tensor, own: Tensor, across: Tensor) -> Tensor:
     """Return the gradient (B, C, N) of the sum with respect to the student's nodes."""
     gradient = torch.empty_like(student)
-    own = own.triu() + own.triu(1).mT
-    own, across = (4 * own).to(dtype), (4 * across).to(dtype)
     places = torch.split(gradient, _BLOCK, dim=2)
-    with exact_products():
-        for place, (first, second) in zip(places, _blocks(student, teacher, dtype), strict=True):
-            place.copy_(torch.baddbmm(across @ second, own, first, beta=-1))
+    for place, (first, second) in zip(places, _blocks(student, teacher, own.dtype), strict=True):
+        place.copy_(torch.baddbmm(across @ second, own, first, beta=-4, alpha=4))
     return gradient
 
 
-def _blocks(student: Tensor, teacher: Tensor, dtype: torch.dtype) -> Iterator[tuple[Tensor, Tensor]]:
-    parts = (torch.split(nodes, _BLOCK, dim=2) for nodes in (student, teacher))
-    for first, second in zip(*parts, strict=True):
-        yield first.to(dtype), second.to(dtype)
+def _blocks(first: Tensor, second: Tensor, dtype: torch.dtype) -> Iterator[tuple[Tensor, Tensor]]:
+    parts = (torch.split(nodes, _BLOCK, dim=2) for nodes in (first, second))
+    for one, other in zip(*parts, strict=True):
+        yield one.to(dtype), other.to(dtype)
 
 
 def count_full_graph(valid: Tensor) -> Tensor:

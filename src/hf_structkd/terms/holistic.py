@@ -9,8 +9,9 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from ..adversary import Adversary, Critic, ScoreMaps
-from ..adversary.owner import build_optimizer
+from ..adversary import Adversary, Critic
+from ..adversary.critic import SMALLEST_MAP
+from ..adversary.owner import Judgement, build_optimizer
 from ..features.forward import Batch, Forward
 from ..models.parameters import count_parameters
 from ..tasks import Task
@@ -22,7 +23,7 @@ class HolisticTerm(Term):
     """A critic's judgement of how unlike the teacher's maps the student's maps are (TPAMI 2020, eq. (6)-(8)).
 
     The critic is trained in alternation with the student. Its gradient is accumulated after every backward of
-    the student, and it steps once for each optimiser step.
+    the student, and it steps once for each optimiser step, or for each `critic_interval` of them.
 
     Args:
         weight: The weight of the student's loss, as in `Term`.
@@ -33,6 +34,8 @@ class HolisticTerm(Term):
         critic_conditional: Whether the critic sees the image with the map (as in the paper) or only the map.
         critic_spectral_norm: Whether the critic's convolutions are spectrally normalised.
         gradient_penalty_weight: The weight of the critic's gradient penalty, >= 0; 0 leaves it out.
+        critic_interval: The critic learns, and its penalty is computed, in every so many steps, >= 1.
+        critic_map_size: The longest side of the critic's maps, >= 8; larger maps are averaged.
     """
 
     name: ClassVar[str] = "holistic"
@@ -53,8 +56,10 @@ class HolisticTerm(Term):
     critic_conditional: bool = True
     critic_spectral_norm: bool = True
     gradient_penalty_weight: float = 0.0
+    critic_interval: int = 1
+    critic_map_size: int = 128
     adversary: Adversary | None = field(default=None, init=False, repr=False)
-    _maps: ScoreMaps | None = field(default=None, init=False, repr=False)
+    _judgement: Judgement | None = field(default=None, init=False, repr=False)
     _is_stepping: bool = field(default=False, init=False, repr=False)
 
     def check(self) -> None:
@@ -65,6 +70,10 @@ class HolisticTerm(Term):
         check_number("critic_learning_rate", self.critic_learning_rate, minimum=0.0, exclusive=True)
         check_number("critic_max_grad_norm", self.critic_max_grad_norm, minimum=0.0)
         check_number("gradient_penalty_weight", self.gradient_penalty_weight, minimum=0.0)
+        for name, minimum in (("critic_interval", 1), ("critic_map_size", SMALLEST_MAP)):
+            value = getattr(self, name)
+            if type(value) is not int or value < minimum:
+                raise ValueError(f"`{name}` must be an integer of at least {minimum}, got {value!r}.")
 
     def default_weight_for(self, task: Task) -> float:
         """Return 0 for tasks whose maps are not bounded as probabilities are.
@@ -78,9 +87,12 @@ class HolisticTerm(Term):
         """Return the student's adversarial loss."""
         assert teacher is not None
         assert self.adversary is not None
-        maps = task.score_maps(student, teacher, batch)
-        self._maps = maps.detach()
-        return self.adversary.student_loss(maps)
+        maps = task.score_maps(student, teacher, batch).at_most(self.critic_map_size)
+        self._is_stepping = True
+        if not self.adversary.learns:
+            return self.adversary.student_loss(maps)
+        loss, self._judgement = self.adversary.judge(maps)
+        return loss
 
     @property
     def is_ready(self) -> bool:
@@ -108,6 +120,7 @@ class HolisticTerm(Term):
             gradient_penalty_weight=self.gradient_penalty_weight,
             max_grad_norm=self.critic_max_grad_norm,
             seed=plan.seed,
+            interval=self.critic_interval,
         )
 
     @property
@@ -117,22 +130,24 @@ class HolisticTerm(Term):
 
     def after_backward(self, *, micro_steps: int) -> dict[str, Tensor]:
         """Add the critic's gradient of the micro-batch that the critic has just scored."""
-        if self.adversary is None or self._maps is None:
+        if self.adversary is None or self._judgement is None:
             return {}
-        maps, self._maps = self._maps, None
-        self._is_stepping = True
-        return self.adversary.accumulate(maps, micro_steps=micro_steps)
+        judgement, self._judgement = self._judgement, None
+        return self.adversary.accumulate(judgement, micro_steps=micro_steps)
 
     def step(self) -> dict[str, Tensor]:
         """Let the critic step; before it, every micro-batch of the step has met the same critic."""
         if self.adversary is None or not self._is_stepping:
             return {}
         self._is_stepping = False
+        if not self.adversary.learns:
+            self.adversary.skip()
+            return {}
         return {"the critic's gradient": self.adversary.step()}
 
     def end(self) -> None:
         """Drop the critic of an earlier training."""
-        self.adversary, self._maps, self._is_stepping = None, None, False
+        self.adversary, self._judgement, self._is_stepping = None, None, False
 
     def save(self, folder: str | Path) -> None:
         """Write the critic, its optimiser, its schedule and the number of its steps."""
@@ -148,7 +163,7 @@ class HolisticTerm(Term):
         """Count the critic with its gradient and two moments, and the maps that it sees."""
         if self.adversary is None:
             return 0
-        maps = task.score_maps(student, teacher, batch)
+        maps = task.score_maps(student, teacher, batch).at_most(self.critic_map_size)
         return 4 * 4 * count_parameters(self.adversary.critic) + 2 * images * (
             maps.real.nbytes + maps.fake.nbytes
         )

@@ -50,6 +50,8 @@ class StructKDTrainingArguments(TrainingArguments):
         critic_conditional: Whether the critic sees the image beside the map (the paper) or the map alone.
         critic_spectral_norm: Whether the critic's convolutions are spectrally normalised.
         gradient_penalty_weight: Weight of the critic's gradient penalty, >= 0; 0 leaves it out.
+        critic_interval: The critic learns in every so many steps of the student, >= 1.
+        critic_map_size: Longest side of the maps that the critic compares, >= 8; larger ones are averaged.
         channel_source: What the channel-wise term compares, "logits" or "features"; None takes the logits
             where the task has maps of them, and the features elsewhere.
         channel_temperature: Divides both maps in the channel-wise term, which is multiplied by its square;
@@ -120,6 +122,12 @@ class StructKDTrainingArguments(TrainingArguments):
     )
     gradient_penalty_weight: float = field(
         default=0.0, metadata={"help": "Weight of the critic's gradient penalty; 10 in the paper, 0 is off."}
+    )
+    critic_interval: int = field(
+        default=1, metadata={"help": "The critic learns in every so many steps of the student."}
+    )
+    critic_map_size: int = field(
+        default=128, metadata={"help": "Longest side of the critic's maps; larger ones are averaged."}
     )
     channel_source: Literal["logits", "features"] | None = field(
         default=None,
