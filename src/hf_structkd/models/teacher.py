@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, cast
 
 import torch
 from accelerate.utils import convert_to_fp32
@@ -90,7 +90,10 @@ class FrozenTeacher:
 
     @cached_property
     def _compiled(self) -> nn.Module:
-        return self.model if self._compiling is None else torch.compile(self.model, **self._compiling)
+        if self._compiling is None:
+            return self.model
+        compiled: Any = torch.compile(self.model, **self._compiling)
+        return cast("nn.Module", compiled)
 
     def follow(self, task: OutputReader) -> None:
         """Read outputs by another match of the teacher, with another student."""
