@@ -1,11 +1,11 @@
 """What a GPU would show: speed, memory and precision of large pairs. `gpu_check.sh` runs it with the tests.
 
     python scripts/gpu_check.py                    # on a GPU, about five minutes
-    python scripts/gpu_check.py --device cpu --dry # tiny pairs, two steps: the same path, no measurement
+    python scripts/gpu_check.py --device cpu --dry # tiny pairs, three steps: the same path, no measurement
 
-The floor is transformers' own trainer with the same student, which also runs the teacher. Utilisation is the rate of
-the floating-point operations of the two models' layers, which torch counts in one step, over the rate that large matrix
-products reach on the same device in the same precision.
+The floor is transformers' own trainer with the same student, which also runs the teacher, in float32 in every
+mode. Utilisation is the rate of the floating-point operations that torch counts in one step, over the rate that
+large matrix products reach on the same device in the student's precision.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def distiller(pair: Pair, folder: str, **settings: Any) -> StructKDTrainer:
 
 
 def floor_of(ours: StructKDTrainer, pair: Pair, settings: dict[str, Any]) -> Trainer:
-    """Return transformers' trainer, with the same task and a teacher in the same precision."""
+    """Return transformers' trainer, with the same task and another copy of the teacher."""
     plain = Floor(
         pair.student(),
         TrainingArguments(**settings),
@@ -138,7 +138,7 @@ def matrix_rate(device: str, dtype: torch.dtype, side: int) -> float:
 def compare(pair: Pair, mode: str, *, device: str, steps: int, batch: int, fastest: float) -> str:
     """Return the row of a pair in one mode: the full step against the floor.
 
-    The two run one after the other: a device of one's own does not slow down meanwhile, and both would not fit.
+    The two run one after the other: they would not fit together, and nobody else uses the device.
     """
     extra = {**settings_of("", batch, steps, device), **MODES[mode]}
     if device == "cpu" and "torch_compile" in extra:
@@ -153,9 +153,10 @@ def compare(pair: Pair, mode: str, *, device: str, steps: int, batch: int, faste
     ratio = floor.rate / full.rate
     goal = "pass" if ratio <= pair.goal else "short"
     share = full.operations * full.rate / batch / fastest if full.operations else float("nan")
+    peaks = f"{floor.memory / 2**30:6.2f} {full.memory / 2**30:6.2f}"
     return (
-        f"{pair.title:<36} {mode:<20} {floor.rate:8.1f} {full.rate:8.1f} images/s  ratio {ratio:5.2f} {goal:<5} "
-        f"peak {floor.memory / 2**30:6.2f} {full.memory / 2**30:6.2f} GiB  utilisation {share:4.0%}"
+        f"{pair.title:<36} {mode:<20} {floor.rate:8.1f} {full.rate:8.1f} images/s  "
+        f"ratio {ratio:5.2f} {goal:<5} peak {peaks} GiB  utilisation {share:4.0%}"
     )
 
 
@@ -185,7 +186,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda")
-    parser.add_argument("--dry", action="store_true", help="Tiny pairs and two steps, which measure nothing.")
+    parser.add_argument(
+        "--dry", action="store_true", help="Tiny pairs and three steps, which measure nothing."
+    )
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--batch", type=int, default=8)
     args = parser.parse_args()

@@ -3,10 +3,10 @@
     python scripts/traffic.py
     python scripts/traffic.py --processes 2 16
 
-A ring all-reduce of G bytes over n processes makes each of them send 2 (n - 1) / n x G bytes. What is reduced are the
-gradients, in float32: the student's by DDP, the critic's and those of the terms' modules in one all-reduce each.
-DDP also sends the student's buffers, BatchNorm's statistics, from the first process to all others, once a forward. The
-teacher, its answers and the feature maps stay where they are.
+A ring all-reduce of G bytes over n processes makes each of them send 2 (n - 1) / n x G bytes. What is reduced
+are the gradients, in float32: the student's by DDP, the critic's and those of the terms' modules in one
+all-reduce each. DDP also sends the student's buffers, BatchNorm's statistics, from the first process to all
+others, once a forward. The teacher, its answers and the feature maps stay where they are.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, ClassVar, Literal, Protocol, cast
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from accelerate.utils import convert_to_fp32
@@ -89,11 +89,8 @@ class FrozenTeacher:
         return model.to(self.device, dtype)
 
     @cached_property
-    def _compiled(self) -> nn.Module:
-        if self._compiling is None:
-            return self.model
-        compiled: Any = torch.compile(self.model, **self._compiling)
-        return cast("nn.Module", compiled)
+    def _compiled(self) -> Any:
+        return self.model if self._compiling is None else torch.compile(self.model, **self._compiling)
 
     def follow(self, task: OutputReader) -> None:
         """Read outputs by another match of the teacher, with another student."""

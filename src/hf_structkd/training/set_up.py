@@ -169,8 +169,8 @@ def check_support(trainer: Trainer) -> None:
     compiles = trainer.accelerator.state.dynamo_plugin.backend != DynamoBackend.NO
     if compiles and not trainer.args.torch_compile:
         raise ValueError(
-            "accelerate's `dynamo_backend` compiles the student alone, and this trainer does not know of it, so that "
-            "captured features could be lost; launch with `--dynamo_backend no` and pass `torch_compile=True`."
+            "accelerate's `dynamo_backend` compiles the student unknown to this trainer, so that captured "
+            "features could be lost; launch with `--dynamo_backend no` and pass `torch_compile=True`."
         )
     for name, is_set in (
         ("label_smoothing_factor", trainer.args.label_smoothing_factor != 0),
