@@ -87,4 +87,11 @@ TINY = {
         64,
     ),
     "dpt": _pair("DPT", lambda: dpt(128, 4, 64), lambda: dpt(64, 4, 64), metres, 64),
+    "rt_detr": _pair(
+        "RT-DETR",
+        lambda: rt_detr([1, 1, 1, 1], "basic", 64, 2),
+        lambda: rt_detr([1, 1, 1, 1], "basic", 64, 1),
+        boxes,
+        160,
+    ),
 }
