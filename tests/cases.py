@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -174,7 +175,7 @@ def arguments(folder: Path | str, **overrides: Any) -> StructKDTrainingArguments
         "learning_rate": 1e-3,
         "logging_steps": 1,
         "save_strategy": "no",
-        "use_cpu": True,
+        "use_cpu": os.environ.get("STRUCTKD_TEST_DEVICE", "cpu") == "cpu",  # see scripts/gpu_check.sh
         "disable_tqdm": True,
         "dataloader_pin_memory": False,
         "pixel_weight": 1.0,

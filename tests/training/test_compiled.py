@@ -24,11 +24,11 @@ def test_a_student_compiled_after_another_learns_what_a_plain_one_does(
     losses = {}
     for backend in (None, "eager"):
         compiled = {} if backend is None else {"torch_compile": True, "torch_compile_backend": backend}
-        for name, weights in (("alone", ALONE), ("distilled", {})):
+        for name, weights in (("alone", ALONE), ("distilled", {}), ("alone again", ALONE)):
             torch.manual_seed(0)
             args = arguments(tmp_path / name, max_steps=1, **compiled, **weights)
             trainer = make_trainer(case, args, teacher=case.teacher(1), rows=4)
             trainer.train()
             losses[name, backend] = trainer.state.log_history[0]["loss"]
-    for name in ("alone", "distilled"):
+    for name in ("alone", "distilled", "alone again"):
         assert losses[name, "eager"] == pytest.approx(losses[name, None], rel=1e-5)

@@ -1,4 +1,4 @@
-"""Every way to run the two models faster or smaller gives the numbers of the plain run, to a stated tolerance."""
+"""Each way to run the two models faster or smaller gives the numbers of the plain run, to a tolerance."""
 
 from __future__ import annotations
 

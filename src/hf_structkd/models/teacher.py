@@ -90,7 +90,7 @@ class FrozenTeacher:
         return model.to(self.device, dtype)
 
     @cached_property
-    def _compiled(self) -> nn.Module:
+    def _compiled(self) -> Any:
         return self.model if self._compiling is None else torch.compile(self.model, **self._compiling)
 
     def follow(self, task: OutputReader) -> None:

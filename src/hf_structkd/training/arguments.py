@@ -260,8 +260,16 @@ TRAINER_SETTINGS = (
 """Settings that belong to no term and that a resumed run must find again."""
 
 
+FSDP_REFUSED = (
+    "`fsdp` is not supported by StructKDTrainer: accelerate fails to shard students such as SegFormer, and "
+    "trains with DDP in silence on CPUs; launch without it, which is DDP."
+)
+
+
 def _check_run(args: TrainingArguments) -> None:
     """Raise `ValueError` for what `Trainer` takes, though it trains nothing or fails far from here."""
+    if args.fsdp:
+        raise ValueError(FSDP_REFUSED)  # before accelerate remembers it for every later trainer
     for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
         if getattr(args, name) < 1:
             raise ValueError(f"`{name}` must be at least 1, got {getattr(args, name)}.")

@@ -154,7 +154,7 @@ class ModelPair:
             self.teacher.drop_capture()
 
     def _forget_code(self) -> None:
-        """Compile anew: code that was compiled for a class of model calls the hooks it had then, no others."""
+        """Compile anew: code that was compiled for a class of model calls the hooks that it had then."""
         if self._args.torch_compile:
             torch.compiler.reset()
 

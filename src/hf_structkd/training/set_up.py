@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import DynamoBackend, parse_flag_from_env
 from torch import nn
 from transformers import PreTrainedModel, Trainer, get_scheduler
 from transformers.trainer_utils import has_length, number_of_arguments
@@ -19,7 +20,7 @@ from ..models import load_image_processor, load_student
 from ..models.loading import config_of, model_of, resizing_to
 from ..tasks import Task, task_of
 from ..terms import TaskTerm, Term, Terms, TrainingPlan, built_in_terms
-from .arguments import StructKDTrainingArguments
+from .arguments import FSDP_REFUSED, StructKDTrainingArguments
 from .best_model import refuse_unknown_metric
 from .evaluation import StreamingScores
 
@@ -148,8 +149,17 @@ def check_support(trainer: Trainer, task: Task) -> None:
     adds_scores = type(trainer).evaluate is not Trainer.evaluate
     if isinstance(trainer.compute_metrics, StreamingScores) and not adds_scores:
         refuse_unknown_metric(trainer.args, task, trainer.eval_dataset)
-    if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
-        raise ValueError("StructKDTrainer is not tested with FSDP or DeepSpeed; use DDP.")
+    # On CPUs accelerate passes over a launch with FSDP in silence, and trains with DDP.
+    if trainer.is_fsdp_enabled or parse_flag_from_env("ACCELERATE_USE_FSDP"):
+        raise ValueError(FSDP_REFUSED)
+    if trainer.is_deepspeed_enabled:
+        raise ValueError("DeepSpeed is not supported by StructKDTrainer; launch without it, which is DDP.")
+    compiles = trainer.accelerator.state.dynamo_plugin.backend != DynamoBackend.NO
+    if compiles and not trainer.args.torch_compile:
+        raise ValueError(
+            "accelerate's `dynamo_backend` compiles the student unknown to this trainer, so that captured "
+            "features could be lost; launch with `--dynamo_backend no` and pass `torch_compile=True`."
+        )
     for name, is_set in (
         ("label_smoothing_factor", trainer.args.label_smoothing_factor != 0),
         ("compute_loss_func", trainer.compute_loss_func is not None),

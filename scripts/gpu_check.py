@@ -1,0 +1,218 @@
+"""What a GPU would show: speed, memory and precision of large pairs. `gpu_check.sh` runs it with the tests.
+
+    python scripts/gpu_check.py                    # on a GPU, about five minutes
+    python scripts/gpu_check.py --device cpu --dry # tiny pairs, three steps: the same path, no measurement
+
+The floor is transformers' own trainer with the same student, which also runs the teacher, in float32 in every
+mode. Utilisation is the rate of the floating-point operations that torch counts in one step, over the rate
+that large matrix products reach on the same device in the student's precision.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import statistics
+import tempfile
+import time
+from typing import Any, NamedTuple
+
+import torch
+from benchmark import Floor, Pair, Rows
+from large_pairs import LARGE, TINY
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers.utils import logging
+
+from hf_structkd import StructKDTrainer, StructKDTrainingArguments
+
+MODES: dict[str, dict[str, Any]] = {
+    "float32": {},
+    "bfloat16": {"bf16": True},
+    "bfloat16, compiled": {"bf16": True, "torch_compile": True},
+}
+WARM_UP = 5
+
+
+class Seconds(TrainerCallback):
+    """Keeps the time of each step, and counts the operations of the last one."""
+
+    def __init__(self, device: str, steps: int) -> None:
+        """Start without a time."""
+        self.seconds: list[float] = []
+        self.operations = 0
+        self._device, self._steps, self._start = device, steps, 0.0
+        self._counter = FlopCounterMode(display=False)
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Start the clock."""
+        if state.global_step == self._steps - 1 and not args.torch_compile:
+            self._counter.__enter__()
+        wait_for(self._device)
+        self._start = time.perf_counter()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Stop the clock; the step whose operations are counted is slower and does not count."""
+        wait_for(self._device)
+        if state.global_step < self._steps:
+            self.seconds.append(time.perf_counter() - self._start)
+        elif not args.torch_compile:
+            self._counter.__exit__(None, None, None)
+            self.operations = self._counter.get_total_flops()
+
+
+class Measured(NamedTuple):
+    """A variant: images in a second, the most memory in bytes, and operations of a step."""
+
+    rate: float
+    memory: int
+    operations: int
+
+
+def wait_for(device: str) -> None:
+    """Wait until the device has done its work."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def settings_of(folder: str, batch: int, steps: int, device: str) -> dict[str, Any]:
+    """Return what all trainers have in common."""
+    return {
+        "output_dir": folder,
+        "max_steps": steps,
+        "per_device_train_batch_size": batch,
+        "use_cpu": device == "cpu",
+        "save_strategy": "no",
+        "logging_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+        "remove_unused_columns": False,
+        "dataloader_pin_memory": device == "cuda",
+    }
+
+
+def distiller(pair: Pair, folder: str, **settings: Any) -> StructKDTrainer:
+    """Return the trainer of a pair, with new models."""
+    args = StructKDTrainingArguments(**{**pair.settings, **settings, "output_dir": folder})
+    rows = Rows(pair, 2 * args.per_device_train_batch_size)
+    return StructKDTrainer(pair.student(), pair.teacher(), args, train_dataset=rows)
+
+
+def floor_of(ours: StructKDTrainer, pair: Pair, settings: dict[str, Any]) -> Trainer:
+    """Return transformers' trainer, with the same task and another copy of the teacher."""
+    plain = Floor(
+        pair.student(),
+        TrainingArguments(**settings),
+        train_dataset=ours.train_dataset,
+        data_collator=ours.task.collate,
+    )
+    plain.task, plain.teacher = ours.task, pair.teacher().requires_grad_(False).eval().to(plain.args.device)
+    return plain
+
+
+def measure(trainer: Trainer, device: str, steps: int, batch: int) -> Measured:
+    """Train, and return the medians of what was seen."""
+    callback = Seconds(device, steps)
+    trainer.add_callback(callback)
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    trainer.train()
+    memory = torch.cuda.max_memory_allocated() if device == "cuda" else 0
+    counted = callback.seconds[min(WARM_UP, len(callback.seconds) - 1) :]
+    return Measured(batch / statistics.median(counted), memory, callback.operations)
+
+
+def matrix_rate(device: str, dtype: torch.dtype, side: int) -> float:
+    """Return the operations in a second of products of square matrices."""
+    left, right = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
+    seconds = []
+    for _ in range(8):
+        wait_for(device)
+        start = time.perf_counter()
+        left @ right
+        wait_for(device)
+        seconds.append(time.perf_counter() - start)
+    return 2 * side**3 / statistics.median(seconds)
+
+
+def compare(pair: Pair, mode: str, *, device: str, steps: int, batch: int, fastest: float) -> str:
+    """Return the row of a pair in one mode: the full step against the floor.
+
+    The two run one after the other: they would not fit together, and nobody else uses the device.
+    """
+    extra = {**settings_of("", batch, steps, device), **MODES[mode]}
+    if device == "cpu" and "torch_compile" in extra:
+        extra["torch_compile_backend"] = "eager"
+    with tempfile.TemporaryDirectory() as folder:
+        ours = distiller(pair, folder, **extra)
+        plain = floor_of(ours, pair, {**extra, "output_dir": folder})
+        floor = measure(plain, device, steps, batch)
+        del plain
+        gc.collect()
+        full = measure(ours, device, steps, batch)
+    ratio = floor.rate / full.rate
+    goal = "pass" if ratio <= pair.goal else "short"
+    share = full.operations * full.rate / batch / fastest if full.operations else float("nan")
+    peaks = f"{floor.memory / 2**30:6.2f} {full.memory / 2**30:6.2f}"
+    return (
+        f"{pair.title:<36} {mode:<20} {floor.rate:8.1f} {full.rate:8.1f} images/s  "
+        f"ratio {ratio:5.2f} {goal:<5} peak {peaks} GiB  utilisation {share:4.0%}"
+    )
+
+
+def overflow(pair: Pair, *, device: str, steps: int, batch: int) -> str:
+    """Train in float16 from a scale that overflows; on a CPU the scaler's steps are the same, in float32."""
+    extra = {**settings_of("", batch, steps, device), "fp16": device == "cuda"}
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = distiller(pair, folder, **extra)
+        # The first scale overflows in any precision; the second is the one that scalers begin with.
+        scaler = torch.amp.GradScaler(device, init_scale=2.0**127, backoff_factor=2.0**-111)
+        trainer.accelerator.scaler = scaler
+        before = [one.clone() for one in trainer.model.parameters()]
+        trainer.train()
+    if scaler.get_scale() == 2.0**127:
+        raise RuntimeError("no step overflowed, although the scale was 2^127.")
+    if all(torch.equal(*two) for two in zip(before, trainer.model.parameters(), strict=True)):
+        raise RuntimeError("no step followed those that overflowed.")
+    networks = [trainer.model, *trainer.distillation.networks]
+    if not all(bool(one.isfinite().all()) for net in networks for one in net.parameters()):
+        raise RuntimeError("weights are not finite after a step that overflowed.")
+    return f"{pair.title:<36} scale fell to {scaler.get_scale():.3g}, all weights are finite"
+
+
+def main() -> None:
+    """Measure every pair in every mode; what fails is printed, and the rest goes on."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda")
+    parser.add_argument(
+        "--dry", action="store_true", help="Tiny pairs and three steps, which measure nothing."
+    )
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--batch", type=int, default=8)
+    args = parser.parse_args()
+    logging.set_verbosity_error()
+    steps, batch, pairs = (3, 2, TINY) if args.dry else (args.steps, args.batch, LARGE)
+    name = torch.cuda.get_device_name() if args.device == "cuda" else "CPU"
+    print(f"torch {torch.__version__}, {name}{', dry: the numbers mean nothing' if args.dry else ''}")
+    side = 256 if args.dry else 8192
+    rates = {kind: matrix_rate(args.device, getattr(torch, kind), side) for kind in ("float32", "bfloat16")}
+    print(", ".join(f"{kind} products {rate / 1e12:.2f} TFLOP/s" for kind, rate in rates.items()))
+    failures = 0
+    common = {"device": args.device, "steps": steps, "batch": batch}
+    for number, pair in enumerate(pairs.values()):
+        for mode in ["bfloat16"] if args.dry and number else MODES:
+            try:
+                print(compare(pair, mode, fastest=rates[mode.split(",")[0]], **common), flush=True)
+            except (RuntimeError, ValueError) as error:  # out of memory, or what a compiler cannot do
+                failures += 1
+                print(f"{pair.title:<36} {mode:<20} failed: {error}", flush=True)
+            gc.collect()
+    print(overflow(next(iter(pairs.values())), **common))
+    if failures:
+        raise SystemExit(f"{failures} of the measurements failed.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,21 @@
+"""Train the first case in whatever processes a launcher made, and write what training moved.
+
+accelerate launch --config_file CONFIG -m tests.launched_worker FOLDER PROCESSES
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+
+from .cases import SEGMENTATION, narrow_critics
+from .distributed_worker import train
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    with narrow_critics():
+        train(SEGMENTATION, Path(sys.argv[1]), accumulation=1, processes=int(sys.argv[2]))
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
