@@ -152,7 +152,10 @@ def test_debug_with_a_value_belongs_to_the_trainer(words: list[str], left: list[
 
 
 def test_a_cache_filled_by_one_command_serves_the_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Options that meant something else to one of them would miss every answer."""
     names = dict(enumerate(CLASS_NAMES))
@@ -174,3 +177,4 @@ def test_a_cache_filled_by_one_command_serves_the_other(
     assert "teacher (read from cache)" in printed
     assert "4 of 4 answers" in printed
     assert (tmp_path / "out" / "model.safetensors").is_file()
+    assert "The report loads the teacher's weights" in caplog.text

@@ -122,6 +122,7 @@ def test_defaults() -> None:
         "teacher_image_size": [],
         "teacher_cache": None,
         "teacher_cache_dtype": "float16",
+        "teacher_cache_top_k": None,
     }
 
 
