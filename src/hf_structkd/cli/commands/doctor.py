@@ -110,7 +110,8 @@ def _planned_steps(trainer: StructKDTrainer) -> int | None:
         return int(args.max_steps)
     if not has_length(loader):
         return None
-    return math.ceil(args.num_train_epochs * math.ceil(len(loader) / args.gradient_accumulation_steps))
+    steps: int = math.ceil(args.num_train_epochs * math.ceil(len(loader) / args.gradient_accumulation_steps))
+    return steps
 
 
 def _labels(batch: Batch) -> dict[str, str]:
