@@ -56,6 +56,8 @@ def test_without_words_every_command_is_named(capsys: pytest.CaptureFixture[str]
         (("distil",), "'distil' is no command of structkd; did you mean 'distill'?"),
         (("distill",), "wants a task, segmentation, depth, detection, got nothing"),
         (("distill", "dept", "--pixel_wieght", "3"), "is no option; did you mean '--pixel_weight'?"),
+        (("train-teacher", "seg"), "--student_model_name_or_path is missing"),
+        (("distill", "segg"), "got 'segg'; did you mean 'segmentation'?"),
         (("distill", "detecting"), "got 'detecting'; did you mean 'detection'?"),
         (("distill", "seg", "gone.yaml"), "there is no file gone.yaml"),
         (("distill", "seg", "--output_dir", "x"), "--teacher_model_name_or_path is missing"),
