@@ -11,7 +11,8 @@ distilled with 400 more that have no depth, and prints the table of the three. W
 
 Integers are read as millimetres and floats as metres unless `--depth_scale` says otherwise; 0 means that
 nothing was measured. A teacher of relative depth is named with `--teacher_depth_kind inverse` (MiDaS, DPT,
-Depth Anything). Every option stands in `--help`; a YAML file as first argument sets the same names.
+Depth Anything). `--help` shows the options that matter, `--help-all` every one; a YAML file as first argument
+sets the same names.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ the table of the three. With your own models and data:
         --dataset_name DATASET --image_size 480 640 --output_dir outputs/student --compare_baseline
 
 The dataset has a column `objects` with `bbox` (COCO's x, y, width, height in pixels) and `category`. Teacher
-and student may be of different architectures, with different numbers of queries. Every option stands in
-`--help`; a YAML file as first argument sets the same names.
+and student may be of different architectures, with different numbers of queries. `--help` shows the options
+that matter, `--help-all` every one; a YAML file as first argument sets the same names.
 """
 
 from __future__ import annotations

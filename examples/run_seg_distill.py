@@ -9,8 +9,8 @@ the table of the three, in about seven minutes on two CPU cores. With your own m
         --teacher_model_name_or_path TEACHER --student_model_name_or_path STUDENT \
         --dataset_name DATASET --image_size 512 512 --output_dir outputs/student --compare_baseline
 
-Every option stands in `--help`; a YAML file as first argument sets the same names. A student folder that
-holds only a `config.json` starts from scratch.
+`--help` shows the options that matter, `--help-all` every one; a YAML file as first argument sets the same
+names. A student folder that holds only a `config.json` starts from scratch.
 """
 
 from __future__ import annotations

@@ -62,9 +62,37 @@ def train(case: TaskCase, folder: Path, accumulation: int, processes: int) -> No
     (folder / f"facts-{rank}.json").write_text(json.dumps(facts))
 
 
+# Runs of a cache, one after the other.
+CACHED = ("plain", "first", "later")
+
+
+def train_cached(folder: Path, accumulation: int) -> None:
+    """Train three times in micro-batches of two images: without a cache, into one, and from it."""
+    case = CASES[0]
+    for name in CACHED:
+        cache = {"teacher_cache": str(folder / "cache"), "teacher_cache_dtype": "float32"}
+        args = arguments(
+            folder / name,
+            per_device_train_batch_size=2,
+            gradient_accumulation_steps=accumulation,
+            max_steps=4,
+            **({} if name == "plain" else cache),
+        )
+        trainer = make_trainer(case, args)
+        trainer.train()
+        # Of a teacher in memory, whether it was asked; one in a folder would not be loaded.
+        asked = getattr(trainer.teacher, "_is_checked", True)
+        facts = {"asked": asked, "world_size": args.world_size}
+        rank = args.process_index
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        torch.save(state_of(trainer), folder / name / f"state-{rank}.pt")
+        (folder / name / f"facts-{rank}.json").write_text(json.dumps(facts))
+
+
 def work(folder: Path) -> None:
     """Be one of two processes."""
     with narrow_critics():
+        train_cached(folder / "cached", accumulation=1)
         for case, accumulation in itertools.product(CASES, ACCUMULATIONS):
             train(case, folder / f"{case.name}-{accumulation}", accumulation, processes=2)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -68,14 +70,41 @@ def test_the_name_of_the_library_is_no_token() -> None:
     assert shlex.split(printable_command(argv).replace("\\\n", "")) == ["python", *argv]
 
 
-def test_paths_of_the_machine_are_not_in_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_of_the_machine_are_variables_that_the_shell_asks_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A card is public, a home folder names its owner, and a command without its paths does not run."""
     monkeypatch.chdir(tmp_path)
-    argv = [
-        str(tmp_path / "run.py"),
-        f"--data=/srv/{'x'}/camvid",
-        "--out",
-        str(tmp_path / "a" / "b"),
-        "../c",
-        "~/d",
-    ]
-    assert printable_command(argv).replace(" \\\n   ", "") == "python run.py --data=camvid --out a/b ../c d"
+    out = str(tmp_path / "a" / "b")
+    argv = [str(tmp_path / "run.py"), "/home/ann/1.yaml", "--data=/srv/ann/camvid", "--out", out, "../c"]
+    argv += ["--more", "/srv/ann/camvid", "/srv/ann/$x", "~/d"]
+    printed = printable_command(argv)
+    assert "ann" not in printed
+    *questions, command = printed.replace(" \\\n   ", "").splitlines()
+    assert command == (
+        'python run.py "$FILE_1_YAML" --data="$DATA" --out a/b ../c --more "$DATA" "$MORE" "$MORE_2"'
+    )
+    asked = [question.partition("path of ")[2].removesuffix('}"') for question in questions]
+    assert asked == ["1.yaml", "camvid", "another name", "d"]
+
+
+def test_the_printed_command_runs_once_its_paths_are_set(tmp_path: Path) -> None:
+    """Also with spaces in them; before that, the shell says which path it wants."""
+    script = tmp_path / "a b.py"
+    script.write_text("import sys; print(sys.argv[1:])")
+    argv = [str(script), "--data", "/srv/x y/cam vid", "--seed", "1"]
+    printed = printable_command(argv).replace("python ", f"{sys.executable} ", 1)
+    unset = subprocess.run(["sh", "-c", printed], capture_output=True, text=True, check=False)
+    assert unset.returncode != 0
+    assert "A_B_PY: set it to the path of a b.py" in unset.stderr
+    paths = {"A_B_PY": str(script), "DATA": "/srv/x y/cam vid"}
+    done = subprocess.run(["sh", "-c", printed], capture_output=True, text=True, check=True, env=paths)
+    assert done.stdout.strip() == str(argv[1:])
+
+
+@pytest.mark.parametrize("program", ["/opt/venv/bin/structkd", "/opt/venv/hf_structkd/__main__.py"])
+def test_the_installed_command_is_printed_by_its_name(program: str) -> None:
+    argv = [program, "distill", "seg", "--seed", "1"]
+    assert printable_command(argv).startswith("structkd distill seg \\\n")
+    several = "torchrun --nproc_per_node 2 -m hf_structkd distill seg \\\n"
+    assert printable_command(argv, processes=2).startswith(several)

@@ -153,3 +153,12 @@ def test_a_student_on_our_backbone_needs_the_library() -> None:
     """Without it `pipeline` does not know the architecture."""
     assert _needs_library(DPTConfig(backbone_config=MobileNetV2BackboneConfig()))
     assert not _needs_library(DPTConfig())
+
+
+@pytest.mark.parametrize("folder", ["3", "checkpoint-500", "run_2", "seed1", "street-b0"])
+def test_a_title_is_a_name(folder: str, tmp_path: Path) -> None:
+    """A page whose title is "3" says nothing, and so does the list of models that it stands in."""
+    known = card_facts(make_trainer(SEGMENTATION, arguments(tmp_path / folder)))
+    wanted = "SegformerForSemanticSegmentation distilled from DPTForSemanticSegmentation"
+    assert known.name == (folder if folder == "street-b0" else wanted)
+    assert known.folder == folder

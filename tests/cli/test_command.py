@@ -56,6 +56,8 @@ def test_without_words_every_command_is_named(capsys: pytest.CaptureFixture[str]
         (("distil",), "'distil' is no command of structkd; did you mean 'distill'?"),
         (("distill",), "wants a task, segmentation, depth, detection, got nothing"),
         (("distill", "dept", "--pixel_wieght", "3"), "is no option; did you mean '--pixel_weight'?"),
+        (("train-teacher", "seg"), "--student_model_name_or_path is missing"),
+        (("distill", "segg"), "got 'segg'; did you mean 'segmentation'?"),
         (("distill", "detecting"), "got 'detecting'; did you mean 'detection'?"),
         (("distill", "seg", "gone.yaml"), "there is no file gone.yaml"),
         (("distill", "seg", "--output_dir", "x"), "--teacher_model_name_or_path is missing"),
@@ -151,10 +153,8 @@ def test_debug_with_a_value_belongs_to_the_trainer(words: list[str], left: list[
         assert words == left
 
 
-def test_a_cache_filled_by_one_command_serves_the_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Options that meant something else to one of them would miss every answer."""
+def settings_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Save a tiny pair and `run.json` for it into the folder, and go there."""
     names = dict(enumerate(CLASS_NAMES))
     for folder, arch in (("student", "segformer"), ("teacher", "mobilenet_v2")):
         model = tiny_segmentation_model(arch, id2label=names)
@@ -166,6 +166,15 @@ def test_a_cache_filled_by_one_command_serves_the_other(
     settings |= {"max_train_samples": 2, "max_eval_samples": 2, "output_dir": "out", "report_to": "none"}
     settings |= {"use_cpu": True, "disable_tqdm": True, "dataloader_pin_memory": False, "holistic_weight": 0}
     Path("run.json").write_text(json.dumps(settings))
+
+
+def test_a_cache_filled_by_one_command_serves_the_other(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Options that meant something else to one of them would miss every answer."""
+    settings_for(tmp_path, monkeypatch)
     main(["cache", "seg", "run.json"])
     assert "4 answers" in capsys.readouterr().out
     assert not Path("out", "model.safetensors").exists()
@@ -174,3 +183,23 @@ def test_a_cache_filled_by_one_command_serves_the_other(
     assert "teacher (read from cache)" in printed
     assert "4 of 4 answers" in printed
     assert (tmp_path / "out" / "model.safetensors").is_file()
+
+
+def test_the_doctor_says_what_a_run_will_be_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A night is lost on a class that no name matches, or on a run that takes a week."""
+    settings_for(tmp_path, monkeypatch)
+    config = json.loads(Path("teacher/config.json").read_text())
+    config["id2label"]["0"] = "lava"
+    config["label2id"] = {name: int(index) for index, name in config["id2label"].items()}
+    Path("teacher/config.json").write_text(json.dumps(config))
+    main(["doctor", "seg", "run.json", "--max_steps", "600"])
+    printed = capsys.readouterr().out
+    assert re.search(rf"class {CLASS_NAMES[0]} +labels alone", printed)
+    assert re.search(rf"class {CLASS_NAMES[1]} +labels, and the teacher's {CLASS_NAMES[1]}", printed)
+    assert re.search(r"class lava \(teacher\) +nothing", printed)
+    assert re.search(r"student +0\.\d+ M parameters, [\d.e-]+ GFLOPs", printed)
+    assert re.search(r"the run +600 steps, about", printed)
+    assert "of 4 answers in answers" in printed
+    assert not any(path.name in ("model.safetensors", "README.md") for path in Path("out").rglob("*"))

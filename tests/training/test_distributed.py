@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 import torch
 
+from hf_structkd.teacher_cache import AnswerStore
+
 from ..cases import CASES, TaskCase
-from ..distributed_worker import ACCUMULATIONS, train
+from ..distributed_worker import ACCUMULATIONS, CACHED, train, train_cached
 from .test_trainer import assert_states_close, over_tasks
 
 
@@ -66,3 +68,27 @@ def test_two_processes_are_one_with_the_same_global_batch(
     # Four rows in batches of three over two processes: two are padding, and must not count.
     assert two[0]["metrics"][case.metric] == pytest.approx(one[0]["metrics"][case.metric], abs=1e-6)
     assert two[0]["teacher"] == pytest.approx(one[0]["teacher"], abs=1e-6, nan_ok=True)
+
+
+def answers_of(folder: Path) -> dict[str, dict[str, torch.Tensor]]:
+    """Every answer that a cache of one teacher holds, by its key."""
+    (place,) = (folder / "cache").iterdir()
+    store = AnswerStore(place)
+    return {key: store.get(key) or {} for key in store._places}
+
+
+def test_two_processes_share_one_cache(two_processes: Path, narrow_critic: None, tmp_path: Path) -> None:
+    """Else each computes all that the other knows, or reads answers that one process would not give."""
+    train_cached(tmp_path, accumulation=2)
+    single, shared = answers_of(tmp_path), answers_of(two_processes / "cached")
+    assert single.keys() == shared.keys()
+    assert len(shared) == 8
+    for key, answer in single.items():
+        assert answer.keys() == shared[key].keys()
+        assert all(torch.equal(tensor, shared[key][name]) for name, tensor in answer.items())
+    runs = {name: read(two_processes / "cached" / name, 2) for name in CACHED}
+    assert [[fact["asked"] for fact in runs[name][0]] for name in CACHED[1:]] == [[True] * 2, [False] * 2]
+    plain = runs["plain"][1][0]
+    for name in CACHED:
+        for state in runs[name][1]:
+            assert_states_close(plain, state, rtol=0, atol=0)

@@ -12,6 +12,7 @@ import torch
 from safetensors import safe_open
 
 from hf_structkd.data import collate_dense
+from hf_structkd.report import write_report
 from hf_structkd.training.fill_cache import fill_teacher_cache
 
 from ..cases import CASES, TaskCase, arguments, make_trainer, state_of
@@ -95,8 +96,13 @@ def test_scores_from_the_cache_are_exact(case: TaskCase, teacher: Path, tmp_path
 
 
 @pytest.mark.parametrize("case", CASES[:1], ids=["segmentation"])
-def test_a_cache_filled_beforehand_is_complete(case: TaskCase, teacher: Path, tmp_path: Path) -> None:
-    """Whoever fills it on a large machine trains on a small one, which cannot hold the teacher."""
+def test_a_cache_filled_beforehand_is_complete(
+    case: TaskCase, teacher: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever fills it on a large machine trains on a small one, which cannot hold the teacher.
+
+    Of pictures and times there is no cache: the report says that it loads the teacher for them.
+    """
     args = arguments(tmp_path, teacher_cache=str(tmp_path / "cache"), max_steps=6)
     rows = case.rows(8)
     rows.views, rows.set_epoch = 1, lambda epoch: None
@@ -105,6 +111,8 @@ def test_a_cache_filled_beforehand_is_complete(case: TaskCase, teacher: Path, tm
     trainer.train()
     assert count == 8
     assert not trainer.teacher.source.is_loaded
+    write_report(trainer, trainer.evaluate())
+    assert "The report loads the teacher's weights" in caplog.text
 
 
 def test_data_that_never_comes_again_is_refused(tmp_path: Path) -> None:

@@ -125,6 +125,7 @@ def test_defaults() -> None:
         "teacher_cache": None,
         "teacher_dtype": "auto",
         "teacher_cache_dtype": "float16",
+        "teacher_cache_top_k": None,
     }
 
 

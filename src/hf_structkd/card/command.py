@@ -11,6 +11,7 @@ TOKEN_VARIABLE = '"$HF_TOKEN"'
 _TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{16,}")
 _TOKEN_FLAG = re.compile(r"--?[\w-]*token", re.IGNORECASE)
 _REDACTED = "hf_***"
+_COMMAND, _PACKAGE = "structkd", __name__.partition(".")[0]
 _NEXT_LINE = " \\\n    "
 
 
@@ -30,8 +31,9 @@ def printable_command(argv: Sequence[str], *, processes: int = 1, secrets: Colle
     r"""Return the command that started a run, with one option on each line, ready for a POSIX shell.
 
     The value of every option that ends in "token" becomes the variable HF_TOKEN, and other text that looks
-    like a token is blanked out. An absolute path inside the working directory becomes relative to it; of any
-    other absolute path only the last name stays.
+    like a token is blanked out. An absolute path inside the working directory becomes relative to it; any
+    other becomes a variable of the option's name. The shell asks for one that is not set by the last name of
+    its path, so that the command runs as it is printed on the machine of the run and elsewhere.
 
     Args:
         argv: The script and its arguments, as `sys.argv` has them.
@@ -44,26 +46,50 @@ def printable_command(argv: Sequence[str], *, processes: int = 1, secrets: Colle
             --hub_token "$HF_TOKEN" \
             --seed 1
     """
-    words = ["python"] if processes == 1 else ["torchrun", "--nproc_per_node", str(processes)]
-    text = " ".join(words)
-    after_token_flag = False
-    for argument in argv:
+    paths: dict[str, str] = {}
+    launcher, arguments = _launcher(argv, processes)
+    text = " ".join(launcher)
+    option, after_token_flag = "", False
+    for argument in arguments:
         is_option = argument.startswith("--")
         flag, equals, value = argument.partition("=") if is_option else ("", "", argument)
+        option = flag if is_option else option
         names_token = _TOKEN_FLAG.fullmatch(flag if is_option else argument) is not None
         if is_option and not value:
             printed = redact_tokens(argument, secrets)
         elif (names_token and is_option) or (after_token_flag and not is_option):
             printed = f"{flag}{equals}{TOKEN_VARIABLE}"
         else:
-            printed = f"{flag}{equals}{shlex.quote(redact_tokens(_off_this_machine(value), secrets))}"
+            printed = f"{flag}{equals}{_quoted(value, option, paths, secrets)}"
         after_token_flag = names_token and not value if is_option else names_token
         text += (_NEXT_LINE if is_option else " ") + printed
-    return text
+    return "".join(_question(name, path, secrets) for path, name in paths.items()) + text
 
 
-def _off_this_machine(value: str) -> str:
+def _launcher(argv: Sequence[str], processes: int) -> tuple[list[str], Sequence[str]]:
+    """Return the words that start the processes, and the arguments after them."""
+    several = ["torchrun", "--nproc_per_node", str(processes)]
+    program = Path(argv[0])
+    if program.name == _COMMAND or program.parts[-2:] == (_PACKAGE, "__main__.py"):
+        return ([_COMMAND] if processes == 1 else [*several, "-m", _PACKAGE]), argv[1:]
+    return (["python"] if processes == 1 else several), argv
+
+
+def _quoted(value: str, option: str, paths: dict[str, str], secrets: Collection[str]) -> str:
+    """Return a value for the shell; a path of this machine becomes a variable that `paths` gathers."""
     path = Path(value).expanduser() if value.startswith("~") else Path(value)
-    if not path.is_absolute():
-        return value
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else path.name
+    if path.is_absolute() and not path.is_relative_to(Path.cwd()):
+        if str(path) not in paths:
+            name = re.sub(r"\W", "_", redact_tokens(option.lstrip("-") or path.name, secrets)).upper()
+            name = name if re.match("[A-Z_]", name) else f"FILE_{name}"
+            count = sum(re.fullmatch(rf"{name}(_\d+)?", known) is not None for known in paths.values())
+            paths[str(path)] = f"{name}_{count + 1}" if count else name
+        return f'"${paths[str(path)]}"'
+    inside = str(path.relative_to(Path.cwd())) if path.is_absolute() else value
+    return shlex.quote(redact_tokens(inside, secrets))
+
+
+def _question(name: str, path: str, secrets: Collection[str]) -> str:
+    last = redact_tokens(Path(path).name, secrets)
+    what = last if re.fullmatch(r"[\w. -]+", last) else "another name"
+    return f': "${{{name}:?set it to the path of {what}}}"\n'

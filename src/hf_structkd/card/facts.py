@@ -71,7 +71,8 @@ class CardFacts:
 
     Attributes:
         name: Title of the card.
-        repo_id: Id of the student's repository on the Hub; None if there is none, and usage shows `name`.
+        repo_id: Id of the student's repository on the Hub; None if there is none, and usage shows `folder`.
+        folder: Last name of the student's folder; empty if unknown, and usage shows `name`.
         pipeline_tag: The task, as `Task.name` has it.
         student: Origin of the student's weights, or of its configuration if it started without weights.
         terms: All terms, including those that are switched off.
@@ -124,6 +125,7 @@ class CardFacts:
     train_seconds: float | None = None
     language: str | None = None
     license: str | None = None
+    folder: str = ""
     tags: tuple[str, ...] = ()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from importlib.metadata import version
@@ -30,6 +31,9 @@ _TIME = "train_runtime"
 SCENES = Origin("the embedded scenes of hf_structkd", generated=True)
 _SCENES = "scenes"
 _FIGURES = ("figures/predictions.png", "figures/classes.png", "figures/curves.png")
+_NO_NAMES = frozenset(
+    {"checkpoint", "run", "out", "output", "outputs", "seed", "exp", "experiment", "test", "tmp", "results"}
+)
 _LIBRARIES = ("hf_structkd", "torch", "transformers", "accelerate", "datasets")
 _TRAINING_SETTINGS = (
     "learning_rate",
@@ -136,11 +140,13 @@ def card_facts(run: Run, notes: RunNotes | None = None) -> CardFacts:
     if notes.command is not None:
         secrets = [args.hub_token or "", huggingface_hub.get_token() or ""]
         command = printable_command(notes.command, processes=args.world_size, secrets=secrets)
+    models = _models(run, notes)
     facts = CardFacts(
-        name=(run.hub_model_id or folder.resolve().name).rpartition("/")[2],
+        name=_title(run, folder.resolve().name, models),
         repo_id=run.hub_model_id or None,
+        folder=folder.resolve().name,
         pipeline_tag=run.task.name,
-        **_models(run, notes),
+        **models,
         usage=run.task.usage,
         terms=tuple(TermFacts(term.title, run.weights[term.name], term.compares) for term in run.terms),
         settings=_settings(run) | ({} if notes.data is None else _data_settings(notes.data)),
@@ -163,6 +169,17 @@ def card_facts(run: Run, notes: RunNotes | None = None) -> CardFacts:
     if notice is not None and args.push_to_hub:
         logger.warning("%s", notice)
     return facts
+
+
+def _title(run: Run, folder: str, models: Mapping[str, Any]) -> str:
+    """Return the repository's name, or the folder's, or where that is a number what the student is."""
+    if run.hub_model_id:
+        return run.hub_model_id.rpartition("/")[2]
+    words = {word.lower() for word in re.findall(r"[^\W\d_]{3,}", folder)}
+    if words - _NO_NAMES:
+        return folder
+    student = models["student"].name or models["architecture"]
+    return f"{student} distilled from {models['teacher'].name}" if models.get("teacher") else student
 
 
 def _models(run: Run, notes: RunNotes) -> dict[str, Any]:

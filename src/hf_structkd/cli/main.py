@@ -45,7 +45,7 @@ def _run(words: Sequence[str]) -> None:
 
 
 def _help() -> str:
-    lines = [f"  {command.NAME:<12}{command.SUMMARY}" for command in COMMANDS]
+    lines = [f"  {command.NAME:<15}{command.SUMMARY}" for command in COMMANDS]
     return "\n".join(
         [
             "usage: structkd COMMAND TASK [FILE.yaml] [--option value ...]",

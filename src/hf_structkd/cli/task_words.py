@@ -26,7 +26,7 @@ def arguments_of(command: str, argv: Sequence[str]) -> Arguments:
     tasks = [task for name, task in WORDS.items() if len(word) >= _SHORTEST and name.startswith(word)]
     if len(tasks) != 1:
         got = repr(word) if word else "nothing"
-        close = difflib.get_close_matches(word, WORDS, n=1, cutoff=0.4)
+        close = difflib.get_close_matches(word, WORDS, n=1, cutoff=0.3)
         hint = f"did you mean {close[0]!r}?" if close else f"for example `structkd {command} seg --help`."
         raise UsageError(f"`structkd {command}` wants a task, {', '.join(WORDS)}, got {got}; {hint}")
     return parse_run(tasks[0], argv[1:], scenes=_ON_SCENES, prog=f"structkd {command} {word}")

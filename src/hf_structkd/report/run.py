@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -17,6 +18,8 @@ from ..matching.normalization import ImageNormalization
 from ..models.parameters import count_parameters
 from .comparison import ComparisonRow, Headline, comparison_table, how_timed, milliseconds_per_image
 from .curves import plot_curves
+
+logger = logging.getLogger(__name__)
 
 _PICTURES = 4
 
@@ -110,6 +113,8 @@ def write_report(
     images = batch["pixel_values"][:1]
     models = {name: (run.model, images) for name, run in runs.items()}
     if teacher is not None:
+        if not teacher.source.is_loaded:
+            logger.warning("The report loads the teacher's weights for its pictures and its time an image.")
         models = {"teacher": (teacher.model, teacher.images(images)), **models}
     rows = [
         ComparisonRow(name, scores[name], count_parameters(model), milliseconds_per_image(model, image))

@@ -76,6 +76,23 @@ class ClassTask(Task):
             text += f"; {self.id2label[self._no_class]} is the ignored label {self._no_class}: no class"
         return {"classes": text}
 
+    def taught_classes(self) -> dict[str, str]:
+        """Say of each class whether labels and teacher teach it, the labels alone, or nothing."""
+        if self.labels is None:
+            return dict.fromkeys(self.id2label.values(), "labels alone")
+        found: dict[str, str] = {}
+        shared = zip(self.labels.student_ids, self.labels.teacher_ids, strict=True)
+        for own, theirs in shared:
+            names = ", ".join(self._teacher_names[index] for index in theirs)
+            found[self.id2label[own]] = f"labels, and the teacher's {names}"
+        for index, name in self.id2label.items():
+            found.setdefault(
+                name, "nothing: the ignored label" if index == self._no_class else "labels alone"
+            )
+        used = {index for group in self.labels.teacher_ids for index in group}
+        unused = [name for index, name in self._teacher_names.items() if index not in used]
+        return found | {f"{name} (teacher)": "nothing: the student does not have it" for name in unused}
+
     def settings(self) -> dict[str, Any]:
         """Return the shared classes, see `LabelMatch.settings`, and the teacher's names that are dropped."""
         if self.labels is None:

@@ -224,6 +224,10 @@ class Task(ABC):
         """Return lines of the start table that say how the two models are matched, text by label."""
         return {}
 
+    def taught_classes(self) -> dict[str, str]:
+        """Return for every class of either model by what it is taught; empty where there are no classes."""
+        return {}
+
     @abstractmethod
     def settings(self) -> dict[str, Any]:
         """Return how the two models are matched, as JSON values; a resumed run must find the same."""

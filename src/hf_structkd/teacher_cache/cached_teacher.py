@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -18,9 +17,9 @@ from ..features.forward import Batch, Forward, Question
 from ..metrics import PADDING
 from ..models.teacher import FrozenTeacher, OutputReader
 from .store import AnswerStore
+from .top_k import pack, unpack
 
 CacheDtype = Literal["float16", "float32"]
-_FACTS_FILE = "answers.json"
 _OUTPUT, _FEATURE, _NODES = "output", "feature", "nodes"
 _SHOWN = ("pixel_values", "pixel_mask")
 
@@ -55,6 +54,7 @@ class CachedTeacher(FrozenTeacher):
     Args:
         root: Folder of all caches; each kind of answer has a folder of its own inside.
         dtype: Precision of the stored answers. A value that float16 cannot hold is stored in float32.
+        top_k: How many classes of each place are stored, see `top_k.pack`; None stores all.
         task: Takes outputs apart and makes them again.
         feature: The names of the modules whose outputs are the features; none finds what the task compares.
         **teacher: As for `FrozenTeacher`.
@@ -63,13 +63,20 @@ class CachedTeacher(FrozenTeacher):
     _task: AnswerReader
 
     def __init__(
-        self, *args: Any, root: str | Path, dtype: CacheDtype, feature: list[str], **teacher: Any
+        self,
+        *args: Any,
+        root: str | Path,
+        dtype: CacheDtype,
+        feature: list[str],
+        top_k: int | None = None,
+        **teacher: Any,
     ) -> None:
         """Open no folder yet: what is stored depends on what the terms read."""
         super().__init__(*args, **teacher)
         self._root = Path(root)
         self._dtype: torch.dtype = getattr(torch, dtype)
         self._feature = feature
+        self._top_k = top_k
         self._stores: dict[str, AnswerStore] = {}
         self._opened: dict[str, AnswerStore] = {}
         self._is_checked = False
@@ -127,19 +134,19 @@ class CachedTeacher(FrozenTeacher):
         size = self._answer_bytes
         text += f", {size / 2**20:.2f} MiB each"
         if count is not None:
-            free = shutil.disk_usage(store.folder).free
+            free = store.free_bytes
             text += f", {size * count / 2**30:.2f} GiB in all; {free / 2**30:.1f} GiB are free"
         return {"teacher cache": text}
 
     def _store(self, question: Question) -> AnswerStore:
         """Return the store of the answers that are read in training."""
-        facts = {
+        facts: dict[str, Any] = {
             "stored": sorted(question.reads),
             "feature": self._feature if "features" in question.reads else None,
             "pooling": question.pooling,
             "precision": str(self._dtype),
         }
-        return self._open(facts)
+        return self._open(facts if self._top_k is None else {**facts, "top_k": self._top_k})
 
     def _open(self, facts: Mapping[str, Any]) -> AnswerStore:
         """Return the store of one kind of answer, with all that an answer depends on in its name."""
@@ -164,8 +171,7 @@ class CachedTeacher(FrozenTeacher):
         text = json.dumps(facts, indent=2, sort_keys=True)
         name = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
         if name not in self._stores:
-            store = self._stores[name] = AnswerStore(self._root / name)
-            (store.folder / _FACTS_FILE).write_text(text + "\n", encoding="utf-8")
+            self._stores[name] = AnswerStore(self._root / name, facts=text + "\n")
         return self._stores[name]
 
     def _computed(self, batch: Batch, student: Forward, question: Question) -> list[dict[str, Tensor]]:
@@ -179,7 +185,8 @@ class CachedTeacher(FrozenTeacher):
         stored: dict[str, Tensor] = {}
         if "output" in question.reads:
             tensors = self._task.stored_output(student, forward)
-            stored |= {f"{_OUTPUT}.{name}": tensor for name, tensor in tensors.items()}
+            for name, tensor in tensors.items():
+                stored |= pack(f"{_OUTPUT}.{name}", tensor.float(), self._top_k or tensor.shape[1])
         if "features" in question.reads:
             for level, pair in enumerate(self._task.feature_pairs(student, forward, batch)):
                 if question.pool is None:
@@ -194,7 +201,10 @@ class CachedTeacher(FrozenTeacher):
         ]
 
     def _rounded(self, tensor: Tensor) -> Tensor:
-        tensor = tensor.detach().float().cpu()
+        tensor = tensor.detach().cpu()
+        if not tensor.is_floating_point():
+            return tensor
+        tensor = tensor.float()
         rounded = tensor.to(self._dtype)
         return rounded if bool(torch.equal(rounded.isfinite(), tensor.isfinite())) else tensor
 
@@ -204,11 +214,13 @@ class CachedTeacher(FrozenTeacher):
             for name in answers[0]
         )
         self._answer_bytes = sum(tensor.nbytes for tensor in answers[0].values())
-        output = {
-            name.removeprefix(f"{_OUTPUT}."): tensor
-            for name, tensor in stacked.items()
-            if name.startswith(_OUTPUT)
-        }
+        output = unpack(
+            {
+                name.removeprefix(f"{_OUTPUT}."): tensor
+                for name, tensor in stacked.items()
+                if name.startswith(_OUTPUT)
+            }
+        )
         features = [stacked[name] for name in sorted(stacked) if name.startswith(_FEATURE)]
         pooled = sorted(name for name in stacked if name.startswith(_NODES))
         for name in pooled:  # maps of the right size that take no memory

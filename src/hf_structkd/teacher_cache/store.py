@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
+import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 _SHARDS = "answers-*.safetensors"
 _SHARD_BYTES = 32 * 2**20
+_FACTS_FILE = "answers.json"
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class AnswerStore:
@@ -29,16 +33,20 @@ class AnswerStore:
 
     Args:
         folder: The folder; it is made if it does not exist.
+        facts: What the folder holds, for people; it is written beside the shards.
 
     Attributes:
         is_writable: Whether answers are still taken; False after the disk refused one.
+
+    Raises:
+        ValueError: If the folder can neither be made nor read, unless the disk is full.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, facts: str = "") -> None:
         """Read which samples the folder holds."""
         self.folder = Path(folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
         self.is_writable = True
+        self._make_folder(facts)
         self._shards: dict[Path, Any] = {}
         self._places: dict[str, dict[str, Any]] = {}  # the shards of each sample, by the tensor's name
         self._pending: dict[str, dict[str, Tensor]] = {}
@@ -78,17 +86,40 @@ class AnswerStore:
             save_file({f"{key}.{name}": tensor for key, name, tensor in self._pending_tensors()}, part)
             os.replace(part, path)
         except (OSError, SafetensorError) as error:
-            self.is_writable = False
             with contextlib.suppress(OSError):
                 part.unlink(missing_ok=True)
-            logger.warning(
-                "The teacher's answers can no longer be stored in %s (%s): the training goes on without "
-                "storing more; free disk space, or choose another `teacher_cache`.",
-                self.folder,
-                error,
-            )
+            self._stop_writing(error)
         self._pending, self._pending_bytes = {}, 0
         self._find_shards()
+
+    @property
+    def free_bytes(self) -> int:
+        """The free space of the disk that holds the folder."""
+        place = next(path for path in (self.folder, *self.folder.absolute().parents) if path.exists())
+        return shutil.disk_usage(place).free
+
+    def _make_folder(self, facts: str) -> None:
+        file = self.folder / _FACTS_FILE
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if facts and not file.is_file():  # a complete cache may be one that others can only read
+                file.write_text(facts, encoding="utf-8")
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise ValueError(
+                    f"`teacher_cache` must be a folder that can be written, got {self.folder.parent} "
+                    f"({error}); choose another."
+                ) from error
+            self._stop_writing(error)
+
+    def _stop_writing(self, error: Exception) -> None:
+        self.is_writable = False
+        logger.warning(
+            "The teacher's answers can no longer be stored in %s (%s): the training goes on without storing "
+            "more; free disk space, or choose another `teacher_cache`.",
+            self.folder,
+            error,
+        )
 
     def _pending_tensors(self) -> Iterator[tuple[str, str, Tensor]]:
         for key, tensors in self._pending.items():

@@ -54,6 +54,8 @@ class Term(ABC):
         needs_teacher: Whether the term reads the teacher's forward.
         reads: The parts of a forward that the term reads, "output", "features" or both; see `reads_for`.
         reads_nodes: Whether it reads no more of the teacher's maps than `pool_teacher` returns.
+        reads_probabilities: Whether it reads no more of maps of class logits than their probabilities, of
+            which a cache may then keep the largest.
         owns_modules: Whether `build` makes modules that are trained with the student.
         log_titles: The titles in figures of the further values that `after_backward` returns.
 
@@ -69,6 +71,7 @@ class Term(ABC):
     needs_teacher: ClassVar[bool] = True
     reads: ClassVar[frozenset[Reading]] = frozenset({"output"})
     reads_nodes: ClassVar[bool] = False
+    reads_probabilities: ClassVar[bool] = False
     owns_modules: ClassVar[bool] = False
     log_titles: ClassVar[Mapping[str, str]] = {}
 

@@ -42,6 +42,7 @@ class HolisticTerm(Term):
     title: ClassVar[str] = "holistic term"
     compares: ClassVar[str] = "whole outputs, which a critic tries to tell apart"
     default_weight: ClassVar[float] = 0.1
+    reads_probabilities: ClassVar[bool] = True
     log_titles: ClassVar[dict[str, str]] = {
         "critic_loss": "critic loss",
         "critic_gap": "critic gap",

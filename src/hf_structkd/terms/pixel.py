@@ -29,6 +29,7 @@ class PixelTerm(Term):
     title: ClassVar[str] = "pixel-wise term"
     compares: ClassVar[str] = "the two outputs, pixel by pixel or query by query"
     default_weight: ClassVar[float] = 1.0
+    reads_probabilities: ClassVar[bool] = True
 
     _: KW_ONLY
     temperature: float = 1.0

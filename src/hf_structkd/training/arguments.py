@@ -65,6 +65,8 @@ class StructKDTrainingArguments(TrainingArguments):
         teacher_cache: Folder in which the teacher's answers are kept, for later epochs and other runs; None
             keeps none. An image must be shown again exactly as before, as `augmentation_views` has it.
         teacher_cache_dtype: Precision of the answers that are kept, "float16" or "float32".
+        teacher_cache_top_k: How many classes of each pixel are kept, and the rest as one number, >= 1; None
+            keeps all. Only for maps of class logits, and terms that read their probabilities.
         remove_unused_columns: As in `TrainingArguments`, but off: an image column may have any name.
         batch_eval_metrics: As in `TrainingArguments`, but on: evaluation then takes constant memory.
 
@@ -158,6 +160,10 @@ class StructKDTrainingArguments(TrainingArguments):
     teacher_cache_dtype: Literal["float16", "float32"] = field(
         default="float16", metadata={"help": "Precision of the answers that are kept."}
     )
+    teacher_cache_top_k: int | None = field(
+        default=None,
+        metadata={"help": "Classes of each pixel that are kept, the rest as one number; unset is all."},
+    )
     remove_unused_columns: bool = field(
         default=False,
         metadata={"help": "Remove dataset columns the model does not name; images need them all."},
@@ -183,6 +189,11 @@ class StructKDTrainingArguments(TrainingArguments):
             raise ValueError(
                 f"`teacher_image_size` must be at most {LONGEST_SIDE:,} pixels a side, got "
                 f"{self.teacher_image_size}; no memory holds the maps of such images."
+            )
+        if self.teacher_cache_top_k is not None and (self.teacher_cache_top_k < 1 or not self.teacher_cache):
+            raise ValueError(
+                "`teacher_cache_top_k` must be at least 1 and stand beside `teacher_cache`, got "
+                f"{self.teacher_cache_top_k} and {self.teacher_cache!r}; correct it, or leave it out."
             )
         self.student_feature = _names(self.student_feature)
         self.teacher_feature = _names(self.teacher_feature)
@@ -251,11 +262,8 @@ class StructKDTrainingArguments(TrainingArguments):
 _NEED_METRICS = (SchedulerType.REDUCE_ON_PLATEAU, SchedulerType.GREEDY)
 
 TRAINER_SETTINGS = (
-    "student_feature",
-    "teacher_feature",
-    "teacher_image_size",
-    "teacher_dtype",
-    "teacher_cache_dtype",
+    *("student_feature", "teacher_feature", "teacher_image_size"),
+    *("teacher_dtype", "teacher_cache_dtype", "teacher_cache_top_k"),
 )
 """Settings that belong to no term and that a resumed run must find again."""
 

@@ -110,8 +110,8 @@ class ModelPair:
         root = self._args.teacher_cache
         if root is None:
             return FrozenTeacher(source, self.task, **settings)
-        dtype, feature = self._args.teacher_cache_dtype, self._args.teacher_feature
-        return CachedTeacher(source, self.task, root=root, dtype=dtype, feature=feature, **settings)
+        settings |= {"dtype": self._args.teacher_cache_dtype, "top_k": self._args.teacher_cache_top_k}
+        return CachedTeacher(source, self.task, root=root, feature=self._args.teacher_feature, **settings)
 
     def follow(self, student: PreTrainedModel) -> None:
         """Match the teacher with another student, as `model_init` makes one for every training."""
@@ -195,11 +195,26 @@ class ModelPair:
     def question(self, terms: Sequence[Term]) -> Question:
         """Return what the terms read of the teacher's answers: nodes, if one term alone reads features so."""
         taught = [term for term in terms if term.needs_teacher]
+        if self._args.teacher_cache_top_k is not None:
+            self._refuse_top_k(taught)
         reads = frozenset[Reading]().union(*(term.reads_for(self.task) for term in taught))
         of_features = [term for term in taught if "features" in term.reads_for(self.task)]
         if len(of_features) != 1 or not of_features[0].reads_nodes:
             return Question(reads)
         return Question(reads, of_features[0].pool_teacher, of_features[0].settings())
+
+    def _refuse_top_k(self, taught: Sequence[Term]) -> None:
+        """Raise `ValueError` if the task has no maps of class logits, or a term reads more of them."""
+        reason = ""
+        if not self.task.has_logit_maps:
+            reason = f"the answers for {self.task.name} are no maps of class logits"
+        for term in taught:
+            if "output" in term.reads_for(self.task) and not term.reads_probabilities:
+                reason = f"the {term.title} compares the logits of every class"
+        if reason:
+            raise ValueError(
+                f"`teacher_cache_top_k` must be left out, got {self._args.teacher_cache_top_k}: {reason}."
+            )
 
     def _match(self, student: PreTrainedModel, teacher: PreTrainedModel | None) -> Task:
         self._kind.check_models(student, teacher)
