@@ -16,6 +16,7 @@ from ..data.options import pair_of
 from ..hub.access import check_push, open_repository
 from ..matching.normalization import ImageNormalization
 from ..models import TeacherSource
+from ..models.freezing import freeze
 from ..models.loading import (
     load_image_processor,
     load_student,
@@ -125,6 +126,7 @@ class Experiment:
             revision=models.student_revision,
             ignore_index=self.data.ignore_index,
         )
+        freeze(student, models.freeze)
         trainer = StructKDTrainer(
             student,
             self.teacher if with_teacher else None,

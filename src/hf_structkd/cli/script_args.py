@@ -31,6 +31,9 @@ class ModelArguments:
     teacher_model_name_or_path: str | None = option(None, "Hub id or folder.")
     student_revision: str | None = option(None, "Branch, tag or commit.")
     teacher_revision: str | None = option(None, "Branch, tag or commit.")
+    freeze: list[str] = option(
+        [], "Patterns of names of student parameters that stay as they are, such as 'backbone.*'."
+    )
     compare_baseline: bool = option(False, "Also train the same student without a teacher and compare.")
 
 
