@@ -15,8 +15,8 @@ ALONE = "alone"
 """Setting that the others of an experiment are compared with."""
 
 _HEAD = """\
-| student | setting | by seed from {first} | mean ± deviation | gain [95 %] | gap closed [95 %], by seed |
-| --- | --- | --- | --- | --- | --- |"""
+| student | setting | minutes | by seed from {first} | mean ± deviation | gain [95 %] | gap closed, by seed |
+| --- | --- | --- | --- | --- | --- | --- |"""
 
 Record = Mapping[str, Any]
 
@@ -97,7 +97,7 @@ def _teacher_row(runs: Sequence[Record]) -> list[str]:
     name = Path(runs[0]["options"]["teacher_model_name_or_path"]).name
     shown = runs[0]["options"].get("teacher_image_size")
     note = f", shown the student's images at {shown[0]} × {shown[1]}" if shown else ""
-    return [f"| | teacher {name}{note} | {score:.3f} | | | |"]
+    return [f"| | teacher {name}{note} | | {score:.3f} | | | |"]
 
 
 def _row(setting: str, runs: Sequence[Record]) -> str:
@@ -110,7 +110,9 @@ def _row(setting: str, runs: Sequence[Record]) -> str:
         found = compare(scores_by_seed(runs, ALONE), scores, teacher_score(runs), higher_is_better=better)
     each = ", ".join(f"{scores[seed]:.3f}" for seed in sorted(scores))
     student = Path(own[0]["options"]["student_model_name_or_path"]).name
-    cells = [student, _described(own[0], runs), each, f"{mean:.3f} ± {deviation:.3f}", *_compared(found)]
+    minutes = f"{sum(run['processor_seconds'] for run in own) / len(own) / 60:.0f}"
+    cells = [student, _described(own[0], runs), minutes, each, f"{mean:.3f} ± {deviation:.3f}"]
+    cells += _compared(found)
     return f"| {' | '.join(cells)} |"
 
 
