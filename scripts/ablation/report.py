@@ -37,14 +37,17 @@ def result_file(run: Run, results: Path) -> Path:
 
 
 def table(plan: Path, results: Path) -> str:
-    """Return the Markdown table of a plan's finished runs, with the command that repeats them."""
+    """Return the Markdown tables of a plan's finished runs, with commands and figures.
+
+    The page lies beside the folder that holds `results`, and the figures in that folder.
+    """
     lines = []
     for experiment, runs in records(plan, results).items():
         first = min(run["seed"] for run in runs)
         lines += [*_heading(plan, experiment, runs), _HEAD.format(first=first)]
         lines += _teacher_row(runs)
         lines += [_row(setting, runs) for setting in _settings(runs)]
-        lines.append("")
+        lines += ["", f"![scores and curves of {experiment}]({results.parent.name}/{experiment}.png)", ""]
     return "\n".join(lines)
 
 
