@@ -14,12 +14,10 @@ import argparse
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from put_backbone import save_under_head
 from torch import Tensor
-from transformers import AutoConfig
 
 from hf_structkd.models.backbones import MobileNetV2Backbone, MobileNetV2BackboneConfig
-from hf_structkd.tasks import find_task
 
 # The last 1x1 convolution and the linear layer: a backbone ends before them.
 CLASSIFICATION = ("features.18.", "classifier.")
@@ -46,31 +44,6 @@ def convert(state: dict[str, Tensor]) -> MobileNetV2Backbone:
         with torch.no_grad():
             tensor.copy_(value)
     return backbone.eval()
-
-
-def save_under_head(backbone: MobileNetV2Backbone, model: str, output_dir: Path) -> None:
-    """Write a model's configuration and, of its weights, the backbone's alone.
-
-    `from_pretrained` draws what a folder lacks from torch's current seed.
-
-    Args:
-        backbone: The converted backbone.
-        model: Hub id or folder of the configuration.
-        output_dir: The folder to write.
-
-    Raises:
-        ValueError: If no part of the model is such a backbone, or one of another width.
-    """
-    config = AutoConfig.from_pretrained(model)
-    task = find_task((config.architectures or ["none"])[0])
-    whole = task.auto_model.from_config(config)
-    names = [name for name, part in whole.named_modules() if isinstance(part, MobileNetV2Backbone)]
-    if not names:
-        raise ValueError(f"`model` {model} has no MobileNetV2Backbone; name one in its `backbone_config`.")
-    whole.get_submodule(names[0]).load_state_dict(backbone.state_dict())
-    config.save_pretrained(output_dir)
-    weights = {f"{names[0]}.{name}": tensor for name, tensor in backbone.state_dict().items()}
-    save_file(weights, output_dir / "model.safetensors", metadata={"format": "pt"})
 
 
 def _is_weight(name: str) -> bool:

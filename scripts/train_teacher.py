@@ -10,7 +10,9 @@ With your own data:
         --student_model_name_or_path MODEL --image_size 512 512 --output_dir outputs/teacher
 
 It takes every option of that task's example; `--student_model_name_or_path` is the model that is trained, and
-a folder with only a `config.json` starts it from scratch.
+a folder with only a `config.json` starts it from scratch. `--freeze 'backbone.*'` trains the head alone: the
+backbone then takes a forward and no backward, and only the weights of the head move.
+`scripts/put_backbone.py` writes a model of a trained backbone and a fresh head.
 """
 
 from __future__ import annotations

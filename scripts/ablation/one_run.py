@@ -60,7 +60,7 @@ def train(run: Run, *, folder: Path, results: Path, cache: Path) -> None:
         "curve": _curve(trainer.state.log_history, headline.metric),
         "processor_seconds": round(sum(_lines(folder / "seconds.txt"))),
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, {args.device.type}",
+        "machine": f"{args.device.type} ({platform.machine()}), threads: {torch.get_num_threads()}",
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
     }
     results.parent.mkdir(parents=True, exist_ok=True)

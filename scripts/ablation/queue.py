@@ -41,10 +41,10 @@ def work(
                 took.append(seconds)
             ended += result != STOPPED
             failed += result == FAILED
-            left = timedelta(seconds=round(_left(took, len(commands) - ended, processes)))
+            left = _left(took, len(commands) - ended, processes)
             passed = timedelta(seconds=round(time.monotonic() - begin))
             where = f", see {log}" if result == FAILED else ""
-            say(f"{name} {result}{where}; {ended} of {len(commands)}, {passed} passed, about {left} left")
+            say(f"{name} {result}{where}; {ended} of {len(commands)}, {passed} passed, {left} left")
     return failed
 
 
@@ -67,5 +67,7 @@ def _run(command: Sequence[str], log: Path, until: datetime | None) -> tuple[str
     return (FAILED if code else DONE), time.monotonic() - begin
 
 
-def _left(took: Sequence[float], runs: int, processes: int) -> float:
-    return sum(took) / len(took) * runs / processes if took else 0.0
+def _left(took: Sequence[float], runs: int, processes: int) -> str:
+    if not took:
+        return "an unknown time"
+    return f"about {timedelta(seconds=round(sum(took) / len(took) * runs / processes))}"

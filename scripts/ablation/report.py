@@ -15,8 +15,8 @@ ALONE = "alone"
 """Setting that the others of an experiment are compared with."""
 
 _HEAD = """\
-| student | setting | by seed from {first} | mean ± deviation | gain [95 %] | gap closed [95 %], by seed |
-| --- | --- | --- | --- | --- | --- |"""
+| student | setting | minutes | by seed from {first} | mean ± deviation | gain [95 %] | gap closed, by seed |
+| --- | --- | --- | --- | --- | --- | --- |"""
 
 Record = Mapping[str, Any]
 
@@ -37,14 +37,17 @@ def result_file(run: Run, results: Path) -> Path:
 
 
 def table(plan: Path, results: Path) -> str:
-    """Return the Markdown table of a plan's finished runs, with the command that repeats them."""
+    """Return the Markdown tables of a plan's finished runs, with commands and figures.
+
+    The page lies beside the folder that holds `results`, and the figures in that folder.
+    """
     lines = []
     for experiment, runs in records(plan, results).items():
         first = min(run["seed"] for run in runs)
         lines += [*_heading(plan, experiment, runs), _HEAD.format(first=first)]
         lines += _teacher_row(runs)
         lines += [_row(setting, runs) for setting in _settings(runs)]
-        lines.append("")
+        lines += ["", f"![scores and curves of {experiment}]({results.parent.name}/{experiment}.png)", ""]
     return "\n".join(lines)
 
 
@@ -97,7 +100,7 @@ def _teacher_row(runs: Sequence[Record]) -> list[str]:
     name = Path(runs[0]["options"]["teacher_model_name_or_path"]).name
     shown = runs[0]["options"].get("teacher_image_size")
     note = f", shown the student's images at {shown[0]} × {shown[1]}" if shown else ""
-    return [f"| | teacher {name}{note} | {score:.3f} | | | |"]
+    return [f"| | teacher {name}{note} | | {score:.3f} | | | |"]
 
 
 def _row(setting: str, runs: Sequence[Record]) -> str:
@@ -110,7 +113,9 @@ def _row(setting: str, runs: Sequence[Record]) -> str:
         found = compare(scores_by_seed(runs, ALONE), scores, teacher_score(runs), higher_is_better=better)
     each = ", ".join(f"{scores[seed]:.3f}" for seed in sorted(scores))
     student = Path(own[0]["options"]["student_model_name_or_path"]).name
-    cells = [student, _described(own[0], runs), each, f"{mean:.3f} ± {deviation:.3f}", *_compared(found)]
+    minutes = f"{sum(run['processor_seconds'] for run in own) / len(own) / 60:.0f}"
+    cells = [student, _described(own[0], runs), minutes, each, f"{mean:.3f} ± {deviation:.3f}"]
+    cells += _compared(found)
     return f"| {' | '.join(cells)} |"
 
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import colorsys
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from transformers import AutoConfig, AutoModelForSemanticSegmentation
 
 from hf_structkd.data import DenseAugmentation, DepthMap
 from hf_structkd.data.transforms import jitter_color, resize_image
 from hf_structkd.matching.alignment import resize_ids
+
+CONFIGS = Path(__file__).parents[2] / "examples" / "configs"
 
 PLAIN = {"scale": (1.0, 1.0), "flip_probability": 0.0, "color_jitter": (0, 0, 0, 0)}
 
@@ -101,7 +105,9 @@ def test_halving_shows_the_whole_image_and_pads_the_rest() -> None:
         assert mask.sum() == 12 * 16 == mask[place].sum()
         assert torch.equal(new_label[place], label[::2, ::2])
         assert (new_label[~mask] == 99).all()
-        assert torch.equal(new_image[:, ~mask], torch.tensor([[0.485], [0.456], [0.406]]).expand(3, 576))
+        content = new_image[:, place[0], place[1]].numpy()
+        around = ((0, 0), (top, 12 - top), (left, 16 - left))
+        assert torch.equal(new_image, torch.from_numpy(np.pad(content, around, mode="symmetric")))
         assert new_image[:, place[0], place[1]].mean() == pytest.approx(0.5, abs=1e-6)
     assert len(corners) > 20
 
@@ -365,3 +371,33 @@ def test_colours_stay_in_range_and_gray_keeps_no_tint() -> None:
 def test_settings_outside_their_range_are_named(changed, message) -> None:
     with pytest.raises(ValueError, match=message):
         DenseAugmentation(**{"size": (4, 4), **changed})
+
+
+@pytest.mark.parametrize(("length", "size"), [(1, 5), (3, 20), (7, 8)])
+def test_an_image_of_any_size_is_mirrored_as_often_as_the_canvas_needs(length: int, size: int) -> None:
+    image, label = torch.rand(3, length, length), torch.zeros(length, length, dtype=torch.long)
+    scale = length / size
+    augment = DenseAugmentation((size, size), **{**PLAIN, "scale": (scale, scale)})
+    for seed in range(10):
+        crop = augment.draw((length, length), generator(seed))
+        padding = [(corner, size - length - corner) for corner in crop.corner]
+        content = augment.image(image, crop._replace(corner=(0, 0), size=crop.content)).numpy()
+        expected = torch.from_numpy(np.pad(content, ((0, 0), *padding), mode="symmetric"))
+        assert torch.equal(augment(image, label, generator(seed))[0], expected)
+
+
+def test_a_fresh_transformer_has_ordinary_gradients_on_small_crops() -> None:
+    """Padded with the mean colour, LayerNorms met zeros: this student began with a norm of 244,606."""
+    config = AutoConfig.from_pretrained(CONFIGS / "segformer-0.3m", num_labels=2)
+    model = AutoModelForSemanticSegmentation.from_config(config).train()
+    image, mean = torch.rand(3, 96, 128), torch.tensor([0.485, 0.456, 0.406])[:, None, None]
+    norms = []
+    for mirror in (True, False):
+        augment = DenseAugmentation((96, 128), scale=(0.5, 0.5), mirror=mirror)
+        crop = augment.draw((96, 128), generator(0))._replace(corner=(0, 0))
+        labels = augment.label(torch.ones(96, 128, dtype=torch.long), crop)
+        model.zero_grad()
+        model((augment.image(image, crop) - mean)[None], labels=labels[None]).loss.backward()
+        norms.append(float(torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)))
+    assert norms[0] < 20
+    assert norms[1] > 100 * norms[0], "the constant is harmless now: the test shows nothing"

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +96,20 @@ def test_the_page_gets_the_tables_and_keeps_the_rest(world: Path) -> None:
 def test_a_page_without_the_block_is_refused() -> None:
     with pytest.raises(ValueError, match="the page must hold '<!-- a -->'"):
         replace_block("nothing", "a", "text")
+
+
+@pytest.mark.long
+def test_the_command_runs_what_is_missing_in_processes_of_their_own(world: Path, tmp_path: Path) -> None:
+    shutil.copytree(world / "runs", tmp_path / "runs")
+    (tmp_path / "runs" / "scenes" / "pixel-seed1.json").unlink()
+    folders = (("--results", "runs"), ("--output_dir", "out"), ("--cache", "answers"))
+    flags = [part for flag, name in folders for part in (flag, str(tmp_path / name))]
+    command = [sys.executable, str(ROOT / "scripts" / "ablate.py"), str(world / "plan.yaml"), *flags]
+    for line in ("2 runs, 1 of them finished", "2 runs, 2 of them finished"):
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        assert done.stdout.splitlines()[0] == line
+    again, first = (records(world / "plan.yaml", root / "runs")["scenes"][1] for root in (tmp_path, world))
+    assert again["scores"] == first["scores"]
 
 
 @pytest.mark.parametrize("plan", PLANS, ids=lambda plan: plan.stem)

@@ -17,6 +17,7 @@ from ..data.options import pair_of
 from ..hub.access import check_push, open_repository
 from ..matching.normalization import ImageNormalization
 from ..models import TeacherSource
+from ..models.freezing import freeze
 from ..models.initialization import start_from_teacher
 from ..models.loading import (
     config_of,
@@ -137,6 +138,7 @@ class Experiment:
         )
         if models.init_student_from_teacher:
             self._start_from_teacher(student)
+        freeze(student, models.freeze)
         trainer = StructKDTrainer(
             student,
             self.teacher if with_teacher else None,

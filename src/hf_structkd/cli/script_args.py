@@ -38,6 +38,9 @@ class ModelArguments:
     init_student_from_teacher: bool = option(
         False, "Start the student, also the one alone, from what fits of the teacher's weights."
     )
+    freeze: list[str] = option(
+        [], "Patterns of names of student parameters that stay as they are, such as 'backbone.*'."
+    )
     compare_baseline: bool = option(False, "Also train the same student without a teacher and compare.")
 
 

@@ -40,6 +40,7 @@ def assemble(
     *,
     seed: int,
     nothing: float = 255,
+    mirror: bool = True,
     **evaluation: Any,
 ) -> LoadedData:
     """Turn the rows into model inputs, and mix in those without labels if there are any.
@@ -50,6 +51,7 @@ def assemble(
         make_reader: makes a reader that knows the target and the normalisation.
         seed: seed of the augmentation and of a stream's order.
         nothing: value of padded pixels in a target map.
+        mirror: whether padding shows the image mirrored.
         **evaluation: further arguments of the reader of the validation rows.
     """
     rows_class: type[Any] = StreamedRows if options.streaming else StoredRows
@@ -61,6 +63,7 @@ def assemble(
         flip_probability=options.flip_probability,
         color_jitter=options.color_jitter,
         nothing=nothing,
+        mirror=mirror,
     )
 
     def read(rows: Any, image_column: str, **settings: Any) -> Any:

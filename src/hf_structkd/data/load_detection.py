@@ -103,7 +103,8 @@ def load_detection_data(
         min_visibility=chosen.min_visibility,
     )
     make_reader = partial(DetectionReader, target=target, normalization=normalization)
-    data = assemble(chosen, splits, make_reader, seed=seed, keep_aspect_ratio=chosen.keep_aspect_ratio)
+    keep = chosen.keep_aspect_ratio
+    data = assemble(chosen, splits, make_reader, seed=seed, mirror=False, keep_aspect_ratio=keep)
     return data.named(id2label)
 
 

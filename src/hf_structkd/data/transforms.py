@@ -91,6 +91,13 @@ class Crop(NamedTuple):
         canvas[..., top : top + height, left : left + width] = content
         return canvas
 
+    def mirror(self, content: Tensor) -> Tensor:
+        """Place the cut (..., *content) on a canvas (..., *size), and mirror it where that is padded."""
+        if self.content == self.size:
+            return content
+        rows, columns = (_mirrored(*side) for side in zip(self.corner, self.content, self.size, strict=True))
+        return content[..., rows[:, None], columns]
+
 
 @dataclass(frozen=True, eq=False)
 class DenseAugmentation:
@@ -99,9 +106,9 @@ class DenseAugmentation:
     The image is scaled, with its aspect, so that it just covers ``base_size``; the random scale multiplies
     that. A box of ``size`` is then cut out at random. With the default ``base_size=size`` a scale of 1 shows
     as much of the image as fits; with ``base_size`` at the size of the image it crops at native resolution. A
-    scaled image that is smaller than ``size`` is placed at random, and the rest is padded with the ImageNet
-    mean colour. Only the pixels inside the box are resized: its corners are rounded to whole pixels of the
-    source, so that the true scale may differ from the drawn one by up to a pixel in the box.
+    scaled image that is smaller than ``size`` is placed at random, and the rest is padded. Only the pixels
+    inside the box are resized: its corners are rounded to whole pixels of the source, so that the true scale
+    may differ from the drawn one by up to a pixel in the box.
 
     Every call draws the same number of values from the generator, so that the crops do not change when, say,
     the colours are switched off. There is no other source of randomness.
@@ -115,6 +122,9 @@ class DenseAugmentation:
         color_jitter: strength c of brightness, contrast, saturation (factors in [1 - c, 1 + c]) and hue (-c
             to c turns), see `jitter_color`; zeros switch it off.
         nothing: value of padded pixels in the target map: the ignored label, or 0 for depth.
+        mirror: whether padding shows the image mirrored, or the ImageNet mean colour, which keeps objects
+            without a box out of it. On a constant, the LayerNorms of a transformer have no variance at the
+            start of a training, and multiply gradients by hundreds, one after the other.
 
     Raises:
         ValueError: on an argument outside its range.
@@ -128,6 +138,7 @@ class DenseAugmentation:
     flip_probability: float = 0.5
     color_jitter: Sequence[float] = (0.3, 0.3, 0.3, 0.05)
     nothing: float = 255
+    mirror: bool = True
 
     def __post_init__(self) -> None:
         """Check the settings."""
@@ -196,7 +207,7 @@ class DenseAugmentation:
         """Return the image (3, H0, W0) as seen in the crop, (3, H, W)."""
         image = resize_image(image[:, crop.source[0], crop.source[1]], crop.content)
         image = jitter_color(hflip(image) if crop.flipped else image, **crop.colors)
-        return crop.place(image, torch.tensor(_FILL).view(3, 1, 1))
+        return crop.mirror(image) if self.mirror else crop.place(image, torch.tensor(_FILL).view(3, 1, 1))
 
     def label(
         self, label: Tensor, crop: Crop, *, zoomed: Callable[[Tensor, float], Tensor] | None = None
@@ -236,6 +247,12 @@ class DenseAugmentation:
         shifts = [(2 * draw - 1) * strength for draw, strength in zip(draws, self.color_jitter, strict=True)]
         names = ("brightness", "contrast", "saturation")
         return {**{name: 1 + shift for name, shift in zip(names, shifts[:3], strict=True)}, "hue": shifts[3]}
+
+
+def _mirrored(start: int, length: int, size: int) -> Tensor:
+    """Return which of ``length`` pixels each of ``size`` shows, if the first lies at ``start``."""
+    places = (torch.arange(size) - start) % (2 * length)
+    return torch.minimum(places, 2 * length - 1 - places)
 
 
 LONGEST_SIDE = 2**14

@@ -1,0 +1,58 @@
+"""What is frozen stays bit for bit as it is, statistics included, while the rest learns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from put_backbone import save_under_head
+from transformers import AutoConfig, AutoModelForSemanticSegmentation, SegformerModel
+
+from hf_structkd.models.freezing import freeze
+
+from ..cases import SEGMENTATION, arguments, make_trainer
+from ..tiny_models import tiny_segmentation_model
+
+
+def test_a_frozen_part_is_not_trained_and_the_rest_is(tmp_path: Path) -> None:
+    """BatchNorms move in train mode, into which `Trainer` puts the model before every step."""
+    trainer = make_trainer(SEGMENTATION, arguments(tmp_path, max_steps=2, weight_decay=0.1))
+    before = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
+    (norm,) = (name for name in before if name.endswith("running_mean"))
+    frozen = ("segformer.", norm.removesuffix("running_mean"))
+    freeze(trainer.model, [f"{part}*" for part in frozen])
+    trainer.train()
+    after = trainer.model.state_dict()
+    moved = {name for name, tensor in before.items() if not torch.equal(tensor, after[name])}
+    assert moved
+    assert not [name for name in moved if name.startswith(frozen)]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("backbne.*", r"`freeze` must match names of parameters, got 'backbne\.\*'; one is '"),
+        ("*", r"`freeze` must leave parameters to train, got \['\*'\]; narrow a pattern"),
+    ],
+)
+def test_a_pattern_that_freezes_nothing_or_everything_is_refused(pattern: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        freeze(tiny_segmentation_model("segformer"), [pattern])
+
+
+def test_a_backbone_is_written_under_a_head(tmp_path: Path) -> None:
+    """A head that is written too would be the same for every seed."""
+    whole = tiny_segmentation_model("segformer", seed=3)
+    whole.config.architectures = ["SegformerForSemanticSegmentation"]
+    whole.config.save_pretrained(tmp_path / "config")
+    save_under_head(whole.segformer, str(tmp_path / "config"), tmp_path / "model")
+    loaded, info = AutoModelForSemanticSegmentation.from_pretrained(
+        tmp_path / "model", output_loading_info=True
+    )
+    assert {name.split(".")[0] for name in info["missing_keys"]} == {"decode_head"}
+    for name, tensor in whole.segformer.state_dict().items():
+        assert torch.equal(loaded.segformer.state_dict()[name], tensor)
+    other = SegformerModel(AutoConfig.from_pretrained(tmp_path / "config", depths=[2, 1, 1, 1]))
+    with pytest.raises(ValueError, match="must have a part like the SegformerModel"):
+        save_under_head(other, str(tmp_path / "config"), tmp_path / "model")
