@@ -267,7 +267,6 @@ TRAINER_SETTINGS = (
 )
 """Settings that belong to no term and that a resumed run must find again."""
 
-
 FSDP_REFUSED = (
     "`fsdp` is not supported by StructKDTrainer: accelerate fails to shard students such as SegFormer, and "
     "trains with DDP in silence on CPUs; launch without it, which is DDP."
