@@ -16,13 +16,14 @@ and student may be of different architectures, with different numbers of queries
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hf_structkd.cli.distil import distil
+from hf_structkd.cli.commands.distill import distill
+from hf_structkd.cli.endings import one_sentence
 from hf_structkd.cli.runs import train_once
-from hf_structkd.cli.script_args import parse_run
 from hf_structkd.tasks import DetectionTask
 
 HERE = Path(__file__).resolve().parent
@@ -52,16 +53,16 @@ DEMO: dict[str, Any] = {
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Parse; make the demonstration's teacher if it is wanted; distil, compare and save."""
-    arguments = parse_run(DetectionTask, argv, scenes=DEMO)
-    is_demo = arguments.options.dataset_name is None
-    if is_demo and arguments.models.teacher_model_name_or_path == str(DEMO_TEACHER):
-        with arguments.training.main_process_first(desc="the teacher on the embedded scenes"):
-            # On many more scenes than the student will see, unless it is there already.
-            script = HERE.parent / "scripts" / "train_teacher.py"
-            train_once(DEMO_TEACHER, [str(script), "--task", "detection"])
-    distil(arguments)
+    """Do what `structkd distill det` does; without a dataset, on the embedded scenes with their teacher."""
+    distill(DetectionTask, argv, scenes=DEMO, make_teacher=make_teacher)
+
+
+def make_teacher() -> None:
+    """Train the demonstration's teacher on many more scenes than the student sees, unless it is there."""
+    script = HERE.parent / "scripts" / "train_teacher.py"
+    train_once(DEMO_TEACHER, [str(script), "--task", "detection"])
 
 
 if __name__ == "__main__":
-    main()
+    with one_sentence(sys.argv):
+        main()

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch.utils.data import IterableDataset
 
-from .cases import ALONE, DETECTION, SEGMENTATION, Rows, TaskCase, arguments, make_trainer
+from .cases import ALONE, DETECTION, SEGMENTATION, Rows, TaskCase, arguments, freeze_batch_norm, make_trainer
 from .two_processes import run_in_two
 
 # Images and images of one process's batch: with two processes a remainder of 0, 1, more than one batch of
@@ -57,13 +57,15 @@ def counted(prediction: Any) -> dict[str, float]:
 def evaluate_all(folder: Path) -> None:
     """Write, for every number of images and kind of data, the scores and what was predicted."""
     facts: dict[str, Any] = {}
+    pair = {"student": freeze_batch_norm(SEGMENTATION.student(0)), "teacher": SEGMENTATION.teacher(1)}
+    detectors = {"student": freeze_batch_norm(DETECTION.student(0)), "teacher": DETECTION.teacher(1)}
     for kind, wrap in (("stored", lambda rows: rows), ("streamed", Stream)):
         for count, batch in SIZES:
             options = {"per_device_eval_batch_size": batch, "dataloader_drop_last": True}
             args = arguments(folder, **options, dataloader_num_workers=int(count == 7))
             data = wrap(uneven_rows(SEGMENTATION, count))
             # The constructor sees stored rows alone.
-            trainer = make_trainer(SEGMENTATION, args, eval_dataset={"a": data})
+            trainer = make_trainer(SEGMENTATION, args, eval_dataset={"a": data}, **pair)
             found = trainer.predict(data)
             one = {
                 "passed": trainer.evaluate(data)["eval_mean_iou"],
@@ -76,7 +78,7 @@ def evaluate_all(folder: Path) -> None:
             }
             args = arguments(folder, **ALONE, per_device_eval_batch_size=batch, eval_do_concat_batches=False)
             boxes = wrap(uneven_rows(DETECTION, count))
-            alone = make_trainer(DETECTION, args, compute_metrics=counted)
+            alone = make_trainer(DETECTION, args, compute_metrics=counted, **detectors)
             one |= {name: alone.evaluate(boxes)[f"eval_{name}"] for name in ("images", "boxes")}
             facts[f"{kind} {count} {batch}"] = one
     name = f"evaluation-{args.process_index}-of-{args.world_size}.json"

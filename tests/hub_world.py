@@ -30,9 +30,14 @@ SMALL = (
 )
 
 
-# Each example as if it were started alone.
+# Each example as if it were started alone, its critic with few channels and its figures with few pixels.
 EXAMPLES = """
-import json, runpy, sys
+import functools, json, runpy, sys
+from hf_structkd.adversary.critic import Critic
+from hf_structkd.report import _figure
+from hf_structkd.terms import holistic
+_figure._PIXELS_PER_INCH = 50
+holistic.Critic = functools.partial(Critic, widths=(8, 8, 16, 16))
 for arguments in map(json.loads, sys.argv[1:]):
     sys.argv = arguments
     runpy.run_path(arguments[0], run_name="__main__")

@@ -17,6 +17,7 @@ def run_in_two(work: Callable[[], None]) -> None:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     gc.freeze()
+    gc.enable()
     start_processes(_join, (port, work), nprocs=2, start_method="fork")
 
 

@@ -8,6 +8,7 @@ import math
 from pathlib import Path
 
 import pytest
+import torch
 from datasets import Dataset, Features, List, Value
 from datasets import Image as ImageColumn
 from PIL import Image
@@ -17,6 +18,7 @@ from hf_structkd.cli.script_args import parse_run
 from hf_structkd.tasks import TASKS, DepthTask, DetectionTask, SegmentationTask, Task
 
 from ..tiny_detectors import tiny_detector
+from ..tiny_models import tiny_segmentation_model
 
 CPU = ("--use_cpu", "--report_to", "none")
 TINY = ("--max_train_samples", "3", "--max_eval_samples", "1", "--image_size", "32", "32")
@@ -83,6 +85,21 @@ def test_a_teacher_without_a_name_is_said(task: type[Task], tmp_path: Path) -> N
     flags = (*CPU, *TINY, "--output_dir", str(tmp_path))
     with pytest.raises(SystemExit, match="--student_model_name_or_path is missing"):
         train_teacher(parse_run(task, flags, scenes={}))
+
+
+def test_student_and_baseline_start_from_the_teacher_where_that_is_asked(tmp_path: Path) -> None:
+    """A baseline that starts from chance would lose to the start, and not to the distillation."""
+    teacher = tiny_segmentation_model("segformer", id2label={0: "floor", 1: "wall", 2: "lamp"})
+    teacher.save_pretrained(tmp_path / "teacher")
+    teacher.config.save_pretrained(tmp_path / "student")
+    names = {side: str(tmp_path / side) for side in ("student", "teacher")}
+    flags = [part for side, name in names.items() for part in (f"--{side}_model_name_or_path", name)]
+    asked = (*CPU, *TINY, *flags, "--init_student_from_teacher", "--output_dir", str(tmp_path / "out"))
+    experiment = Experiment.load(parse_run(SegmentationTask, asked, scenes={}))
+    args = experiment.arguments.training
+    for with_teacher, used in ((True, args), (False, experiment.baseline_arguments(args))):
+        student = experiment.trainer(used, with_teacher=with_teacher).model
+        assert torch.equal(next(student.parameters()), next(teacher.parameters()))
 
 
 def test_a_report_that_fails_loses_neither_the_student_nor_the_card(tmp_path: Path) -> None:

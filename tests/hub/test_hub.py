@@ -24,6 +24,7 @@ from hf_structkd.models import load_teacher
 from hf_structkd.tasks import DetectionTask, SegmentationTask
 
 from .. import hub_world
+from ..cli.test_examples import check_detection_pipeline, rows_of_table
 from ..hub_world import CASES, EXAMPLES, PROGRAMS, ROOT, SMALL, Case
 from ..loopback_hub import ClientRun, LoopbackHub, WarmClients
 
@@ -144,7 +145,7 @@ PUBLIC = {case.name: case for case in (CASES[0], CASES[2])}
 
 
 @pytest.fixture(scope="module")
-def public_trip(world: LoopbackHub, clients: WarmClients) -> Trip:
+def public_trip(world: LoopbackHub, clients: WarmClients, sentences: object) -> Trip:
     """With the token on the command line, from where upstream writes it into a file that it pushes."""
     token = ("--hub_token", world.user.write_token)
     examples = (example(name, *token) for name in PUBLIC)
@@ -155,8 +156,12 @@ def public_trip(world: LoopbackHub, clients: WarmClients) -> Trip:
 def test_a_student_makes_the_round_trip(world: LoopbackHub, public_trip: Trip, name: str) -> None:
     """Else what was scored here is not what others download."""
     check_round_trip(world, PUBLIC[name], name, public_trip)
+    if PUBLIC[name].task is DetectionTask:
+        assert "figures/classes.png" in world.files(f"user/{name}")
+        check_detection_pipeline(world.home.with_name(name))
 
 
+@pytest.mark.usefixtures("sentences")
 def test_a_private_student_makes_the_round_trip(world: LoopbackHub, clients: WarmClients) -> None:
     """Teacher, data and student are there for their owner only, who names the token in the environment."""
     case = CASES[1]
@@ -169,6 +174,7 @@ def test_a_private_student_makes_the_round_trip(world: LoopbackHub, clients: War
     check_round_trip(world, case, name, trip)
     assert world.repo(f"user/{name}").private
     assert (world.home.parent / name / "alone" / "model.safetensors").is_file()
+    assert rows_of_table(trip.run.stdout) == ["teacher", "alone", "distilled"]
 
 
 def check_round_trip(world: LoopbackHub, case: Case, name: str, trip: Trip) -> None:
@@ -284,8 +290,8 @@ print(json.dumps(found))
 
 
 @pytest.fixture(scope="module")
-def sentences(world: LoopbackHub) -> dict[str, tuple[str, str]]:
-    """What each case is told: type and text of the error."""
+def sentences(world: LoopbackHub, clients: WarmClients) -> dict[str, tuple[str, str]]:
+    """What each case is told, while nothing is in the caches: type and text of the error."""
     teachers = world.home.parents[1] / "teachers"
     world.put_model("user/gated", teachers / "seg", gated=True)
     world.put_model("user/failing", teachers / "seg")
@@ -306,8 +312,7 @@ def sentences(world: LoopbackHub) -> dict[str, tuple[str, str]]:
     world.fail("GET", "/resolve-cache/models/user/failing/", 500, times=9)
     world.hang_up("HEAD", "/user/hanging/", times=9)
     tokens = (world.stranger.read_token, world.user.read_token, world.user.write_token)
-    home = world.home.with_name("refusals")
-    found = world.run_client(["-c", REFUSALS, *tokens], home=home).answer()
+    found = clients.run(REFUSALS, *tokens).answer()
     world.clear_faults()
     return {name: (kind, text.replace(world.url, "HUB")) for name, (kind, text) in found.items()}
 
@@ -324,77 +329,53 @@ KINDS = {
 }
 
 
-SENTENCES = dict(
-    [
-        (
-            "no token",
-            f"`push_to_hub` needs a token that may write, and there is none; {LOGIN}, or set HF_TOKEN.",
-        ),
-        ("wrong token", "the Hub does not know the token for 'user/x': it is mistyped or no longer valid"),
-        ("no name", "`hub_model_id` must be USER/NAME of letters, digits, '-', '_' and '.', got 'a run'."),
-        ("read token, new", "yours may only read; make one on HUB/settings/tokens"),
-        ("read token, old", "your token may not write to 'user/seg-teacher'"),
-        ("their namespace", "got 'stranger/x' for the user 'user'; write user/x."),
-        ("their repo", "your token may not write to 'stranger/public'"),
-        ("their private repo", "got 'stranger/private' for the user 'user'; write user/private."),
-        ("whoami fails", "could not be checked: the Hub answered 500 Internal Server Error"),
-        ("whoami hangs up", "could not be checked: the Hub could not be reached (RemoteProtocolError)"),
-        ("no token, no push", ""),
-        ("own name", ""),
-        ("own old repo", ""),
-        ("create: no token", "the Hub does not know the token for 'user/x'"),
-        ("create: read token", "your token may not write to 'user/x'"),
-        ("create: read token, old", "your token may not write to 'user/seg-teacher'"),
-        ("create: their namespace", "your token may not write to 'stranger/x'"),
-        ("create: private, with branch", ""),
-        ("create: again", ""),
-        (
-            "teacher missing",
-            "`teacher_model` must be a folder, or a model on the Hub that you may read, got 'user/no'; "
-            f"check the spelling, and {LOGIN} if it is private.",
-        ),
-        ("teacher misspelt", "`teacher_model` must be a folder, or a model on the Hub"),
-        ("teacher private", "that you may read, got 'user/secret-seg-teacher'"),
-        (
-            "teacher gated",
-            f"`teacher_model` 'user/gated' is gated; ask for access on HUB/user/gated, and {LOGIN}.",
-        ),
-        ("teacher gated, logged in", "`teacher_model` 'user/gated' is gated"),
-        (
-            "teacher revision",
-            "`teacher_model` 'user/seg-teacher' has no revision 'no'; name one of its branches",
-        ),
-        (
-            "teacher wrong token",
-            "the Hub does not know the token with which `teacher_model` 'user/seg-teacher'",
-        ),
-        ("teacher of another task", "`teacher_model` must be a model for image-segmentation"),
-        ("teacher fails", "could not be read: the Hub answered 500 Internal Server Error"),
-        ("teacher hangs up", "`teacher_model` 'user/hanging' is no folder and not in the cache"),
-        ("teacher broken", "Unrecognized model in user/empty"),
-        ("teacher forbidden", "`teacher_model` 'user/forbidden' may not be read with your token"),
-        ("teacher is a page", "`teacher_model` user/page cannot be loaded"),
-        ("student missing", "the student must be a folder, or a model on the Hub"),
-        ("student processor", "the student must be a folder, or a model on the Hub"),
-        ("model missing", "`model` must be a folder, or a model on the Hub"),
-        (
-            "data missing",
-            "`dataset_name` must be a folder, or a dataset on the Hub that you may read, got 'user/no'",
-        ),
-        ("data private", "`dataset_name` must be a folder, or a dataset on the Hub"),
-        (
-            "data gated",
-            "`dataset_name` 'user/gated-scenes' is gated; ask for access on HUB/datasets/user/gated-scenes",
-        ),
-        ("data revision", "`dataset_name` 'user/scenes' has no revision 'no'"),
-        (
-            "data wrong token",
-            "the Hub does not know the token with which `dataset_name` 'user/scenes' is read",
-        ),
-        ("data hangs up", "`dataset_name` 'user/hanging' is no folder and not in the cache"),
-        ("unlabelled data", "`unlabeled_dataset_name` must be a folder, or a dataset on the Hub"),
-    ],
-)
+SENTENCES = {
+    "no token": f"`push_to_hub` needs a token that may write, and there is none; {LOGIN}, or set HF_TOKEN.",
+    "wrong token": "the Hub does not know the token for 'user/x': it is mistyped or no longer valid",
+    "no name": "`hub_model_id` must be USER/NAME of letters, digits, '-', '_' and '.', got 'a run'.",
+    "read token, new": "yours may only read; make one on HUB/settings/tokens",
+    "read token, old": "your token may not write to 'user/seg-teacher'",
+    "their namespace": "got 'stranger/x' for the user 'user'; write user/x.",
+    "their repo": "your token may not write to 'stranger/public'",
+    "their private repo": "got 'stranger/private' for the user 'user'; write user/private.",
+    "whoami fails": "could not be checked: the Hub answered 500 Internal Server Error",
+    "whoami hangs up": "could not be checked: the Hub could not be reached (RemoteProtocolError)",
+    "no token, no push": "",
+    "own name": "",
+    "own old repo": "",
+    "create: no token": "the Hub does not know the token for 'user/x'",
+    "create: read token": "your token may not write to 'user/x'",
+    "create: read token, old": "your token may not write to 'user/seg-teacher'",
+    "create: their namespace": "your token may not write to 'stranger/x'",
+    "create: private, with branch": "",
+    "create: again": "",
+    "teacher missing": (
+        "`teacher_model` must be a folder, or a model on the Hub that you may read, got 'user/no'; "
+        f"check the spelling, and {LOGIN} if it is private."
+    ),
+    "teacher misspelt": "`teacher_model` must be a folder, or a model on the Hub",
+    "teacher private": "that you may read, got 'user/secret-seg-teacher'",
+    "teacher gated": f"`teacher_model` 'user/gated' is gated; ask for access on HUB/user/gated, and {LOGIN}.",
+    "teacher gated, logged in": "`teacher_model` 'user/gated' is gated",
+    "teacher revision": "`teacher_model` 'user/seg-teacher' has no revision 'no'; name one of its branches",
+    "teacher wrong token": "the Hub does not know the token with which `teacher_model` 'user/seg-teacher'",
+    "teacher of another task": "`teacher_model` must be a model for image-segmentation",
+    "teacher fails": "could not be read: the Hub answered 500 Internal Server Error",
+    "teacher hangs up": "`teacher_model` 'user/hanging' is no folder and not in the cache",
+    "teacher broken": "Unrecognized model in user/empty",
+    "teacher forbidden": "`teacher_model` 'user/forbidden' may not be read with your token",
+    "teacher is a page": "`teacher_model` user/page cannot be loaded",
+    "student missing": "the student must be a folder, or a model on the Hub",
+    "student processor": "the student must be a folder, or a model on the Hub",
+    "model missing": "`model` must be a folder, or a model on the Hub",
+    "data missing": "must be a folder, or a dataset on the Hub that you may read, got 'user/no'",
+    "data private": "`dataset_name` must be a folder, or a dataset on the Hub",
+    "data gated": "'user/gated-scenes' is gated; ask for access on HUB/datasets/user/gated-scenes",
+    "data revision": "`dataset_name` 'user/scenes' has no revision 'no'",
+    "data wrong token": "the Hub does not know the token with which `dataset_name` 'user/scenes' is read",
+    "data hangs up": "`dataset_name` 'user/hanging' is no folder and not in the cache",
+    "unlabelled data": "`unlabeled_dataset_name` must be a folder, or a dataset on the Hub",
+}
 
 
 def test_a_refusal_is_one_sentence(sentences: dict[str, tuple[str, str]]) -> None:
@@ -463,7 +444,10 @@ from hf_structkd.hub.pushing import PushError
 from hf_structkd.cli.distil import train_teacher
 from hf_structkd.cli.script_args import parse_run
 from hf_structkd.tasks import SegmentationTask
-from tests.cases import SEGMENTATION, StopAt, arguments, make_trainer, state_of
+from tests.cases import SEGMENTATION, StopAt, arguments, make_trainer, narrow_critics, state_of
+
+narrow = narrow_critics()
+narrow.__enter__()
 
 def trainer_for(name, callback=None, **settings):
     saving = {"save_strategy": "steps", "save_steps": 1, "report_to": "none", "hub_always_push": True}

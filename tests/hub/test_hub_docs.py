@@ -38,12 +38,10 @@ class Reader:
     folder: Path
     clients: WarmClients
 
-    def run(self, text: str, *flags: str) -> str:
-        """A block of the shell as a reader runs it, with USER for a name, and small; what it printed."""
+    def run(self, text: str) -> str:
+        """A block of the shell as a reader runs it, with USER for a name; what it printed."""
         text = text.replace("USER/", "user/")
         text = text.replace(LOGIN, f"{LOGIN} --token {self.world.user.write_token}")
-        if "accelerate launch" in text:
-            text = f"{text.rstrip()} {shlex.join([*SMALL, *flags])}"
         path = f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}"
         done = subprocess.run(
             ["bash", "-euc", text],
@@ -57,7 +55,7 @@ class Reader:
         return done.stdout
 
     def run_warm(self, text: str, *flags: str) -> None:
-        """The same, but the script that the last command launches runs where all is imported already."""
+        """The same, small; the script that the last command launches runs where all is imported already."""
         before, command = text.split("accelerate launch")
         self.run(before)
         words = shlex.split(command.replace("\\\n", "").replace("USER/", "user/"))
@@ -100,7 +98,7 @@ def greeting(reader: Reader) -> str:
 
 @pytest.fixture(scope="module")
 def after_push(reader: Reader, greeting: str) -> Reader:
-    reader.run(push, "--save_steps", "1", "--hub_always_push", "true")
+    reader.run_warm(push, "--save_steps", "1", "--hub_always_push", "true")
     return reader
 
 

@@ -25,7 +25,8 @@ from ..loopback_hub.server import MAX_BODY
 hub = fixtures.hub
 
 PRELUDE = """
-import json
+import gc, json
+gc.disable()
 from pathlib import Path
 from huggingface_hub import HfApi, hf_hub_download, snapshot_download
 
@@ -391,9 +392,10 @@ def test_a_commit_with_a_bad_card_is_refused_too(hub: LoopbackHub, model: Path) 
     assert b"license" in body
 
 
-# The libraries on top
+# The libraries on top; what this project uses of them is tried in test_hub.py
 
 
+@pytest.mark.long
 def test_a_dataset_makes_the_round_trip(hub: LoopbackHub, tmp_path: Path) -> None:
     table = write_folder(tmp_path / "data", {"train.csv": b"x,y\n1,a\n2,b\n"})
     hub.put_dataset("user/table", table)
@@ -420,6 +422,7 @@ def test_a_dataset_makes_the_round_trip(hub: LoopbackHub, tmp_path: Path) -> Non
     assert not [seen for seen in hub.requests() if seen.place == "storage" and seen.request.token]
 
 
+@pytest.mark.long
 def test_a_transformers_model_makes_the_round_trip(hub: LoopbackHub) -> None:
     code = """
     import torch

@@ -326,19 +326,12 @@ print((peak - before) / 1e6)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_128x128_nodes_stay_below_200_megabytes() -> None:
+def test_128x128_nodes_stay_below_100_megabytes() -> None:
     """One affinity matrix of this map is 1 GiB: training at stride 4 would not fit on a common card."""
     package = str(Path(pairwise.__file__).parents[1])
     command = [sys.executable, "-c", MEMORY_SCRIPT, package]
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert 30 < float(output) < 200  # the copies of the nodes in float64 alone are 25 MB
-
-
-@pytest.mark.parametrize("channels", [255, 256, 515])
-def test_gram_in_blocks_equals_gram_at_once(channels: int) -> None:
-    nodes = torch.randn(2, channels, 7, dtype=torch.float64)
-    whole = (nodes @ nodes.mT).square().sum()
-    torch.testing.assert_close(graphs.squared_gram(nodes), whole, rtol=1e-12, atol=0)
+    assert 20 < float(output) < 100  # the unit nodes in float32 alone are 12 MB
 
 
 @pytest.mark.parametrize(

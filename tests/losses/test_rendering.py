@@ -105,7 +105,7 @@ def test_queries_that_show_nothing_change_nothing() -> None:
 
 @pytest.mark.parametrize("queries", [1, 300])
 def test_sure_boxes_that_fill_the_image_stay_finite(queries: int) -> None:
-    """Log (1 - 1) is -inf, and its gradient NaN."""
+    """A factor of 0 leaves 0 / 0 as the product of the others."""
     probabilities = torch.ones(1, queries, 2, requires_grad=True)
     boxes = torch.tensor([0.5, 0.5, 50.0, 50.0]).repeat(1, queries, 1).requires_grad_()
     maps = render_detections(probabilities, boxes, (8, 8))
@@ -135,7 +135,7 @@ def test_chunks_of_queries_change_nothing(monkeypatch: pytest.MonkeyPatch) -> No
     """A lost remainder would drop the last queries, only for large batches."""
     results = []
     for elements in (2**22, 2 * 3 * 4 * 4 * 2):  # all 5 queries at once; 2, 2 and 1
-        monkeypatch.setattr(rendering, "_CHUNK_ELEMENTS", elements)
+        monkeypatch.setattr(rendering, "_CPU_CHUNK_ELEMENTS", elements)
         torch.manual_seed(0)
         leaves = [leaf.requires_grad_() for leaf in random_detections()]
         maps = render_detections(*leaves, (4, 4))

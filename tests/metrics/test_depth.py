@@ -407,48 +407,29 @@ def test_settings_out_of_range_are_named(settings: dict[str, Any], message: str)
         depth_statistics(torch.ones(1, 2, 2), torch.ones(1, 2, 2), **settings)
 
 
+ONE = torch.ones(1, 2, 2)
+
+
 @pytest.mark.parametrize(
-    ("call", "error", "message"),
+    ("call", "message"),
     [
-        (
-            lambda: depth_statistics(torch.ones(1, 1, 2, 2), torch.ones(1, 2, 2)),
-            ValueError,
-            r"`prediction` must have shape \(B, h, w\), got \(1, 1, 2, 2\)",
-        ),
-        (
-            lambda: depth_statistics(torch.ones(2, 2, 2), torch.ones(1, 2, 2)),
-            ValueError,
-            "1 maps for 2 images",
-        ),
-        (
-            lambda: depth_statistics(torch.ones(1, 2, 2), torch.ones(1, 1, 2, 2)),
-            ValueError,
-            r"maps of shape \(H, W\), got \(1, 2, 2\)",
-        ),
-        (
-            lambda: depth_statistics(torch.ones(1, 2, 2), torch.ones(1, 2, 2).long()),
-            TypeError,
-            r"floating point, got torch\.float32 predictions and torch\.int64 targets",
-        ),
-        (
-            lambda: depth_statistics(torch.ones(1, 2, 2).int(), torch.ones(1, 2, 2)),
-            TypeError,
-            "torch.int32 pred",
-        ),
-        (lambda: DepthErrors().add_statistics(torch.ones(2, S)), ValueError, r"\(B, 10\), got \(2, 9\)"),
-        (lambda: DepthErrors().add_statistics(torch.ones(1 + S)), ValueError, r"\(B, 10\), got \(10,\)"),
-        (
-            lambda: DepthErrors().add_batch(references=[[[1.0]]]),
-            TypeError,
-            "must both be given, got NoneType",
-        ),
-        (
-            lambda: DepthErrors().add_batch(predictions=[[[1.0]]], references=[]),
-            ValueError,
-            "the same length, got 1 and 0",
-        ),
+        (lambda: depth_statistics(ONE[None], ONE), r"`prediction` .* \(B, h, w\), got \(1, 1, 2, 2\)"),
+        (lambda: depth_statistics(ONE.repeat(2, 1, 1), ONE), "1 maps for 2 images"),
+        (lambda: depth_statistics(ONE, ONE[None]), r"maps of shape \(H, W\), got \(1, 2, 2\)"),
+        (lambda: DepthErrors().add_statistics(torch.ones(2, S)), r"\(B, 10\), got \(2, 9\)"),
+        (lambda: DepthErrors().add_statistics(torch.ones(1 + S)), r"\(B, 10\), got \(10,\)"),
+        (lambda: DepthErrors().add_batch(predictions=[[[1.0]]], references=[]), "length, got 1 and 0"),
     ],
 )
-def test_wrong_calls_are_named(call: Callable[[], object], error: type[Exception], message: str) -> None:
-    with pytest.raises(error, match=message):
+def test_wrong_calls_are_named(call: Callable[[], object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_wrong_types_are_named() -> None:
+    with pytest.raises(TypeError, match=r"got torch\.float32 predictions and torch\.int64 targets"):
+        depth_statistics(ONE, ONE.long())
+    with pytest.raises(TypeError, match=r"torch\.int32 pred"):
+        depth_statistics(ONE.int(), ONE)
+    with pytest.raises(TypeError, match="must both be given, got NoneType"):
+        DepthErrors().add_batch(references=[[[1.0]]])

@@ -272,36 +272,28 @@ def test_constructing_a_metric_leaves_the_global_random_state_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("call", "error", "message"),
+    ("call", "message"),
     [
-        (lambda: MeanIoU(0), ValueError, "`num_labels` must be at least 1, got 0"),
-        (lambda: MeanIoU(2, id2label={0: "sky"}), ValueError, "must name each class 0 to 1 once"),
-        (lambda: MeanIoU(2, id2label={0: "a", 1: "a"}), ValueError, "must name each class 0 to 1 once"),
-        (
-            lambda: MeanIoU(2).add_statistics(torch.zeros(1, 3, 3)),
-            ValueError,
-            r"\(B, 2, 2\), got \(1, 3, 3\)",
-        ),
-        (lambda: MeanIoU(2).add_statistics(torch.zeros(2, 2)), ValueError, r"\(B, 2, 2\), got \(2, 2\)"),
-        (
-            lambda: MeanIoU(2).add_batch(predictions=[[[0]]]),
-            TypeError,
-            "must both be given, got list and None",
-        ),
-        (
-            lambda: MeanIoU(2).add_batch(predictions=[[[0]]], references=[]),
-            ValueError,
-            "the same length, got 1 and 0",
-        ),
+        (lambda: MeanIoU(0), "`num_labels` must be at least 1, got 0"),
+        (lambda: MeanIoU(2, id2label={0: "sky"}), "must name each class 0 to 1 once"),
+        (lambda: MeanIoU(2, id2label={0: "a", 1: "a"}), "must name each class 0 to 1 once"),
+        (lambda: MeanIoU(2).add_statistics(torch.zeros(1, 3, 3)), r"\(B, 2, 2\), got \(1, 3, 3\)"),
+        (lambda: MeanIoU(2).add_statistics(torch.zeros(2, 2)), r"\(B, 2, 2\), got \(2, 2\)"),
+        (lambda: MeanIoU(2).add_batch(predictions=[[[0]]], references=[]), "the same length, got 1 and 0"),
         (
             lambda: MeanIoU(2).add(prediction=[[0, 1]], reference=[[0]]),
-            ValueError,
             r"the same size, got \(1, 2\) and \(1, 1\)",
         ),
-        (lambda: MeanIoU(2).add(prediction=[[2]], reference=[[0]]), ValueError, "prediction must lie in"),
-        (lambda: MeanIoU(2).add(prediction=[[0.5]], reference=[[0]]), TypeError, "must be integers"),
+        (lambda: MeanIoU(2).add(prediction=[[2]], reference=[[0]]), "prediction must lie in"),
     ],
 )
-def test_wrong_calls_are_named(call, error, message) -> None:
-    with pytest.raises(error, match=message):
+def test_wrong_calls_are_named(call, message) -> None:
+    with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_wrong_types_are_named() -> None:
+    with pytest.raises(TypeError, match="must both be given, got list and None"):
+        MeanIoU(2).add_batch(predictions=[[[0]]])
+    with pytest.raises(TypeError, match="must be integers"):
+        MeanIoU(2).add(prediction=[[0.5]], reference=[[0]])

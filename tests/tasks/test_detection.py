@@ -304,13 +304,7 @@ def test_the_probabilities_of_merged_classes_are_added(teacher_head: DetectionHe
     torch.testing.assert_close(
         task.output_loss(forward(student, boxes), forward(teacher, theirs), {}, temperature=2.0),
         query_distillation_loss(
-            student,
-            boxes,
-            merged,
-            theirs,
-            student_head="sigmoid",
-            teacher_head=teacher_head,
-            temperature=2.0,
+            student, boxes, merged, theirs, student_head="sigmoid", teacher_head=teacher_head, temperature=2.0
         ),
         rtol=1e-4,
         atol=1e-5,
@@ -596,54 +590,41 @@ def batch_of(*labels: Any, **more: Any) -> dict[str, Any]:
     return {"pixel_values": torch.zeros(len(labels), 3, 8, 8), "labels": list(labels), **more}
 
 
-GOOD = {
-    "class_labels": torch.tensor([0, 2]),
-    "boxes": torch.tensor([[0.5, 0.5, 0.2, 0.2], [0.0, 1.0, 1.0, 0.0]]),
-}
+IDS, SQUARES = torch.tensor([0, 2]), torch.tensor([[0.5, 0.5, 0.2, 0.2], [0.0, 1.0, 1.0, 0.0]])
+GOOD = {"class_labels": IDS, "boxes": SQUARES}
 EMPTY = {"class_labels": torch.zeros(0, dtype=torch.long), "boxes": torch.zeros(0, 4)}
+
+
+def changed(**fields: Tensor) -> dict[str, Any]:
+    return batch_of({**GOOD, **fields})
 
 
 @pytest.mark.parametrize(
     ("batch", "sentence"),
     [
-        (
-            {"pixel_values": torch.zeros(1)},
-            r"a batch needs `labels`, got \['pixel_values'\]; name the objects",
-        ),
-        (
-            batch_of(GOOD, GOOD, labeled=torch.tensor([True, False])),
-            "every image of a detection batch must be labelled, got `labeled` False",
-        ),
+        ({"pixel_values": SQUARES}, r"a batch needs `labels`, got \['pixel_values'\]; name the objects"),
+        (batch_of(GOOD, GOOD, labeled=torch.tensor([True, False])), "must be labelled, got `labeled` False"),
         (batch_of(GOOD, torch.zeros(8, 8)), r"must be dicts .*, got Tensor in image 1 of the batch; load"),
-        (batch_of({"boxes": GOOD["boxes"]}), r"must be dicts .*, got \['boxes'\] in image 0 of the batch"),
-        (
-            batch_of({**GOOD, "boxes": GOOD["boxes"][:1]}),
-            r"`boxes` must have shape \(2, 4\), .* got \(1, 4\)",
-        ),
-        (
-            batch_of({**GOOD, "boxes": GOOD["boxes"][:, :3]}),
-            r"`boxes` must have shape \(2, 4\), .* got \(2, 3\)",
-        ),
+        (batch_of({"boxes": SQUARES}), r"must be dicts .*, got \['boxes'\] in image 0 of the batch"),
+        (changed(boxes=SQUARES[:1]), r"`boxes` must have shape \(2, 4\), .* got \(1, 4\)"),
+        (changed(boxes=SQUARES[:, :3]), r"`boxes` must have shape \(2, 4\), .* got \(2, 3\)"),
         (
             batch_of({**EMPTY, "boxes": torch.zeros(0)}),
             r"\(0, 4\), .* got \(0,\) in .*; use an empty \(0, 4\)",
         ),
         (
-            batch_of({**GOOD, "class_labels": GOOD["class_labels"].float()}),
-            r"must be int64 and `boxes` floating point, got torch\.float32 and torch\.float32 in image 0",
+            changed(class_labels=IDS.float()),
+            r"int64 .* floating point, got torch\.float32 and torch\.float32 in",
         ),
         (
-            batch_of({**GOOD, "boxes": GOOD["boxes"].long()}),
+            changed(boxes=SQUARES.long()),
             r"got torch\.int64 and torch\.int64 in image 0 of the batch; convert",
         ),
-        (batch_of(EMPTY, {**GOOD, "class_labels": torch.tensor([0, 3])}), r"in \[0, 3\), got 3 in image 1"),
-        (batch_of({**GOOD, "class_labels": torch.tensor([-100, 1])}), r"in \[0, 3\), got -100 in image 0"),
-        (
-            batch_of({**GOOD, "boxes": GOOD["boxes"] * 8}),
-            r"`boxes` must be cx, cy, w, h in \[0, 1\], .* got \[4",
-        ),
-        (batch_of({**GOOD, "boxes": GOOD["boxes"] - 0.1}), r"`boxes` must be cx, .* got \[-0\.1"),
-        (batch_of({**GOOD, "boxes": GOOD["boxes"] * math.nan}), r"`boxes` must be cx, .* got \[nan"),
+        (batch_of(EMPTY, {**GOOD, "class_labels": IDS + 1}), r"in \[0, 3\), got 3 in image 1"),
+        (changed(class_labels=torch.tensor([-100, 1])), r"in \[0, 3\), got -100 in image 0"),
+        (changed(boxes=SQUARES * 8), r"`boxes` must be cx, cy, w, h in \[0, 1\], .* got \[4"),
+        (changed(boxes=SQUARES - 0.1), r"`boxes` must be cx, .* got \[-0\.1"),
+        (changed(boxes=SQUARES * math.nan), r"`boxes` must be cx, .* got \[nan"),
     ],
 )
 def test_a_batch_that_cannot_be_learned_from_is_refused(batch: dict[str, Any], sentence: str) -> None:

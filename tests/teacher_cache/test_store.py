@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import resource
 import signal
 import subprocess
@@ -39,7 +40,8 @@ def test_what_one_process_wrote_another_reads(tmp_path: Path) -> None:
 
 _WRITER = """
 import os, signal, sys, torch
-from hf_structkd.teacher_cache import AnswerStore
+sys.path.insert(0, sys.argv[2])  # the real package loads Transformers, seconds that the store does not need
+from store import AnswerStore
 store = AnswerStore(sys.argv[1])
 store.put("whole", {"x": torch.ones(3)})
 store.flush()
@@ -51,7 +53,8 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 def test_a_killed_writer_leaves_what_it_had_finished(tmp_path: Path) -> None:
     """A pass over a large dataset takes hours, and half a file must not be read as answers."""
-    killed = subprocess.run([sys.executable, "-c", _WRITER, str(tmp_path)], check=False)
+    package = str(Path(inspect.getfile(AnswerStore)).parent)
+    killed = subprocess.run([sys.executable, "-c", _WRITER, str(tmp_path), package], check=False)
     assert killed.returncode == -signal.SIGKILL
     store = AnswerStore(tmp_path)
     assert store.get("whole") is not None

@@ -30,8 +30,6 @@ from ..tiny_models import (
     tiny_segmentation_model,
 )
 
-pytestmark = pytest.mark.usefixtures("narrow_critic")
-
 
 @dataclass(frozen=True)
 class Matrix:

@@ -11,7 +11,6 @@ from hf_structkd import StructKDTrainer
 
 from ..cases import CASES, DEPTH, TaskCase, arguments, make_trainer
 
-pytestmark = pytest.mark.usefixtures("narrow_critic")
 over_tasks = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 SELECTING = {
     "max_steps": 3,

@@ -70,8 +70,8 @@ def test_a_changed_student_resumes_bit_for_bit(make: Any, tmp_path: Path) -> Non
     assert_states_close(state_of(through), state_of(resumed), rtol=0, atol=0)
 
 
-@MAKERS
-def test_the_best_of_a_changed_student_comes_back(make: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("make", [base, with_changed_head, with_adapter, wrapped])
+def test_the_best_student_comes_back_changed_or_not(make: Any, tmp_path: Path) -> None:
     """It raised at the last step, after the whole training."""
     args = saving(
         tmp_path,

@@ -34,6 +34,7 @@ BEFORE = {
 ALWAYS = (("segmentation", "paper"), ("depth", "official"), ("detection", "cirkd"))
 
 
+@pytest.mark.usefixtures("published_critic")
 @pytest.mark.parametrize(
     ("task", "preset"),
     [pytest.param(*pair, marks=[] if pair in ALWAYS else pytest.mark.long) for pair in BEFORE],

@@ -141,6 +141,7 @@ def nodes_of_the_loss(granularity: tuple[int, int], monkeypatch: pytest.MonkeyPa
     return seen[0]
 
 
+@pytest.mark.usefixtures("published_critic")
 def test_memory_grows_with_the_batch_and_with_the_critic() -> None:
     small, large = megabytes(table(images=2)), megabytes(table(images=128))
     assert large > small

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -16,8 +18,6 @@ from ..cases import CASES, TaskCase, arguments, make_trainer, state_of
 
 TWO_EPOCHS = {"max_steps": 4}
 
-
-pytestmark = pytest.mark.usefixtures("narrow_critic")
 
 # With the pair-wise term alone, nodes are stored; feature imitation reads whole maps.
 TERMS = {"nodes": {}, "maps": {"mimic_weight": 1.0}}
@@ -161,6 +161,7 @@ def test_another_student_is_answered_by_its_own_match(tmp_path: Path) -> None:
 CHANGES = {
     "weights": lambda folder: _edit_weights(folder),
     "image size": lambda folder: {"teacher_image_size": [128, 128]},
+    "the teacher's dtype": lambda folder: {"teacher_dtype": "bfloat16"},
     "precision": lambda folder: {"teacher_cache_dtype": "float32"},
     "what is stored": lambda folder: {"pixel_weight": 0.0, "holistic_weight": 0.0},
     "nodes": lambda folder: {"granularity": [4]},
@@ -178,24 +179,39 @@ def _edit_weights(folder: Path) -> dict:
     return {}
 
 
-@pytest.mark.parametrize("change", CHANGES)
-def test_an_answer_of_other_ingredients_is_never_read(change: str, tmp_path: Path) -> None:
-    """A wrong hit teaches the student another model's answers, and nothing would say so."""
-    case, folder = CASES[0], tmp_path / "teacher"
-    case.teacher(1).save_pretrained(folder)
-    cache = {"teacher_cache": str(tmp_path / "cache")}
-
-    def train(**settings):
-        args = arguments(tmp_path / "run", **{"max_steps": 1, **cache, **settings})
-        trainer = make_trainer(case, args, teacher=str(folder))
+def _trained_in(folder: Path, **settings):
+    """Train for one step; the paths are relative, because an answer is one of a teacher's path too."""
+    args = arguments("run", **{"max_steps": 1, "teacher_cache": "cache", **settings})
+    with contextlib.chdir(folder):
+        trainer = make_trainer(CASES[0], args, teacher="teacher")
         trainer.train()
-        return trainer
+    return trainer
 
-    train()
-    assert not train().teacher.source.is_loaded
-    assert train(**CHANGES[change](folder)).teacher.source.is_loaded
-    facts = [json.loads(path.read_text()) for path in tmp_path.glob("cache/*/answers.json")]
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A teacher with a cache that a run of one step has filled and another has read."""
+    folder = tmp_path_factory.mktemp("filled")
+    CASES[0].teacher(1).save_pretrained(folder / "teacher")
+    _trained_in(folder)
+    assert not _trained_in(folder).teacher.source.is_loaded
+    return folder
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_an_answer_of_other_ingredients_is_never_read(change: str, filled: Path, tmp_path: Path) -> None:
+    """A wrong hit teaches the student another model's answers, and nothing would say so."""
+    folder = Path(shutil.copytree(filled, tmp_path / "copy"))
+    settings = CHANGES[change](folder / "teacher")
+    assert _trained_in(folder, **settings).teacher.source.is_loaded
+    facts = [json.loads(path.read_text()) for path in folder.glob("cache/*/answers.json")]
     assert len(facts) == 2
+
+
+def test_a_copied_answer_of_the_same_ingredients_is_read(filled: Path, tmp_path: Path) -> None:
+    """Else the tests above find no answer in a copy, whatever was changed."""
+    folder = Path(shutil.copytree(filled, tmp_path / "copy"))
+    assert not _trained_in(folder).teacher.source.is_loaded
 
 
 def test_nodes_take_a_fourth_of_the_maps(tmp_path: Path) -> None:

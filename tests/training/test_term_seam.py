@@ -21,7 +21,6 @@ from hf_structkd.terms import HolisticTerm, PairwiseTerm, PixelTerm, TaskTerm, T
 
 from ..cases import ALONE, CASES, SEGMENTATION, TaskCase, arguments, freeze_batch_norm, make_trainer
 
-pytestmark = pytest.mark.usefixtures("narrow_critic")
 over_tasks = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 EXAMPLE = Path(__file__).parents[2] / "examples" / "custom_term.py"
 
@@ -239,7 +238,7 @@ class Explosive(Term):
 
 @over_tasks
 @pytest.mark.parametrize("clipped", [True, False])
-def test_a_gradient_that_is_not_finite_spoils_neither_weights_nor_checkpoints(
+def test_a_gradient_that_is_not_finite_stops_before_the_step(
     case: TaskCase, clipped: bool, tmp_path: Path
 ) -> None:
     """Without clipping NaN weights were saved, and rotated the last good checkpoint away."""
@@ -257,6 +256,8 @@ def test_a_gradient_that_is_not_finite_spoils_neither_weights_nor_checkpoints(
         FloatingPointError, match=r"the student's gradient turned non-finite at step 2; .*checkpoint-1"
     ):
         trainer.train()
-    saved = type(trainer.model).from_pretrained(tmp_path / "checkpoint-1").state_dict()
-    assert all(torch.isfinite(value).all() for value in saved.values() if value.is_floating_point())
+    saved = type(trainer.model).from_pretrained(tmp_path / "checkpoint-1")
+    for (name, now), before in zip(trainer.model.named_parameters(), saved.parameters(), strict=True):
+        assert now.isfinite().all(), name
+        assert torch.equal(now, before), name
     assert all(torch.isfinite(value).all() for value in trainer.model.parameters())

@@ -31,7 +31,6 @@ from ..cases import (
 )
 from ..tiny_models import tiny_segmentation_model
 
-pytestmark = pytest.mark.usefixtures("narrow_critic")
 over_tasks = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
 ONLY = {
@@ -51,11 +50,10 @@ def assert_states_close(
 
 
 @over_tasks
-@pytest.mark.parametrize("batch", [4, 2], ids=["2x4", "4x2"])
-def test_accumulation_leaves_the_run_unchanged(case: TaskCase, batch: int, tmp_path: Path) -> None:
+def test_accumulation_leaves_the_run_unchanged(case: TaskCase, tmp_path: Path) -> None:
     """Else the loss grows with the number of micro-steps, and a weight means something else on each GPU."""
     runs = {}
-    for size in (8, batch):
+    for size in (8, 2):
         args = arguments(
             tmp_path / str(size),
             per_device_train_batch_size=size,
@@ -73,7 +71,7 @@ def test_accumulation_leaves_the_run_unchanged(case: TaskCase, batch: int, tmp_p
         trainer = make_trainer(case, args, rows=16)
         trainer.train()
         runs[size] = trainer
-    assert_states_close(state_of(runs[8]), state_of(runs[batch]), rtol=1e-4, atol=2e-6)
+    assert_states_close(state_of(runs[8]), state_of(runs[2]), rtol=1e-4, atol=2e-6)
     logs = [[log for log in run.state.log_history if "loss" in log] for run in runs.values()]
     for whole, split in zip(*logs, strict=True):
         for name in (
@@ -315,13 +313,11 @@ def test_a_loss_that_turns_non_finite_stops_saves_and_names_the_term(case: TaskC
     assert (tmp_path / "bad" / "checkpoint-1" / "critic.safetensors").is_file()
 
 
-@over_tasks
-def test_stopping_leaves_a_checkpoint_that_is_there_alone(case: TaskCase, tmp_path: Path) -> None:
+def test_stopping_leaves_a_checkpoint_that_is_there_alone(tmp_path: Path) -> None:
     """Else the one good checkpoint is overwritten by the stop that points to it."""
     args = arguments(tmp_path, max_steps=4, save_strategy="steps", save_steps=1, save_total_limit=1)
-    trainer = make_trainer(
-        case, args, student=case.student(0), train_dataset=poisoned_from(1, Rows(case.rows(4).rows))
-    )
+    rows = poisoned_from(1, SEGMENTATION.rows(4))
+    trainer = make_trainer(SEGMENTATION, args, student=SEGMENTATION.student(0), train_dataset=rows)
     with pytest.raises(FloatingPointError, match=r"the weights before it are in .*checkpoint-1"):
         trainer.train()
     files = sorted((tmp_path / "checkpoint-1").iterdir())
@@ -342,28 +338,15 @@ class SpoilWeights(TrainerCallback):
                 next(model.parameters()).fill_(math.nan)
 
 
-@over_tasks
-def test_spoilt_weights_are_never_saved(case: TaskCase, tmp_path: Path) -> None:
+def test_spoilt_weights_are_never_saved(tmp_path: Path) -> None:
     """Else they rotate the last good checkpoint away, and the message points at NaN."""
     args = arguments(tmp_path, max_steps=4, save_strategy="steps", save_steps=1, save_total_limit=2)
-    trainer = make_trainer(case, args, callbacks=[SpoilWeights()])
+    trainer = make_trainer(SEGMENTATION, args, callbacks=[SpoilWeights()])
     trainer.args.save_steps = 100  # only the stop itself could save
     trainer.state.save_steps = 100
     with pytest.raises(FloatingPointError, match="no checkpoint was written before"):
         trainer.train()
     assert not list(tmp_path.glob("checkpoint-*"))
-
-
-@over_tasks
-def test_a_gradient_that_is_not_finite_stops_before_the_step(
-    case: TaskCase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Else clipping by a NaN norm makes every weight NaN while the loss still looks fine."""
-    trainer = make_trainer(case, arguments(tmp_path))
-    monkeypatch.setattr(Trainer, "_get_grad_norm", lambda self, model, grad_norm=None: torch.tensor(math.nan))
-    with pytest.raises(FloatingPointError, match=r"the student's gradient turned non-finite at step 1"):
-        trainer.train()
-    assert_states_close(trainer.model.state_dict(), case.student(0).state_dict(), rtol=0, atol=0)
 
 
 @over_tasks

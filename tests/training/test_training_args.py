@@ -121,6 +121,7 @@ def test_defaults() -> None:
         "teacher_feature": [],
         "teacher_image_size": [],
         "teacher_cache": None,
+        "teacher_dtype": "auto",
         "teacher_cache_dtype": "float16",
     }
 

@@ -18,6 +18,7 @@ from ..data import DataOptions, DenseOptions
 from ..features import has_adapters
 from ..models.loading import config_of, holds_only_a_configuration, model_of
 from ..models.parameters import count_parameters
+from ..models.teacher_forms import class_name
 from .command import printable_command
 from .facts import CardFacts, DataFacts, Origin, TermFacts, license_notice
 from .origin import find_origin, name_of
@@ -185,7 +186,7 @@ def _models(run: Run, notes: RunNotes) -> dict[str, Any]:
     if run.teacher is None:
         return facts
     source = run.teacher.source
-    teacher = Origin(type(source.outline).__name__)  # a model that was built in this process has no name
+    teacher = Origin(class_name(source.outline))  # a model that was built in this process has no name
     if source.name:
         teacher = find_origin(source.name, kind="model", revision=notes.teacher_revision, token=token)
     return facts | {"teacher": teacher, "teacher_description": source.description}

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from transformers import set_seed
+from transformers import PreTrainedModel, set_seed
+from transformers.utils import logging
 
 from ..card import RunNotes
 from ..data import LoadedData
@@ -16,7 +17,9 @@ from ..data.options import pair_of
 from ..hub.access import check_push, open_repository
 from ..matching.normalization import ImageNormalization
 from ..models import TeacherSource
+from ..models.initialization import start_from_teacher
 from ..models.loading import (
+    config_of,
     load_image_processor,
     load_student,
     student_image_processor,
@@ -27,6 +30,8 @@ from ..training.trainer import StructKDTrainer
 from .failures import Failures
 from .runs import alone_arguments, refuse_used_folder, train_and_evaluate
 from .script_args import Arguments
+
+logger = logging.get_logger(__name__)
 
 Run = tuple[StructKDTrainer, dict[str, float]]
 
@@ -116,6 +121,11 @@ class Experiment:
 
     def train(self, args: StructKDTrainingArguments, *, with_teacher: bool) -> Run:
         """Train, save and evaluate a fresh student."""
+        trainer = self.trainer(args, with_teacher=with_teacher)
+        return trainer, train_and_evaluate(trainer, self.failures)
+
+    def trainer(self, args: StructKDTrainingArguments, *, with_teacher: bool) -> StructKDTrainer:
+        """Return a trainer of a fresh student."""
         task, models, options, _ = self.arguments
         set_seed(args.seed)  # every run starts from the same weights
         student = load_student(
@@ -125,6 +135,8 @@ class Experiment:
             revision=models.student_revision,
             ignore_index=self.data.ignore_index,
         )
+        if models.init_student_from_teacher:
+            self._start_from_teacher(student)
         trainer = StructKDTrainer(
             student,
             self.teacher if with_teacher else None,
@@ -137,7 +149,17 @@ class Experiment:
             eval_dataset=self.data.validation,
         )
         trainer.run_notes = self.notes()
-        return trainer, train_and_evaluate(trainer, self.failures)
+        return trainer
+
+    def _start_from_teacher(self, student: PreTrainedModel) -> None:
+        if self.teacher is None:
+            raise ValueError(
+                "`init_student_from_teacher` needs a `teacher_model_name_or_path`, got none; name one."
+            )
+        task, _, options, _ = self.arguments
+        matched = task(config_of(student), self.teacher.config, **task.task_options(options))
+        start = start_from_teacher(student, self.teacher.model, matched.labels)
+        logger.info("The student starts from its teacher: %s.", start)
 
     def publish(
         self, trainer: StructKDTrainer, metrics: Mapping[str, float], others: Mapping[str, Any]

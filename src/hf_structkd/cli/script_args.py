@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple, NoReturn
 
 import yaml
 from transformers import HfArgumentParser
@@ -19,11 +19,15 @@ from ..data.options import option
 from ..tasks import Task
 from ..training.arguments import StructKDTrainingArguments
 from ..training.presets import PRESETS, preset_settings
+from .endings import ExitCode, UsageError
+from .help_text import essential_help, full_help
 
 
 @dataclass
 class ModelArguments:
     """Options that name the models."""
+
+    help_group: ClassVar[str] = "models"
 
     student_model_name_or_path: str | None = option(
         None, "Hub id or folder; one with only config.json starts from scratch."
@@ -31,6 +35,9 @@ class ModelArguments:
     teacher_model_name_or_path: str | None = option(None, "Hub id or folder.")
     student_revision: str | None = option(None, "Branch, tag or commit.")
     teacher_revision: str | None = option(None, "Branch, tag or commit.")
+    init_student_from_teacher: bool = option(
+        False, "Start the student, also the one alone, from what fits of the teacher's weights."
+    )
     compare_baseline: bool = option(False, "Also train the same student without a teacher and compare.")
 
 
@@ -43,17 +50,50 @@ class Arguments(NamedTuple):
     training: StructKDTrainingArguments
 
 
-def parse_run(task: type[Task], argv: Sequence[str] | None, *, scenes: Mapping[str, Any]) -> Arguments:
-    """Parse the command line of a task; without a dataset, `scenes` are the defaults."""
+class _Parser(HfArgumentParser):
+    """A parser with a short help, and errors without the names of all options."""
+
+    def format_help(self) -> str:
+        """Return the help on the options that matter."""
+        return essential_help(self)
+
+    def error(self, message: str) -> NoReturn:
+        """Print one sentence and exit."""
+        print(f"{self.prog}: error: {message}; see --help.", file=sys.stderr)  # noqa: T201
+        sys.exit(ExitCode.USAGE)
+
+
+class _FullHelp(argparse.Action):
+    """Prints the help on every option."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        print(full_help(parser))  # noqa: T201
+        parser.exit()
+
+
+def parse_run(
+    task: type[Task], argv: Sequence[str] | None, *, scenes: Mapping[str, Any], prog: str | None = None
+) -> Arguments:
+    """Parse the command line of a task; without a dataset, `scenes` are the defaults.
+
+    Args:
+        task: The task, whose options it takes.
+        argv: The arguments; None takes those of the command line.
+        scenes: Defaults on the embedded scenes.
+        prog: What the help calls the command; None is the name of the script.
+    """
     types = (ModelArguments, task.options, StructKDTrainingArguments)
-    parsed = Arguments(task, *parse_arguments(*types, argv=argv))
+    parsed = Arguments(task, *parse_arguments(*types, argv=argv, prog=prog))
     if parsed.options.dataset_name is not None:
         return parsed
-    return Arguments(task, *parse_arguments(*types, argv=argv, defaults=scenes))
+    return Arguments(task, *parse_arguments(*types, argv=argv, defaults=scenes, prog=prog))
 
 
 def parse_arguments(
-    *types: Any, argv: Sequence[str] | None = None, defaults: Mapping[str, Any] | None = None
+    *types: Any,
+    argv: Sequence[str] | None = None,
+    defaults: Mapping[str, Any] | None = None,
+    prog: str | None = None,
 ) -> tuple[Any, ...]:
     """Parse flags into dataclasses; a YAML or JSON file before them and `--preset` set what no flag sets.
 
@@ -63,17 +103,20 @@ def parse_arguments(
         *types: Dataclasses, as for `HfArgumentParser`.
         argv: The arguments; None takes those of the command line.
         defaults: Defaults of the script.
+        prog: What the help calls the command; None is the name of the script.
 
     Returns:
         One instance of each dataclass.
 
     Raises:
-        ValueError: If the file cannot be read as a mapping, or it or `defaults` names no existing option.
+        UsageError: If the file cannot be read as a mapping, or it or a flag names no existing option.
+        ValueError: If a value is out of its range.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     # Abbreviations are off, because `convert_preset` needs the full names of the flags.
-    parser = HfArgumentParser(types, allow_abbrev=False)
+    parser = _Parser(types, allow_abbrev=False, prog=prog)
     parser.add_argument("--preset", choices=sorted(PRESETS), help="Weights of a published configuration.")
+    parser.add_argument("--help-all", action=_FullHelp, nargs=0, default=argparse.SUPPRESS)
     file: dict[str, Any] = {}
     if arguments and arguments[0].endswith((".yaml", ".yml", ".json")):
         path = Path(arguments.pop(0))
@@ -83,7 +126,7 @@ def parse_arguments(
     parser.set_defaults(**{**scripts, **(preset_settings(preset) if preset else {}), **file})
     *parsed, _, unknown = parser.parse_args_into_dataclasses(arguments, return_remaining_strings=True)
     if unknown:
-        raise ValueError(f"{unknown[0]!r} is no option; {_hint(unknown[0], parser._option_string_actions)}")
+        raise UsageError(f"{unknown[0]!r} is no option; {_hint(unknown[0], parser._option_string_actions)}")
     flags = {
         argument.lstrip("-").split("=")[0].replace("-", "_")
         for argument in arguments
@@ -97,20 +140,20 @@ def parse_arguments(
 
 def _read(path: Path) -> Mapping[Any, Any]:
     if not path.is_file():
-        raise ValueError(f"there is no file {path}; the first argument may name a YAML or JSON file.")
+        raise UsageError(f"there is no file {path}; the first argument may name a YAML or JSON file.")
     is_json = path.suffix == ".json"
     try:
         text = path.read_text(encoding="utf-8")
         content = json.loads(text) if is_json else yaml.safe_load(text)
     except (UnicodeDecodeError, json.JSONDecodeError, yaml.YAMLError) as error:
         said = " ".join(str(error).split())
-        raise ValueError(
+        raise UsageError(
             f"{path.name} is not valid {'JSON' if is_json else 'YAML'}: {said}; correct the file."
         ) from error
     if content is None:
         return {}
     if not isinstance(content, Mapping):
-        raise ValueError(
+        raise UsageError(
             f"{path.name} must map option names to values, got a {type(content).__name__}; write one "
             "`name: value` a line."
         )
@@ -125,7 +168,7 @@ def _converted(
     converted = {}
     for name, value in settings.items():
         if name not in actions:
-            raise ValueError(f"{source} sets {name!r}, which is no option; {_hint(str(name), actions)}")
+            raise UsageError(f"{source} sets {name!r}, which is no option; {_hint(str(name), actions)}")
         converted[name] = _as_flag(parser, actions[name], value, source=source)
     return converted
 
@@ -140,7 +183,7 @@ def _as_flag(parser: argparse.ArgumentParser, action: argparse.Action, value: An
         return value
     # `Trainer` takes a list for some of the options whose flag is one text.
     if value is None or is_map or (is_list and not takes_list and kind is not str):
-        raise ValueError(f"{source} sets {action.dest!r} to {value!r}, where one value belongs; see --help.")
+        raise UsageError(f"{source} sets {action.dest!r} to {value!r}, where one value belongs; see --help.")
     if is_list and not takes_list:
         return value
     try:

@@ -83,6 +83,12 @@ def hub_fault(error: BaseException) -> BaseException | None:
     return next((cause for cause in chain if isinstance(cause, unreachable)), None)
 
 
+def is_failure(fault: BaseException | None) -> bool:
+    """Return whether the Hub's part in an error is an answer other than that there is no such thing."""
+    absent = (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError)
+    return isinstance(fault, HfHubHTTPError) and not isinstance(fault, absent)
+
+
 def reason(error: BaseException) -> str:
     """Say in a few words, without addresses and request ids, why the Hub refused."""
     if isinstance(error, HfHubHTTPError):

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
+_TEMPERATURES = (1e-6, 1e6)
 _WHAT_TO_RESHAPE = {
     "(B, C, h, w)": "lay tokens back on their grid",
     "(B, h, w)": "drop a channel axis with `.squeeze(1)`",
@@ -29,8 +34,13 @@ def check_number(name: str, value: float, *, above_zero: bool = False, at_most: 
 
 
 def check_temperature(temperature: float) -> None:
-    """Reject a softmax temperature that is not a finite number above 0; see `check_number`."""
+    """Reject a softmax temperature that is not a number above 0 whose square is far from overflow."""
     check_number("temperature", temperature, above_zero=True)
+    if not _TEMPERATURES[0] <= temperature <= _TEMPERATURES[1]:
+        raise ValueError(
+            f"`temperature` must be from {_TEMPERATURES[0]:g} to {_TEMPERATURES[1]:g}, because logits or its "
+            f"square would overflow, got {temperature:g}; pass a float such as 2.0."
+        )
 
 
 def check_tensor(name: str, value: Tensor, axes: str) -> None:
@@ -119,3 +129,44 @@ def masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
     if mask is None:
         return values.mean()
     return torch.where(mask, values, 0).sum() / mask.sum().clamp(min=1)
+
+
+@contextmanager
+def exact_products() -> Iterator[None]:
+    """Compute float32 products in float32, also where the process allows TF32 or bfloat16 for them."""
+    backends = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    allowed = [backend.fp32_precision for backend in backends]
+    try:
+        for backend in backends:
+            backend.fp32_precision = "ieee"
+        yield
+    finally:
+        for backend, precision in zip(backends, allowed, strict=True):
+            backend.fp32_precision = precision
+
+
+def with_gradient(value: Tensor, source: Tensor, gradient: Tensor) -> Tensor:
+    """Return a scalar whose gradient with respect to `source` is known already.
+
+    Args:
+        value: The scalar, without a graph.
+        source: The tensor that gets the gradient.
+        gradient: The gradient of the value, in the shape of `source`; it is kept until the backward pass.
+    """
+    scalar: Tensor = _KnownGradient.apply(value, source, gradient)  # type: ignore[no-untyped-call]
+    return scalar
+
+
+class _KnownGradient(torch.autograd.Function):
+    """Give a value that is computed elsewhere its gradient; it can be differentiated once."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, source: Tensor, gradient: Tensor) -> Tensor:
+        ctx.save_for_backward(gradient)
+        return value.clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, outer: Tensor) -> tuple[None, Tensor, None]:
+        (gradient,) = ctx.saved_tensors
+        return None, gradient * outer.to(gradient.dtype), None

@@ -71,7 +71,8 @@ def generalized_iou(first: Tensor, second: Tensor) -> Tensor:
         The values, from -1 to 1.
 
     Raises:
-        ValueError: If a last axis does not hold 4 numbers.
+        TypeError: If boxes are truth values.
+        ValueError: If a last axis does not hold 4 numbers, or the shapes do not broadcast.
 
     Example:
         >>> box, other = torch.tensor([0.0, 0.0, 1.0, 1.0]), torch.tensor([2.0, 0.0, 3.0, 1.0])
@@ -83,6 +84,11 @@ def generalized_iou(first: Tensor, second: Tensor) -> Tensor:
     """
     _check_boxes("first", first)
     _check_boxes("second", second)
+    if any(a != b and 1 not in (a, b) for a, b in zip(first.shape[::-1], second.shape[::-1], strict=False)):
+        raise ValueError(
+            f"`first` and `second` must have shapes that broadcast, got {tuple(first.shape)} and "
+            f"{tuple(second.shape)}; pass matched boxes, or all pairs to `pairwise_generalized_iou`."
+        )
     one, other = _sides(first), _sides(second)
     intersection, union = _intersection_and_union(one, other)
     hull = _area(*torch.minimum(one[:2], other[:2]), *torch.maximum(one[2:], other[2:]))
@@ -166,6 +172,8 @@ def _check_boxes(name: str, boxes: Tensor) -> None:
             f"`{name}` must hold 4 numbers per box in its last axis, got shape {tuple(boxes.shape)}; "
             "move the coordinates there."
         )
+    if boxes.dtype == torch.bool:
+        raise TypeError(f"`{name}` must hold coordinates, got torch.bool; pass the boxes and not a mask.")
 
 
 def _check_pairwise(first: Tensor, second: Tensor) -> None:

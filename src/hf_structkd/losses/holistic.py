@@ -139,6 +139,8 @@ def gradient_penalty(
     """
     _check_penalty_inputs(real, fake, condition, eps)
     real, fake = full_precision(real.detach()), full_precision(fake.detach())
+    dtype = torch.promote_types(real.dtype, fake.dtype)
+    real, fake = real.to(dtype), fake.to(dtype)
     if eps is None:
         eps = torch.rand(real.shape[0], device=real.device, dtype=real.dtype)
     with autocast_off(real):

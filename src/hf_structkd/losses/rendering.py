@@ -5,16 +5,20 @@ This is ours, because the paper has no critic for detection.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
+from torch.autograd.function import once_differentiable
 
 from ._common import autocast_off, check_number, check_tensor, full_precision
 from .boxes import box_corners, check_query_boxes
 
-# This is the number of values (B, q, K, h, w) at a time. They take 16 MiB in float32, and the backward pass
-# holds about five such tensors.
+# The number of values (B, q, K, h, w) at a time. They take 16 MiB in float32, of which there are a few; on a
+# CPU they stay in its cache.
 _CHUNK_ELEMENTS = 2**22
+_CPU_CHUNK_ELEMENTS = 2**18
 
 
 def render_detections(
@@ -32,10 +36,10 @@ def render_detections(
     88 % across one cell, and a box narrower than a cell is still visible. With a larger s the gradient would
     vanish, and with a smaller s small objects would blur.
 
-    The product is a sum of logarithms over chunks of queries, and the backward pass computes each chunk
-    again. This takes about 100 MB for any number of queries. Without chunks, 300 queries, 91 classes and
-    32x32 cells would take several times 1.8 GB in a batch of 16. The computation is in float32 (float64 for
-    float64 input), also under autocast.
+    The product is over chunks of queries, and the backward pass computes each chunk again. This takes about
+    100 MB for any number of queries. Without chunks, 300 queries, 91 classes and 32x32 cells would take
+    several times 1.8 GB in a batch of 16. The computation is in float32 (float64 for float64 input), also
+    under autocast. The gradient can be taken once.
 
     Args:
         class_probabilities: The probability of each class for each query, from 0 to 1, as
@@ -64,21 +68,14 @@ def render_detections(
     check_tensor("class_probabilities", class_probabilities, "(B, Q, K)")
     check_query_boxes("boxes", boxes, class_probabilities)
     with autocast_off(boxes):
-        # Probabilities end one float step below 1, so that log(1 - p) and its slope stay finite.
+        # Probabilities end one float step below 1, so that no factor 1 - p is 0.
         probabilities = full_precision(class_probabilities)
         probabilities = probabilities * (1 - torch.finfo(probabilities.dtype).eps)
         left, top, right, bottom = box_corners(full_precision(boxes)).unbind(-1)
         rows = _inside(top, bottom, size[0], sharpness)
         columns = _inside(left, right, size[1], sharpness)
-        cells = size[0] * size[1]
-        length = max(1, _CHUNK_ELEMENTS // (probabilities[:, 0].numel() * cells))
-        log_outside = probabilities.new_zeros(probabilities.shape[0], probabilities.shape[2], cells)
-        parts = (torch.split(values, length, dim=1) for values in (probabilities, rows, columns))
-        for chunk in zip(*parts, strict=True):
-            log_outside = log_outside + checkpoint(
-                _log_outside, *chunk, use_reentrant=False, preserve_rng_state=False
-            )
-        return -torch.expm1(log_outside).reshape(*log_outside.shape[:2], *size)
+        maps: Tensor = _Rendering.apply(probabilities, rows, columns)  # type: ignore[no-untyped-call]
+        return maps
 
 
 def _inside(start: Tensor, end: Tensor, cells: int, sharpness: float) -> Tensor:
@@ -88,10 +85,58 @@ def _inside(start: Tensor, end: Tensor, cells: int, sharpness: float) -> Tensor:
     return torch.sigmoid(sharpness * (centres - start)) * torch.sigmoid(sharpness * (end - centres))
 
 
-def _log_outside(probabilities: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Return the log probability (B, K, h * w) that no query shows the class at the cell."""
-    inside = (rows[..., :, None] * columns[..., None, :]).flatten(2)
-    return torch.log1p(-probabilities[..., None] * inside[:, :, None]).sum(dim=1)
+class _Rendering(torch.autograd.Function):
+    """Turn probabilities (B, Q, K), rows (B, Q, h) and columns (B, Q, w) of the boxes into maps (B, K, h, w).
+
+    The factors 1 - p * inside, (B, Q, K, h * w) of them, are made a chunk of queries at a time, and once more
+    in the backward pass. There the product without one factor is the whole product over that factor, which is
+    never 0.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, probabilities: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+        count, _, classes = probabilities.shape
+        outside = probabilities.new_ones(count, classes, rows.shape[2] * columns.shape[2])
+        for *_, factors in _chunks(probabilities, rows, columns):
+            outside *= factors.prod(dim=1)
+        ctx.save_for_backward(probabilities, rows, columns, outside)
+        return (1 - outside).reshape(count, classes, rows.shape[2], columns.shape[2])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        probabilities, rows, columns, outside = ctx.saved_tensors
+        slope = (outer.flatten(2) * outside).unsqueeze(1)
+        gradients = []
+        for chances, own_rows, own_columns, inside, factors in _chunks(probabilities, rows, columns):
+            slopes = torch.div(slope, factors, out=factors)  # of the maps with respect to p * inside
+            of_inside = (chances.unsqueeze(2) @ slopes).reshape(*inside.shape)
+            gradients.append(
+                (
+                    (slopes @ inside.flatten(2).unsqueeze(3)).squeeze(3),
+                    (of_inside @ own_columns.unsqueeze(3)).squeeze(3),
+                    (own_rows.unsqueeze(2) @ of_inside).squeeze(2),
+                )
+            )
+        of_chances, of_rows, of_columns = (torch.cat(parts, dim=1) for parts in zip(*gradients, strict=True))
+        return of_chances, of_rows, of_columns
+
+
+def _chunks(probabilities: Tensor, rows: Tensor, columns: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Yield the three parts of a chunk of queries, `inside` (B, q, h, w) and the factors (B, q, K, h * w).
+
+    The factors of every chunk are in the same memory, because a CPU takes longer to get more than to fill it.
+    """
+    cells = rows.shape[2] * columns.shape[2]
+    elements = _CHUNK_ELEMENTS if probabilities.device.type != "cpu" else _CPU_CHUNK_ELEMENTS
+    length = max(1, elements // (probabilities[:, 0].numel() * cells))
+    parts = (torch.split(values, length, dim=1) for values in (probabilities, rows, columns))
+    memory = probabilities.new_empty(*probabilities[:, :length].shape, cells)
+    for chances, own_rows, own_columns in zip(*parts, strict=True):
+        inside = own_rows.unsqueeze(3) * own_columns.unsqueeze(2)
+        factors = memory[:, : chances.shape[1]]
+        torch.mul(chances.unsqueeze(3), inside.flatten(2).unsqueeze(2), out=factors).neg_().add_(1)
+        yield chances, own_rows, own_columns, inside, factors
 
 
 def _check_size(size: tuple[int, int]) -> None:

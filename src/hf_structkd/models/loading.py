@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,9 +12,11 @@ from transformers import AutoConfig, AutoImageProcessor, PretrainedConfig, PreTr
 from transformers.utils import IMAGE_PROCESSOR_NAME, logging
 
 from ..features import unwrap
+from ..hub.access import hub_fault, is_failure
 from . import backbones as backbones  # registers them, because a folder may hold a model that uses one
 from .ignore_index import set_ignore_index
 from .reading import readable
+from .teacher_forms import Taught, teacher_form
 
 logger = logging.get_logger(__name__)
 
@@ -84,15 +87,18 @@ def load_student(
 
 
 def load_teacher(
-    model: PreTrainedModel | str | Path, task: ModelKind, *, revision: str | None = None, **hub: Any
+    model: PreTrainedModel | str | Path, task: Taught, *, revision: str | None = None, **hub: Any
 ) -> PreTrainedModel:
     """Load a trained teacher.
 
     Args:
-        model: Hub id or folder; a loaded model is checked and returned.
-        task: The task that the teacher must solve.
+        model: Hub id or folder, or a loaded model.
+        task: The task that the teacher must teach.
         revision: Branch, tag or commit on the Hub.
         **hub: Passed to `from_pretrained`, for example `token` or `cache_dir`.
+
+    Returns:
+        The model, in a `WrappedTeacher` if it is of another form than the task's own.
 
     Raises:
         ValueError: If it solves another task, or weights are missing, because the auto class would fill them
@@ -101,14 +107,13 @@ def load_teacher(
         ConnectionError: If the Hub cannot be reached, or fails.
     """
     if isinstance(model, PreTrainedModel):
-        check_teacher_task([type(model).__name__], task, type(model).__name__)
-        return model
+        return teacher_form([type(model).__name__], task, type(model).__name__).wrap(model)
     name_or_path = model
     with readable("`teacher_model`", name_or_path, revision=revision):
         config = AutoConfig.from_pretrained(name_or_path, revision=revision, **hub)
-    check_teacher_task(config.architectures or [], task, name_or_path)
+    form = teacher_form(config.architectures or [], task, name_or_path)
     with readable("`teacher_model`", name_or_path, revision=revision):
-        loaded, info = task.auto_model.from_pretrained(
+        loaded, info = form.auto_model.from_pretrained(
             name_or_path, revision=revision, output_loading_info=True, **hub
         )
     if info["missing_keys"]:
@@ -116,7 +121,7 @@ def load_teacher(
             f"`teacher_model` {name_or_path} has no weights for {sorted(info['missing_keys'])[:3]} and "
             f"{len(info['missing_keys'])} in all; a teacher must be trained, choose a complete checkpoint."
         )
-    return _as_model(loaded)
+    return form.wrap(_as_model(loaded))
 
 
 def refuse_shared_parameters(student: PreTrainedModel, teacher: PreTrainedModel) -> None:
@@ -134,9 +139,11 @@ def load_image_processor(name_or_path: str | Path, *, revision: str | None = Non
     with readable("the image processor of", name_or_path, revision=revision):
         try:
             return AutoImageProcessor.from_pretrained(name_or_path, revision=revision, **hub)
-        except OSError:
-            # It is raised for a damaged file too, without which images would be normalised otherwise.
-            if (Path(name_or_path) / IMAGE_PROCESSOR_NAME).is_file():
+        except OSError as error:
+            # It is raised for a damaged file and a failing Hub too, and images would be normalised otherwise.
+            is_damaged = isinstance(error.__context__, (json.JSONDecodeError, UnicodeDecodeError))
+            is_file = (Path(name_or_path) / IMAGE_PROCESSOR_NAME).is_file()
+            if is_damaged or is_file or is_failure(hub_fault(error)):
                 raise
     logger.info("%s has no %s.", name_or_path, IMAGE_PROCESSOR_NAME)
     return None
@@ -181,15 +188,6 @@ def resizing_to(processor: Any, size: tuple[int, int], *, keep_aspect_ratio: boo
     if getattr(processor, "ensure_multiple_of", 1) != 1:
         processor.ensure_multiple_of = 1
     return processor
-
-
-def check_teacher_task(architectures: Sequence[str], task: ModelKind, name: str | Path) -> None:
-    """Raise `ValueError` if none of a model's architectures solves the task."""
-    if not any(architecture in task.model_classes for architecture in architectures):
-        raise ValueError(
-            f"`teacher_model` must be a model for {task.name}, got {name}, which is "
-            f"{' and '.join(architectures) or 'of no stated task'}; choose a teacher of the student's task."
-        )
 
 
 def holds_only_a_configuration(name_or_path: str | Path) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..hub.access import explained, hub_fault
 
-_LONGEST = 200  # characters of another library's message that an error repeats
+_LONGEST = 300  # characters of another library's message that an error repeats
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,15 @@ from transformers.modeling_utils import LoadStateDictConfig
 
 _ADAPTER_FILE = "adapter_model.safetensors"
 _ADAPTER_PREFIX = "base_model.model."  # PEFT puts it before every name in that file
+
+
+def restore_student(model: nn.Module, folder: str, *, wrapped: Callable[[str], None]) -> None:
+    """Read a checkpoint back into a student; `wrapped` does so where PEFT's wrapper is around it."""
+    if isinstance(model, PreTrainedModel):
+        restore_weights(model, folder)
+    else:
+        refuse_without_adapters(folder)
+        wrapped(folder)
 
 
 def restore_weights(model: PreTrainedModel, folder: str | Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
+from accelerate.utils import convert_to_fp32
 from accelerate.utils.memory import should_reduce_batch_size
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -15,9 +17,12 @@ from transformers.utils import logging
 from ..features.forward import Batch, Capture, Forward, Question, run_model
 from ..matching.alignment import resize_ids, resize_map
 from ..matching.normalization import ImageNormalization, convert_normalization
+from .teacher_forms import class_name
 from .teacher_source import TeacherSource
 
 logger = logging.get_logger(__name__)
+
+TeacherDtype = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 class OutputReader(Protocol):
@@ -47,7 +52,9 @@ class FrozenTeacher:
         student_normalization: The normalisation of the images in a batch.
         teacher_normalization: The normalisation that the teacher takes.
         image_size: Height and width in pixels to which images are resized for the teacher; None leaves them.
-        device: The device on which the teacher runs, in its own dtype.
+        device: The device on which the teacher runs.
+        precision: The dtype in which it runs; "auto" is that of its weights. What it answers is float32.
+        compiling: Arguments of `torch.compile` for the teacher; None runs it as it is.
     """
 
     def __init__(
@@ -59,6 +66,8 @@ class FrozenTeacher:
         teacher_normalization: ImageNormalization,
         image_size: tuple[int, int] | None,
         device: torch.device,
+        precision: TeacherDtype = "auto",
+        compiling: Mapping[str, Any] | None = None,
     ) -> None:
         """Load nothing yet; see `model`."""
         self.source = source
@@ -68,11 +77,21 @@ class FrozenTeacher:
         self._student_normalization = student_normalization
         self._teacher_normalization = teacher_normalization
         self._image_size = image_size
+        self._precision = precision
+        self._compiling = compiling
 
     @cached_property
     def model(self) -> PreTrainedModel:
-        """The model, loaded, frozen and put on the device at the first call."""
-        return self.source.model.requires_grad_(False).eval().to(self.device)
+        """The model, loaded, frozen and put on the device at the first call, in the precision of its own."""
+        model = self.source.model.requires_grad_(False).eval()
+        dtype = model.dtype if self._precision == "auto" else getattr(torch, self._precision)
+        if dtype != model.dtype:
+            model = copy.deepcopy(model)  # another trainer may have the same teacher
+        return model.to(self.device, dtype)
+
+    @cached_property
+    def _compiled(self) -> nn.Module:
+        return self.model if self._compiling is None else torch.compile(self.model, **self._compiling)
 
     def follow(self, task: OutputReader) -> None:
         """Read outputs by another match of the teacher, with another student."""
@@ -97,11 +116,17 @@ class FrozenTeacher:
         if self.capture is None:
             images = self.images(pixel_values[:1])
             self.capture = self._task.capture_features(self.model, images, modules)
+            if self._compiling is not None:
+                torch.compiler.reset()  # code that was compiled before does not call new hooks
+
+    def __call__(self, batch: Batch) -> Forward:
+        """Answer one batch, in float32."""
+        return self._run(self._compiled, batch)
 
     @torch.no_grad()
-    def __call__(self, batch: Batch) -> Forward:
-        """Answer one batch."""
-        return run_model(self.model, self.inputs(batch), self.capture)
+    def _run(self, model: nn.Module, batch: Batch) -> Forward:
+        answer = run_model(model, self.inputs(batch), self.capture)
+        return Forward(convert_to_fp32(answer.output), tuple(one.float() for one in answer.features))
 
     def answer(self, batch: Batch, student: Forward, question: Question, *, keep: bool = True) -> Forward:
         """Return what is read of the answer to one batch.
@@ -112,7 +137,8 @@ class FrozenTeacher:
             question: What is read. Here the answer always has everything; one from a cache has only this.
             keep: Whether a cache may keep the answer.
         """
-        return self(batch)
+        # Compiled code would be of one image first, as the start table has it, and slower for every other.
+        return self._run(self._compiled if keep else self.model, batch)
 
     def statistics(
         self, batch: Batch, compute: Callable[[Any], Tensor], scoring: Mapping[str, Any]
@@ -144,7 +170,7 @@ class FrozenTeacher:
         This waits for the device, so it runs for the first batch only; the terms are watched at every step.
         """
         try:
-            prediction = self._task.prediction(self(batch).output)
+            prediction = self._task.prediction(self._run(self.model, batch).output)
         except (RuntimeError, ValueError) as error:
             if isinstance(error, torch.OutOfMemoryError) or should_reduce_batch_size(error):
                 raise  # as it is: `auto_find_batch_size` knows it by its type and message
@@ -156,7 +182,7 @@ class FrozenTeacher:
         if not bool(torch.isfinite(prediction).all()):
             raise ValueError(
                 f"`teacher_model` {self._name} gave outputs that are not finite on the first batch; check "
-                "its weights, its dtype (half precision overflows) and its image processor."
+                "its weights, `teacher_dtype` (float16 overflows) and its image processor."
             )
 
     def drop_capture(self) -> None:
@@ -167,7 +193,7 @@ class FrozenTeacher:
 
     @property
     def _name(self) -> str:
-        return self.source.name or type(self.model).__name__
+        return self.source.name or class_name(self.model)
 
 
 def matching_normalizations(

@@ -11,9 +11,10 @@ from huggingface_hub import snapshot_download
 from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 
 from ..hub.access import explained
-from .loading import WEIGHT_PATTERNS, ModelKind, check_teacher_task, config_of, load_teacher
+from .loading import WEIGHT_PATTERNS, config_of, load_teacher
 from .parameters import count_parameters
 from .reading import readable
+from .teacher_forms import Taught, class_name, teacher_form
 
 _CHUNK = 1 << 22
 
@@ -36,7 +37,7 @@ class TeacherSource:
     """
 
     def __init__(
-        self, model: PreTrainedModel | str | Path, kind: ModelKind, *, revision: str | None = None
+        self, model: PreTrainedModel | str | Path, kind: Taught, *, revision: str | None = None
     ) -> None:
         """Read the configuration."""
         self._kind = kind
@@ -50,7 +51,7 @@ class TeacherSource:
         self.name = str(model)
         with readable("`teacher_model`", self.name, revision=revision):
             self.config = AutoConfig.from_pretrained(self.name, revision=revision)
-        check_teacher_task(self.config.architectures or [], kind, self.name)
+        self._form = teacher_form(self.config.architectures or [], kind, self.name)
 
     config: PretrainedConfig
 
@@ -72,13 +73,12 @@ class TeacherSource:
         if self._model is not None:
             return self._model
         with torch.device("meta"):
-            outline: PreTrainedModel = self._kind.auto_model.from_config(self.config)
-        return outline
+            return self._form.wrap(self._form.auto_model.from_config(self.config))
 
     @property
     def description(self) -> str:
         """Class and size, which tell this teacher from another in any folder."""
-        return f"{type(self.outline).__name__} of {count_parameters(self.outline):,} parameters"
+        return f"{class_name(self.outline)} of {count_parameters(self.outline):,} parameters"
 
     @cached_property
     def fingerprint(self) -> str:

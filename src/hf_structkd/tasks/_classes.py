@@ -9,7 +9,7 @@ from typing import Any
 from transformers import PretrainedConfig
 
 from ..data import ClassOptions
-from ..matching.label_spaces import LabelMatch, load_label_map, match_label_spaces
+from ..matching.label_spaces import load_label_map, match_label_spaces
 from .base import Task
 
 _MOST_NAMES = 6
@@ -45,7 +45,6 @@ class ClassTask(Task):
         """Match the two label spaces."""
         self._no_class = ignore_index
         self.id2label = {index: str(student.id2label[index]) for index in sorted(student.id2label)}
-        self.labels: LabelMatch | None = None
         self._teacher_names = (
             {} if teacher is None else {i: str(name) for i, name in teacher.id2label.items()}
         )

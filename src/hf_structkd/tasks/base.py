@@ -14,6 +14,8 @@ from ..adversary.score_maps import ScoreMaps
 from ..data import DataOptions, LoadedData, Normalization
 from ..features import FeatureCapture, LevelsCapture
 from ..features.forward import Batch, Capture, Forward, run_model
+from ..matching.label_spaces import LabelMatch
+from ..models.teacher_forms import TeacherForm
 from ..report import Exhibit, Headline
 
 
@@ -42,10 +44,13 @@ class Task(ABC):
         name: Pipeline tag of the task on the Hub, for example "image-segmentation".
         auto_model: The `transformers` auto class that loads its models.
         model_classes: Names of the model classes that solve this task.
+        teacher_forms: Further kinds of models that can teach it.
+        refused_teachers: Names of classes that look like teachers, to the reason why they are none.
         short_name: Name of the task on a command line, for example "segmentation".
         options: Dataclass of all that can be chosen, of the data and of the task.
         score_map_channels: Channels of the maps that `score_maps` returns.
         has_logit_maps: Whether the outputs are maps of class logits, which `logit_maps` returns.
+        labels: How the classes of the two models are matched; None where there are none, or no teacher.
         answer_class: The class of a teacher's output that is made again from stored tensors.
         score_maps_are_bounded: Whether their values are bounded, as probabilities are.
         errors: Names of the metrics that are better when they are lower.
@@ -60,8 +65,11 @@ class Task(ABC):
     name: ClassVar[str]
     auto_model: ClassVar[Any]
     model_classes: ClassVar[frozenset[str]]
+    teacher_forms: ClassVar[Sequence[TeacherForm]] = ()
+    refused_teachers: ClassVar[Mapping[str, str]] = {}
     score_map_channels: int
     has_logit_maps: ClassVar[bool] = False
+    labels: LabelMatch | None = None
     answer_class: ClassVar[Any]
     score_maps_are_bounded: ClassVar[bool] = True
     errors: ClassVar[frozenset[str]] = frozenset()

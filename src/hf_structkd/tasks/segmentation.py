@@ -19,12 +19,14 @@ from transformers.utils import is_torchvision_available
 from ..adversary.critic import SMALLEST_MAP
 from ..adversary.score_maps import ScoreMaps
 from ..data import LoadedData, Normalization, SegmentationOptions, collate_dense, load_segmentation_data
-from ..features import FeatureCapture
+from ..features import FeatureCapture, unwrap
 from ..features.forward import Batch, Forward
 from ..losses import pixel_distillation_loss
 from ..matching.alignment import align_to_coarser, at_least, resize_ids, resize_map
 from ..metrics import MeanIoU, confusion_matrices
 from ..models.ignore_index import ignore_index_of
+from ..models.query_segmentation import QUERY_SEGMENTERS, ScoreMapOutput
+from ..models.teacher_forms import WrappedTeacher
 from ..report import Exhibit, Headline, plot_label_maps
 from ._classes import ClassTask
 from ._dense import at_image_sizes, by_label_size, captured_pairs, on_image, padding_mask
@@ -54,6 +56,11 @@ class SegmentationTask(ClassTask):
     name = "image-segmentation"
     auto_model = AutoModelForSemanticSegmentation
     model_classes = frozenset(MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES.values())
+    teacher_forms = (QUERY_SEGMENTERS,)
+    refused_teachers: ClassVar[Mapping[str, str]] = {
+        "VideomtForUniversalSegmentation": "it reads videos, clip by clip",
+        "RfDetrForInstanceSegmentation": "it predicts objects, and no class for the rest of the image",
+    }
     has_logit_maps = True
     collate = staticmethod(collate_dense)
     metric_labels: ClassVar[Mapping[str, str]] = {
@@ -110,7 +117,10 @@ class SegmentationTask(ClassTask):
 
     @staticmethod
     def find_features(model: nn.Module, pixel_values: Tensor) -> FeatureCapture:
-        """Capture what the classifier reads."""
+        """Capture what the classifier reads, or the map of the image that the queries of a teacher read."""
+        inner = unwrap(model)
+        if isinstance(inner, WrappedTeacher):
+            return FeatureCapture.of_module(inner, inner.feature_module)
         return FeatureCapture.before_classifier(model, pixel_values)
 
     def prediction(self, output: Any) -> Tensor:
@@ -239,6 +249,8 @@ class SegmentationTask(ClassTask):
         """Return the teacher's logits over the student's classes; one that it does not know never wins."""
         assert self.labels is not None
         shared = self.labels.teacher_logits(self.prediction(teacher_output)).float()
+        if isinstance(teacher_output, ScoreMapOutput):
+            shared = shared.exp()
         count, _, height, width = shared.shape
         # Finite, because resizing would turn an infinity into NaN.
         logits = shared.new_full((count, len(self.id2label), height, width), _NEVER)

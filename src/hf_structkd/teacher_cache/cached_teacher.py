@@ -140,6 +140,7 @@ class CachedTeacher(FrozenTeacher):
         facts = {
             **facts,
             "teacher": self.source.name,
+            "teacher_dtype": self._precision,
             "fingerprint": self.source.fingerprint,
             "student_normalization": repr(self._student_normalization),
             "teacher_normalization": repr(self._teacher_normalization),

@@ -6,12 +6,14 @@ import math
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from transformers import TrainingArguments
 from transformers.trainer_utils import SchedulerType
 
+from ..models.teacher import TeacherDtype
 from ..terms import built_in_terms
+from ..terms.base import check_choice
 from ..terms.pairwise import positive_integers
 from .presets import preset_settings
 
@@ -55,6 +57,8 @@ class StructKDTrainingArguments(TrainingArguments):
             level; none finds what the task compares, for example the last map before the classifier.
         teacher_feature: Modules of the teacher, as many as of the student.
         teacher_image_size: Height and width to which images are resized for the teacher; empty leaves them.
+        teacher_dtype: Precision in which the teacher runs: "float32", "bfloat16", "float16", or "auto", that
+            of its weights. Its answers are float32 for every term; the student's precision is another matter.
         teacher_cache: Folder in which the teacher's answers are kept, for later epochs and other runs; None
             keeps none. An image must be shown again exactly as before, as `augmentation_views` has it.
         teacher_cache_dtype: Precision of the answers that are kept, "float16" or "float32".
@@ -135,6 +139,9 @@ class StructKDTrainingArguments(TrainingArguments):
         default_factory=list,
         metadata={"help": "Height and width to which images are resized for the teacher; unset leaves them."},
     )
+    teacher_dtype: TeacherDtype = field(
+        default="auto", metadata={"help": "Precision in which the teacher runs; auto is that of its weights."}
+    )
     teacher_cache: str | None = field(
         default=None,
         metadata={"help": "Folder that keeps the teacher's answers; pass --augmentation_views beside it."},
@@ -165,6 +172,7 @@ class StructKDTrainingArguments(TrainingArguments):
         )
         self.student_feature = _names(self.student_feature)
         self.teacher_feature = _names(self.teacher_feature)
+        check_choice("teacher_dtype", self.teacher_dtype, get_args(TeacherDtype))
         terms = built_in_terms(self)  # checks their weights and settings
         if all(term.weight == 0 for term in terms):
             raise ValueError(
@@ -180,6 +188,13 @@ class StructKDTrainingArguments(TrainingArguments):
     def n_gpu(self) -> int:
         """At most 1: in `DataParallel` no hook sees the replicas' maps; launch one process a GPU."""
         return min(int(super().n_gpu), 1)
+
+    @property
+    def compiling(self) -> dict[str, Any] | None:
+        """What `torch.compile` takes for both models, or None if they are not compiled."""
+        if not self.torch_compile:
+            return None
+        return {"backend": self.torch_compile_backend, "mode": self.torch_compile_mode}
 
     @property
     def global_batch_size(self) -> int:
@@ -221,7 +236,13 @@ class StructKDTrainingArguments(TrainingArguments):
 
 _NEED_METRICS = (SchedulerType.REDUCE_ON_PLATEAU, SchedulerType.GREEDY)
 
-TRAINER_SETTINGS = ("student_feature", "teacher_feature", "teacher_image_size", "teacher_cache_dtype")
+TRAINER_SETTINGS = (
+    "student_feature",
+    "teacher_feature",
+    "teacher_image_size",
+    "teacher_dtype",
+    "teacher_cache_dtype",
+)
 """Settings that belong to no term and that a resumed run must find again."""
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from transformers import TrainingArguments
 from transformers.trainer_utils import SaveStrategy
 from transformers.utils import logging
 
@@ -39,7 +40,7 @@ def choose_best_metric(args: StructKDTrainingArguments, task: Task, eval_dataset
         args.greater_is_better = not name.endswith(tuple(f"_{error}" for error in ("loss", *task.errors)))
 
 
-def warn_of_undecided(args: StructKDTrainingArguments, metrics: Mapping[str, float]) -> None:
+def warn_of_undecided(args: TrainingArguments, metrics: Mapping[str, float]) -> None:
     """Say that a score of NaN, as it is where nothing is labelled, cannot choose the best model."""
     name = _PREFIX + str(args.metric_for_best_model).removeprefix(_PREFIX)
     if args.metric_for_best_model is not None and math.isnan(metrics.get(name, 0.0)):

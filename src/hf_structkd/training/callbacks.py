@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from .best_model import warn_of_undecided
 from .pair import ModelPair
 
 
-class EpochCallback(TrainerCallback):
-    """Tells the training data which epoch it is, so that its augmentation is a function of it.
+class RunCallback(TrainerCallback):
+    """Keeps data, cache and best model in step with a run.
 
-    With several processes the data loader's sampler keeps the epoch to itself.
+    Args:
+        dataset: The training data. They learn which epoch it is, because their augmentation is a function of
+            it, and with several processes the loader's sampler keeps the epoch to itself.
+        pair: Its teacher, which may be loaded later, may have a cache. Its answers are written after every
+            epoch, so that other processes find them in the next one.
     """
 
-    def __init__(self, dataset: Any) -> None:
-        """Take the training data; one without `set_epoch` is left alone."""
+    def __init__(self, dataset: Any, pair: ModelPair) -> None:
+        """Take what is followed; data without `set_epoch` are left alone."""
         self._dataset = dataset
+        self._pair = pair
 
     def on_epoch_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -26,24 +33,23 @@ class EpochCallback(TrainerCallback):
         if hasattr(self._dataset, "set_epoch"):
             self._dataset.set_epoch(int(state.epoch or 0))
 
-
-class AnswersCallback(TrainerCallback):
-    """Writes the teacher's answers that a cache holds in memory, on every process.
-
-    Args:
-        pair: Its teacher may have a cache.
-    """
-
-    def __init__(self, pair: ModelPair) -> None:
-        """Take the pair, because its teacher may be loaded later."""
-        self._pair = pair
-
     def on_epoch_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Write them, so that other processes find them in the next epoch."""
+        """Write the teacher's answers that a cache holds in memory, on every process."""
         if self._pair.teacher is not None:
             self._pair.teacher.flush()
 
     on_save = on_epoch_end
     on_train_end = on_epoch_end
+
+    def on_evaluate(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        metrics: Mapping[str, float],
+        **kwargs: Any,
+    ) -> None:
+        """Say where a score cannot tell which model is the best."""
+        warn_of_undecided(args, metrics)

@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, Trainer
 
-from ..features.forward import Batch
 from ..models.loading import model_of
 from ..models.restoring import refuse_what_adapters_lack
 from ..terms import Term, Terms, TrainingPlan
 from .pair import ModelPair
 from .start_table import describe_pair
-from .term_modules import TermModules
+from .term_log import TermLog
+from .term_modules import TermModules, example_batch
 
 Weighted = list[tuple[Term, float]]
-
-
-class StepLoss(NamedTuple):
-    """The total of one micro-batch, the student's output, and every term's detached value by its name."""
-
-    total: Tensor
-    output: Any
-    values: dict[str, Tensor]
 
 
 class Distillation:
@@ -37,7 +29,7 @@ class Distillation:
         pair: The two models.
 
     Attributes:
-        data_notes: Lines of the start table on the training data, text by label.
+        log: Every value of every micro-step since values were last logged.
     """
 
     def __init__(self, terms: Terms, pair: ModelPair) -> None:
@@ -45,10 +37,12 @@ class Distillation:
         self.terms = terms
         self.pair = pair
         self.modules = TermModules()
-        self.data_notes: Mapping[str, str] = {}
+        self.log = TermLog()
+        self._data_notes: Mapping[str, str] = {}
         self._plan: TrainingPlan | None = None
         self._is_described = False
         self._stepping: list[Term] = []
+        self._values: dict[str, Tensor] = {}  # what one micro-step leaves to its end
 
     @property
     def weights(self) -> dict[str, float]:
@@ -86,34 +80,44 @@ class Distillation:
 
     # ---- a training ----
 
-    def prepare(self, plan: TrainingPlan) -> None:
-        """Begin a training: let go of what an earlier one left, and begin every term that is on."""
+    def prepare(self, plan: TrainingPlan, data: Any) -> None:
+        """Begin a training: let go of what an earlier one left, and begin every term that is on.
+
+        Args:
+            plan: The training.
+            data: The training data, of which the start table says what a loader noted.
+
+        Raises:
+            ValueError: If a cache is wanted and the data never show an image twice in the same way.
+        """
         self._plan = plan
+        self._data_notes = getattr(data, "notes", {})
+        self.pair.expect_answers(data)
         self._is_described = False
-        self._stepping = []
+        self._stepping, self._values, self.log = [], {}, TermLog()
         self.pair.drop_captures()
         for term in self.terms:
             term.end()
         for term, _ in self.active():
             term.begin(self.pair.task, plan)
 
-    def build_modules(
-        self, student: nn.Module, example: Callable[[], Batch], *, anew: bool
-    ) -> list[nn.Parameter]:
-        """Make the modules that terms own, and return their parameters for the student's optimiser.
+    def add_modules(self, optimizer: torch.optim.Optimizer, trainer: Trainer, *, anew: bool) -> None:
+        """Make the modules that terms own, and let the student's optimiser train them too.
 
         Args:
-            student: The student, on its device.
-            example: Gives one image as a batch, from which the widths are read; called only if needed.
+            optimizer: The student's optimiser.
+            trainer: Its student is on its device; one row of its data tells the widths of the maps.
             anew: Whether modules of an earlier training are made again.
         """
         active = [term for term, _ in self.active()]
         owners = [term for term in active if term.owns_modules]
         if not owners or self._plan is None or (self.modules.terms and not anew):
-            return []
+            return
         self.modules = TermModules(owners)
-        self.modules.build(self.pair, student, example(), self._plan, active)
-        return self.modules.parameters
+        self.modules.build(self.pair, trainer.model, example_batch(trainer), self._plan, active)
+        if self.modules.parameters:
+            group = {"params": self.modules.parameters, "weight_decay": trainer.args.weight_decay}
+            optimizer.add_param_group(group)
 
     def save(self, folder: str | Path) -> None:
         """Write every term's state into a checkpoint."""
@@ -131,38 +135,47 @@ class Distillation:
         """Return whether no batch of this training has been seen."""
         return not self._is_described
 
-    def loss(self, model: nn.Module, inputs: dict[str, Any], *, may_print: bool) -> StepLoss:
-        """Run both models on a micro-batch and add up the terms.
+    def loss(self, model: nn.Module, inputs: dict[str, Any], *, may_print: bool) -> tuple[Tensor, Any]:
+        """Return the loss of a micro-batch and the student's output.
+
+        In training the loss is the weighted sum of the terms, in evaluation the task's loss alone.
 
         Args:
             model: The student as it is trained, in its wrappers.
             inputs: The micro-batch.
             may_print: Whether this process prints the start table, before the first step.
         """
+        task = self.pair.task
+        if self.is_first_batch() or inputs["pixel_values"].device.type == "cpu":
+            # On an accelerator once only: it waits for the device.
+            (task.check_training_batch if model.training else task.check_batch)(inputs)
+        if not model.training:
+            output = task.student_forward(model, inputs, None).output
+            return task.task_loss(output, inputs), output
         active = self.active()
         terms = [term for term, _ in active]
         self._make_ready(model, inputs, active, may_print=may_print)
         student, teacher = self.pair.forward(model, inputs, terms)
-        values = [term(self.pair.task, student, teacher, inputs) for term in terms]
+        values = [term(task, student, teacher, inputs) for term in terms]
         total = torch.stack([weight * value for (_, weight), value in zip(active, values, strict=True)]).sum()
-        if not any("output" in term.reads_for(self.pair.task) for term in terms):
+        if not any("output" in term.reads_for(task) for term in terms):
             # The last layers have no part in these terms, and DDP waits for a gradient of all that it saw.
-            total = total + 0.0 * self.pair.task.prediction(student.output).float().sum()
+            total = total + 0.0 * task.prediction(student.output).float().sum()
         self._stepping = terms
         named = zip(terms, values, strict=True)
-        return StepLoss(
-            total, student.output, {f"loss_{term.name}": value.detach().float() for term, value in named}
-        )
+        self._values = {f"loss_{term.name}": value.detach().float() for term, value in named}
+        return total, student.output
 
     def before_backward(self) -> None:
         """Zero, at the first micro-step of a step, the gradients of what terms own."""
         self.modules.before_backward()
 
     def after_backward(self, *, micro_steps: int) -> dict[str, Tensor]:
-        """Let the terms do what follows a micro-step; return further values to log, by name."""
-        values: dict[str, Tensor] = {}
+        """Let the terms do what follows a micro-step; log and return every value of it, by name."""
+        values, self._values = self._values, {}
         for term in self._stepping:
             values |= term.after_backward(micro_steps=micro_steps)
+        self.log.add(values)
         return values
 
     def step(self) -> dict[str, Tensor]:
@@ -193,7 +206,7 @@ class Distillation:
         self._is_described = True
         if teacher is not None and is_first and may_print:
             # The one thing to read before a long training.
-            table = describe_pair(self.pair, active, student, inputs, notes=self.data_notes)
+            table = describe_pair(self.pair, active, student, inputs, notes=self._data_notes)
             print(table, flush=True)  # noqa: T201
 
     def _begin(self, term: Term) -> None:

@@ -1,36 +1,185 @@
-"""Evaluation in constant memory, whatever the task, and predictions in the task's own form."""
+"""Evaluation in constant memory, whatever the task, in which every image counts once."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
+from accelerate.utils import gather_object
 from torch import Tensor, nn
 from transformers import EvalPrediction, Trainer
+from transformers.trainer_utils import PredictionOutput
 
 from ..features.forward import run_model
 from ..metrics import PADDING
 from ..models import FrozenTeacher
 from ..tasks import StreamingMetric, Task
 from .arguments import StructKDTrainingArguments
+from .best_model import choose_best_metric
 from .loaders import ImageGather, replaced
+from .pair import ModelPair
+from .predictions import Predicted, joined, predicted
 
 
-class Predicted(NamedTuple):
-    """What was predicted for some images, in the order of the dataset.
+class Evaluation:
+    """What `StructKDTrainer` does around Trainer's evaluation and prediction.
+
+    With a metric of the caller's, Trainer's own evaluation runs, and every image counts once too.
+
+    Args:
+        pair: The two models and the task.
+        args: Where they leave open how the best model is found and how a metric is fed, they are filled in.
+        options: Trainer's arguments. A missing `compute_metrics` becomes the task's, which is fed batch by
+            batch with what each image adds to it.
 
     Attributes:
-        predictions: One for each image, as the task's `image_predictions` returns it.
-        label_ids: The labels of each image, or None where the images have none.
+        metric: The metric of the task, or None where the caller has one.
     """
 
-    predictions: list[Any]
-    label_ids: list[Any] | None
+    def __init__(self, pair: ModelPair, args: StructKDTrainingArguments, options: dict[str, Any]) -> None:
+        """Start without an evaluation."""
+        self.metric: StreamingScores | None = None
+        self._pair = pair
+        if options.get("compute_metrics") is None:
+            options["compute_metrics"] = self.metric = StreamingScores(pair.task)
+            choose_best_metric(args, pair.task, options.get("eval_dataset"))
+        else:
+            _feed_as_wanted(args, options["compute_metrics"])
+        self._found_labels = False
+        self._joins_batches = False
+
+    def step(
+        self,
+        trainer: Trainer,
+        step: Callable[..., Any],
+        model: nn.Module,
+        inputs: dict[str, Any],
+        loss_only: bool,
+        ignore_keys: Any,
+    ) -> tuple[Tensor | None, Any, Any]:
+        """Return (loss, statistics, labels) of a batch, so that no logits are gathered or kept.
+
+        Args:
+            trainer: The trainer.
+            step: Trainer's `prediction_step`, which runs for a metric of the caller's.
+            model: The student.
+            inputs: The batch.
+            loss_only: Whether the loss alone is wanted.
+            ignore_keys: Passed to `step`.
+        """
+        if isinstance(trainer.gather_function, ImageGather):
+            trainer.gather_function.images = len(inputs["pixel_values"])
+        has_labels = inputs.get("labels") is not None and self._pair.task.has_labels(inputs)
+        self._found_labels = self._found_labels or has_labels
+        loss, *others = self._step(trainer, step, model, inputs, loss_only, ignore_keys)
+        if loss is not None and not has_labels and not loss:
+            # A mean over nothing is 0 and would lower that over all batches; Trainer leaves NaN out of it.
+            loss = torch.full_like(loss, math.nan)
+        return loss, *others
+
+    def _step(self, trainer: Any, step: Callable[..., Any], model: nn.Module, inputs: Any, *args: Any) -> Any:
+        loss_only, ignore_keys = args
+        if self.metric is not None:
+            with torch.no_grad(), trainer.compute_loss_context_manager():
+                return self.metric.step(trainer, model, trainer._prepare_inputs(inputs), loss_only)
+        if self._joins_batches and not loss_only and isinstance(inputs.get("labels"), list):
+            raise ValueError(
+                "`eval_do_concat_batches` must be False where labels are a list (boxes, or maps of "
+                "different sizes), got True: Trainer would join the first image of every batch, the second "
+                "and so on; set it to False, which gives `compute_metrics` and the caller of `predict` one "
+                "entry for each batch."
+            )
+        return step(model, inputs, loss_only, ignore_keys)
+
+    def loop(
+        self,
+        trainer: Trainer,
+        loop: Callable[..., Any],
+        loader: Any,
+        description: str,
+        *args: Any,
+        **options: Any,
+    ) -> Any:
+        """Run Trainer's `evaluation_loop` over a fresh metric. Without any label the loss is NaN."""
+        trainer.gather_function = ImageGather(trainer, loader)
+        self._found_labels = False
+        if self.metric is None:
+            keeps = description == "Prediction" or not trainer.args.batch_eval_metrics
+            self._joins_batches = keeps and trainer.args.eval_do_concat_batches
+            output = loop(loader, description, *args, **options)
+        else:
+            self.metric.start(self._pair.task)
+            # Statistics are no logits for a function of the caller's; in a "Prediction" they would be kept.
+            with (
+                replaced(trainer.args, batch_eval_metrics=True),
+                replaced(trainer, preprocess_logits_for_metrics=None),
+            ):
+                output = loop(loader, "Evaluation", *args, **options)
+        if not any(gather_object([self._found_labels])):
+            losses = [name for name in output.metrics if name.endswith("_loss")]
+            output.metrics.update(dict.fromkeys(losses, math.nan))
+        return output
+
+    def predict(
+        self, trainer: Trainer, predict: Callable[..., PredictionOutput], *args: Any, **options: Any
+    ) -> PredictionOutput:
+        """Run Trainer's `predict`, and return what the task predicts in place of the statistics."""
+        if self.metric is None:
+            return predict(*args, **options)
+        if trainer.preprocess_logits_for_metrics is not None:
+            with replaced(self, metric=None), replaced(trainer, compute_metrics=None):
+                return predict(*args, **options)
+        with self.metric.keeping() as batches:
+            output = predict(*args, **options)
+        found, labels = joined(batches, concatenated=trainer.args.eval_do_concat_batches)
+        return PredictionOutput(found, labels, output.metrics)
+
+    @torch.no_grad()
+    def batches(self, trainer: Trainer, dataset: Any) -> Iterator[Predicted]:
+        """Yield what the student predicts for each batch."""
+        loader: Any = trainer.get_test_dataloader(dataset)
+        gather, task = ImageGather(trainer, loader), self._pair.task
+        model = trainer.model.eval()
+        try:
+            for batch in loader:
+                inputs = trainer._prepare_inputs(batch)
+                with trainer.compute_loss_context_manager():
+                    output = run_model(model, task.model_inputs(inputs), None).output
+                yield predicted(task, output, inputs, gather)
+        finally:
+            loader.end()  # a caller may stop early, and accelerate would believe itself inside the loader
+
+    def score_teacher(self, trainer: Trainer, eval_dataset: Any = None) -> dict[str, float]:
+        """Return the teacher's scores, without the prefix `eval_`.
+
+        The teacher is shown images of its own normalisation and size, as in training.
+
+        Args:
+            trainer: The trainer.
+            eval_dataset: As in `Trainer.evaluate`; None takes that of the trainer. The scores of a set of a
+                dict have the name of the set before theirs.
+
+        Raises:
+            ValueError: If there is no teacher.
+        """
+        teacher = self._pair.teacher
+        if teacher is None:
+            raise ValueError(
+                "there is no teacher to evaluate; pass `teacher_model` and give a term a weight."
+            )
+        override = eval_dataset is not None
+        data = eval_dataset if override else trainer.eval_dataset
+        if not isinstance(data, dict):
+            return _teacher_scores(trainer, teacher, self._pair.task, eval_dataset)
+        # As in `Trainer.evaluate`: the name finds a loader whose workers are kept.
+        sets = {name: data[name] if override else name for name in data}
+        parts = {name: _teacher_scores(trainer, teacher, self._pair.task, one) for name, one in sets.items()}
+        return {f"{name}_{key}": value for name, scores in parts.items() for key, value in scores.items()}
 
 
 class StreamingScores:
@@ -86,132 +235,18 @@ class StreamingScores:
         return _scores(self._metric) if compute_result else {}
 
 
-def feed_as_wanted(args: StructKDTrainingArguments, compute_metrics: Callable[..., Any] | None) -> None:
+def _feed_as_wanted(args: StructKDTrainingArguments, compute_metrics: Callable[..., Any]) -> None:
     """Let a metric of the caller's be called once, with all that was predicted, unless it takes batches.
 
     One that is fed batch by batch takes `compute_result`, by which Trainer tells it of the last batch.
 
     Args:
         args: `batch_eval_metrics`, whose default suits the tasks' own metrics, is set to what it takes.
-        compute_metrics: The caller's metric, or None.
+        compute_metrics: The caller's metric.
     """
-    if compute_metrics is not None:
-        parameters = inspect.signature(compute_metrics).parameters.values()
-        takes_batches = any(p.name == "compute_result" or p.kind == p.VAR_KEYWORD for p in parameters)
-        args.batch_eval_metrics = args.batch_eval_metrics and takes_batches
-
-
-def refuse_mixed_labels(inputs: Mapping[str, Any]) -> None:
-    """Raise `ValueError` for labels in a list, whose entries Trainer would join place by place."""
-    if isinstance(inputs.get("labels"), list):
-        raise ValueError(
-            "`eval_do_concat_batches` must be False where labels are a list (boxes, or maps of different "
-            "sizes), got True: Trainer would join the first image of every batch, the second and so on; set "
-            "it to False, which gives `compute_metrics` and the caller of `predict` one entry for each batch."
-        )
-
-
-@contextmanager
-def one_evaluation(trainer: Any, loader: Any, streaming: StreamingScores | None) -> Iterator[None]:
-    """Let Trainer's loop count every image once, and feed the task's own metric batch by batch."""
-    trainer.gather_function = ImageGather(trainer, loader)
-    if streaming is None:
-        yield
-        return
-    streaming.start(trainer.task)
-    # What would be handed to a function of the caller's are no logits.
-    with (
-        replaced(trainer.args, batch_eval_metrics=True),
-        replaced(trainer, preprocess_logits_for_metrics=None),
-    ):
-        yield
-
-
-# ---- predictions ----
-
-
-def predicted(task: Task, output: Any, inputs: Mapping[str, Any], gather: Callable[[Any], Any]) -> Predicted:
-    """Return what a batch's output predicts and the batch's labels, image by image, of all processes."""
-    labels = inputs.get("labels")
-    given = None if labels is None else gather([_as_arrays(one) for one in labels])
-    return Predicted(gather(task.image_predictions(output, inputs)), given)
-
-
-@torch.no_grad()
-def predicted_batches(trainer: Any, dataset: Any) -> Iterator[Predicted]:
-    """Yield what the student predicts for each batch; see `StructKDTrainer.predict_batches`."""
-    loader = trainer.get_test_dataloader(dataset)
-    gather = ImageGather(trainer, loader)
-    model = trainer.model.eval()
-    try:
-        for batch in loader:
-            inputs = trainer._prepare_inputs(batch)
-            with trainer.compute_loss_context_manager():
-                output = run_model(model, trainer.task.model_inputs(inputs), None).output
-            yield predicted(trainer.task, output, inputs, gather)
-    finally:
-        loader.end()  # a caller may stop early, and accelerate would believe itself inside the loader
-
-
-def joined(batches: list[Predicted], *, concatenated: bool) -> tuple[Any, Any]:
-    """Return the predictions and labels of all batches, as arrays wherever the images have one shape.
-
-    Args:
-        batches: What was predicted.
-        concatenated: Whether the images of all batches are put together; otherwise there is one entry for
-            each batch.
-    """
-    predictions = [batch.predictions for batch in batches]
-    labels = [batch.label_ids for batch in batches if batch.label_ids is not None]
-    return _put_together(predictions, concatenated), _put_together(labels, concatenated) if labels else None
-
-
-def _put_together(batches: list[list[Any]], concatenated: bool) -> Any:
-    if concatenated:
-        return _stacked([one for batch in batches for one in batch])
-    return [_stacked(batch) for batch in batches]
-
-
-def _stacked(images: list[Any]) -> Any:
-    are_arrays = all(isinstance(one, np.ndarray) for one in images)
-    return np.stack(images) if are_arrays and len({one.shape for one in images}) == 1 else images
-
-
-def _as_arrays(labels: Any) -> Any:
-    if isinstance(labels, Mapping):
-        return {name: _as_arrays(value) for name, value in labels.items()}
-    return labels.cpu().numpy() if isinstance(labels, Tensor) else labels
-
-
-# ---- the teacher ----
-
-
-def score_teacher(
-    trainer: Trainer, teacher: FrozenTeacher | None, task: Task, eval_dataset: Any = None
-) -> dict[str, float]:
-    """Return a teacher's scores, without the prefix `eval_`.
-
-    The teacher is shown images of its own normalisation and size, as in training.
-
-    Args:
-        trainer: The trainer.
-        teacher: Its teacher.
-        task: Its task.
-        eval_dataset: As in `Trainer.evaluate`; None takes that of the trainer. The scores of a set of a dict
-            have the name of the set before theirs.
-
-    Raises:
-        ValueError: If there is no teacher.
-    """
-    if teacher is None:
-        raise ValueError("there is no teacher to evaluate; pass `teacher_model` and give a term a weight.")
-    override = eval_dataset is not None
-    data = eval_dataset if override else trainer.eval_dataset
-    if not isinstance(data, dict):
-        return _teacher_scores(trainer, teacher, task, eval_dataset)
-    # As in `Trainer.evaluate`: the name finds a loader whose workers are kept.
-    parts = {name: _teacher_scores(trainer, teacher, task, data[name] if override else name) for name in data}
-    return {f"{name}_{key}": value for name, scores in parts.items() for key, value in scores.items()}
+    parameters = inspect.signature(compute_metrics).parameters.values()
+    takes_batches = any(p.name == "compute_result" or p.kind == p.VAR_KEYWORD for p in parameters)
+    args.batch_eval_metrics = args.batch_eval_metrics and takes_batches
 
 
 @torch.no_grad()

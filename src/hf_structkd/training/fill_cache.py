@@ -32,10 +32,12 @@ def fill_teacher_cache(trainer: StructKDTrainer) -> int:
             "without; set them."
         )
     terms = [term for term, _ in trainer.distillation.active()]
-    model, count = trainer.model.to(trainer.args.device), 0
+    model, count, loader = trainer.model.to(trainer.args.device), 0, trainer.get_train_dataloader()
     for view in range(data.views):
         data.set_epoch(view)
-        for batch in trainer.get_train_dataloader():
+        if hasattr(loader, "set_epoch"):  # accelerate's, which else sets the data back to epoch 0
+            loader.set_epoch(view)
+        for batch in loader:
             inputs = trainer._prepare_inputs(batch)
             if "features" in pair.question(terms).reads:
                 pair.capture_features(model, inputs["pixel_values"])

@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import Trainer
 
 from ..features import unwrap
 from .distillation import Distillation
 from .manifest import last_checkpoint, what_is_missing
-
-
-class GuardedRun(Protocol):
-    """What the guard reads of a trainer."""
-
-    accelerator: Any
-    state: Any
-    args: Any
-    model: Any
-    model_wrapped: Any
-    distillation: Distillation
-
-    _save_checkpoint: Callable[..., None]
 
 
 class FiniteGuard:
@@ -35,11 +23,13 @@ class FiniteGuard:
     logging step or before a checkpoint: weights may be spoilt by then, but are never written.
 
     Args:
+        distillation: Its terms train networks beside the student, and are saved with it.
         at_once: Whether it looks before every step.
     """
 
-    def __init__(self, *, at_once: bool) -> None:
+    def __init__(self, distillation: Distillation, *, at_once: bool) -> None:
         """Start without a step."""
+        self._distillation = distillation
         self.at_once = at_once
         self.begin()
 
@@ -50,21 +40,22 @@ class FiniteGuard:
         self._known_good: int | None = None
         self._is_new_step = True
 
-    def before_micro_step(self, run: GuardedRun) -> None:
+    def before_micro_step(self, run: Trainer) -> None:
         """Remember the buffers of before a step, which its forwards move."""
         if self._known_good is None:
             self._known_good = run.state.global_step
         if self._is_new_step and self.at_once:
-            self._buffers = snapshot_buffers(unwrap(run.model_wrapped))
+            buffers = unwrap(run.model_wrapped).named_buffers()
+            self._buffers = {name: buffer.clone() for name, buffer in buffers}
         self._is_new_step = False
 
-    def watch(self, values: Mapping[str, Any], run: GuardedRun) -> None:
+    def watch(self, values: Mapping[str, Any], run: Trainer) -> None:
         """Take note of values, by what they are, without waiting for the device."""
         for name, value in values.items():
             finite = torch.isfinite(torch.as_tensor(value, device=run.accelerator.device)).all()
             self._finite[name] = self._finite[name] & finite if name in self._finite else finite
 
-    def before_optimizer(self, run: GuardedRun) -> None:
+    def before_optimizer(self, run: Trainer) -> None:
         """Where it looks at once: save the weights of before this step and raise, unless all is finite.
 
         Raises:
@@ -78,7 +69,7 @@ class FiniteGuard:
                 f"{self._save_last_good(run)}; lower the learning rate or that term's weight."
             )
 
-    def verify(self, run: GuardedRun) -> None:
+    def verify(self, run: Trainer) -> None:
         """Raise if anything that was watched since the last look was not finite; every process calls it.
 
         Raises:
@@ -93,7 +84,7 @@ class FiniteGuard:
             )
         self._known_good = run.state.global_step
 
-    def _non_finite(self, run: GuardedRun) -> list[str]:
+    def _non_finite(self, run: Trainer) -> list[str]:
         """Return the names of what was not finite on some process, the same list on all of them; then forget.
 
         Every process must learn of it: one that stops alone leaves the others waiting in a reduction.
@@ -105,7 +96,21 @@ class FiniteGuard:
         self._finite.clear()
         return [name for name, share in zip(names, shares.tolist(), strict=True) if share < 1]
 
-    def refuse_to_save(self, run: GuardedRun, networks: Iterable[nn.Module] = ()) -> None:
+    def watch_gradients(self, norm: Any, run: Trainer, *, max_grad_norm: float) -> None:
+        """Clip the gradients of the terms' modules; take note of their norm and of the student's, `norm`."""
+        others = self._distillation.modules.clip(max_grad_norm)
+        norms = {"the student's gradient": norm, "the gradient of the terms' modules": others}
+        # In fp16 such gradients are the scaler's daily business: it skips their step.
+        if run.accelerator.scaler is None:
+            self.watch({name: n for name, n in norms.items() if n is not None}, run)
+        self.before_optimizer(run)
+
+    def before_checkpoint(self, run: Trainer) -> None:
+        """Raise unless all that was watched, the student and the terms' networks are finite."""
+        self.verify(run)
+        self.refuse_to_save(run, self._distillation.networks)
+
+    def refuse_to_save(self, run: Trainer, networks: Iterable[nn.Module] = ()) -> None:
         """Raise if the student, or what the terms train beside it, is not finite and would be written.
 
         A checkpoint of them would take the place of a good one.
@@ -122,14 +127,16 @@ class FiniteGuard:
                 "rate, or look for what changes the weights beside the optimiser."
             )
 
-    def _save_last_good(self, run: GuardedRun) -> str:
+    def _save_last_good(self, run: Trainer) -> str:
         """Save the weights of before this step, unless they are saved already or spoilt too; say where."""
         student = unwrap(run.model_wrapped)
-        restore_buffers(student, self._buffers)
+        with torch.no_grad():
+            for name, buffer in student.named_buffers():
+                buffer.copy_(self._buffers.get(name, buffer))
         folder = Path(str(run.args.output_dir)) / f"checkpoint-{run.state.global_step}"
         is_saved = what_is_missing(folder) is None
         run.accelerator.wait_for_everyone()  # before the first process makes the folder
-        if not is_saved and are_finite([student, *run.distillation.networks]):
+        if not is_saved and are_finite([student, *self._distillation.networks]):
             run._save_checkpoint(run.model_wrapped, trial=None)
             is_saved = True
         if is_saved:
@@ -139,19 +146,6 @@ class FiniteGuard:
 
 def _where(last: str | None) -> str:
     return f"the last checkpoint is {last}" if last else "no checkpoint was written before"
-
-
-def snapshot_buffers(model: nn.Module) -> dict[str, Tensor]:
-    """Copy the buffers, which a forward in train mode moves (BatchNorm's statistics and its count)."""
-    return {name: buffer.clone() for name, buffer in model.named_buffers()}
-
-
-@torch.no_grad()
-def restore_buffers(model: nn.Module, snapshot: Mapping[str, Tensor]) -> None:
-    """Put back what `snapshot_buffers` copied."""
-    for name, buffer in model.named_buffers():
-        if name in snapshot:
-            buffer.copy_(snapshot[name])
 
 
 def are_finite(models: Iterable[nn.Module]) -> bool:

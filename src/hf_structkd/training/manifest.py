@@ -10,7 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
+from safetensors import safe_open
 from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_pt_utils import safe_globals
 from transformers.utils import logging
 
 logger = logging.get_logger(__name__)
@@ -19,6 +22,8 @@ MANIFEST_FILE = "structkd_manifest.json"
 _FOLDER_NAME = re.compile(r"checkpoint-(\d+)")
 # Those of all formats; adapters of PEFT may stand in a folder of their own.
 _WEIGHTS = ("model*.safetensors", "pytorch_model*.bin", "**/adapter_model.*")
+_TENSORS = (".safetensors", ".pt", ".pth", ".bin")
+_NOT_READ = "training_args.bin"  # a pickle of arguments, which Trainer writes for people to look at
 
 
 def begin_checkpoint(folder: str | Path) -> None:
@@ -46,7 +51,7 @@ def what_is_missing(folder: str | Path, *, read_all: bool = True) -> str | None:
         read_all: Whether every byte is compared, and not only the sizes.
     """
     folder = Path(folder)
-    state, files = _read_object(folder / TRAINER_STATE_NAME), _read_object(folder / MANIFEST_FILE)
+    state, files = read_object(folder / TRAINER_STATE_NAME), _read_list(folder / MANIFEST_FILE)
     if state is None:
         return f"its {TRAINER_STATE_NAME}, which is written last, is missing or cut"
     if files is None:
@@ -64,7 +69,8 @@ def what_is_missing(folder: str | Path, *, read_all: bool = True) -> str | None:
             return f"its {name} has {path.stat().st_size:,} bytes in place of {size:,}"
         if read_all and _checksum(path) != checksum:
             return f"its {name} has its size, but not the bytes that were written"
-    return None
+    unreadable = (_why_unreadable(path) for path in _files(folder) if read_all)
+    return next((problem for problem in unreadable if problem is not None), None)
 
 
 def last_checkpoint(output_dir: str | Path | None) -> str | None:
@@ -122,7 +128,7 @@ def remove_unfinished(output_dir: str | Path, keep: str | Path) -> None:
         keep: The one that is being written.
     """
     for folder in _folders(output_dir):
-        has_state = _read_object(folder / TRAINER_STATE_NAME) is not None
+        has_state = read_object(folder / TRAINER_STATE_NAME) is not None
         is_listed = (folder / MANIFEST_FILE).exists()
         if folder.resolve() != Path(keep).resolve() and (
             not has_state or (is_listed and what_is_missing(folder, read_all=False) is not None)
@@ -155,10 +161,36 @@ def _checksum(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _read_object(path: Path) -> dict[str, Any] | None:
+def read_object(path: Path) -> dict[str, Any] | None:
     """Return a JSON file's object, or None if it is missing, cut or of another kind."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) else None
+
+
+def _read_list(path: Path) -> dict[str, list[Any]] | None:
+    """Return size and checksum of each file that a list names, or None if it is no such list."""
+    content = read_object(path)
+    is_list = content is not None and all(isinstance(v, list) and len(v) == 2 for v in content.values())
+    return content if is_list else None
+
+
+def _why_unreadable(path: Path) -> str | None:
+    """Say why a file of states cannot be read; None if it can.
+
+    Checksums do not help against somebody who writes the list too. Trainer refuses pickled code as well, but
+    in many lines and in the midst of loading.
+    """
+    if path.suffix not in _TENSORS or path.name == _NOT_READ:
+        return None
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="pt"):
+                return None
+        with safe_globals():
+            torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # the readers of both formats raise many types
+        return f"its {path.name} is damaged, or holds more than tensors and numbers ({type(error).__name__})"
+    return None

@@ -30,8 +30,7 @@ class ModelPair:
             needs it.
         kind: The task that both solve.
         args: The settings.
-        processor: The student's image processor, or None.
-        teacher_processor: The teacher's; None loads the one beside it.
+        processors: The student's image processor, or None, and the teacher's; None loads the one beside it.
         task_options: Keyword arguments of the task.
 
     Attributes:
@@ -53,8 +52,7 @@ class ModelPair:
         kind: type[Task],
         args: StructKDTrainingArguments,
         *,
-        processor: Any,
-        teacher_processor: Any,
+        processors: tuple[Any, Any],
         task_options: Mapping[str, Any] | None,
     ) -> None:
         """Match nothing yet: without a term that needs it, the teacher is not even loaded."""
@@ -65,7 +63,7 @@ class ModelPair:
         self._teacher_model = teacher_model
         self._kind = kind
         self._args = args
-        self._processors = (processor, teacher_processor)
+        self._processors = processors
         self._task_options = dict(task_options or {})
         self.task = self._match(student, None)
 
@@ -106,6 +104,8 @@ class ModelPair:
             "teacher_normalization": theirs,
             "image_size": (size[0], size[1]) if size else None,
             "device": self._args.device,
+            "precision": self._args.teacher_dtype,
+            "compiling": self._args.compiling,
         }
         root = self._args.teacher_cache
         if root is None:
@@ -119,15 +119,29 @@ class ModelPair:
         if self.teacher is not None:
             self.teacher.follow(self.task)
 
+    def expect_answers(self, data: Any) -> None:
+        """Note how many answers of the teacher a cache needs for training data, where that is known.
+
+        Raises:
+            ValueError: If a cache is wanted and the data never show an image twice in the same way.
+        """
+        self.expected_answers = None
+        if self._args.teacher_cache is None or not hasattr(data, "views"):
+            return
+        if data.views is None:
+            raise ValueError(
+                "`teacher_cache` needs training data with a fixed number of views, got data that is "
+                "augmented anew in every epoch; load it with `augmentation_views`, for example 4."
+            )
+        self.expected_answers = len(data) * int(data.views) if hasattr(data, "__len__") else None
+
     def capture_features(self, model: nn.Module, pixel_values: Tensor) -> None:
         """Find the two feature maps on these images, unless that is done already."""
         assert self.teacher is not None
         if self.student_capture is None:
             names = self._args.student_feature
             self.student_capture = self.task.capture_features(unwrap(model), pixel_values[:1], names)
-            if self._args.torch_compile:
-                # Code that an earlier training compiled for this class of model does not call new hooks.
-                torch.compiler.reset()
+            self._forget_code()
         self.teacher.prepare_features(pixel_values, self._args.teacher_feature)
 
     def drop_captures(self) -> None:
@@ -135,8 +149,14 @@ class ModelPair:
         if self.student_capture is not None:
             self.student_capture.remove()
             self.student_capture = None
+            self._forget_code()
         if self.teacher is not None:
             self.teacher.drop_capture()
+
+    def _forget_code(self) -> None:
+        """Compile anew: code that was compiled for a class of model calls the hooks it had then, no others."""
+        if self._args.torch_compile:
+            torch.compiler.reset()
 
     def forward(
         self, model: nn.Module, batch: Batch, terms: Sequence[Term]

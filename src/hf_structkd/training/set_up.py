@@ -20,7 +20,6 @@ from ..models.loading import config_of, model_of, resizing_to
 from ..tasks import Task, task_of
 from ..terms import TaskTerm, Term, Terms, TrainingPlan, built_in_terms
 from .arguments import StructKDTrainingArguments
-from .evaluating_trainer import EvaluatingTrainer
 
 logger = logging.get_logger(__name__)
 
@@ -142,22 +141,6 @@ def training_plan(args: StructKDTrainingArguments, max_steps: int) -> TrainingPl
     return TrainingPlan(args.device, args.seed, scheduler)
 
 
-def answers_to_expect(args: StructKDTrainingArguments, dataset: Any) -> int | None:
-    """Return how many answers of the teacher a cache needs for a dataset, or None where it is not known.
-
-    Raises:
-        ValueError: If a cache is wanted and the dataset never shows an image twice in the same way.
-    """
-    if args.teacher_cache is None or not hasattr(dataset, "views"):
-        return None
-    if dataset.views is None:
-        raise ValueError(
-            "`teacher_cache` needs training data with a fixed number of views, got data that is augmented "
-            "anew in every epoch; load it with `augmentation_views`, for example 4."
-        )
-    return len(dataset) * int(dataset.views) if hasattr(dataset, "__len__") else None
-
-
 def check_support(trainer: Trainer) -> None:
     """Raise `ValueError` for options of `Trainer` that would be passed over in silence."""
     if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
@@ -170,7 +153,7 @@ def check_support(trainer: Trainer) -> None:
             raise ValueError(f"`{name}` has no effect on StructKDTrainer's loss; leave it out.")
 
 
-def warn_of_missing_labels(trainer: EvaluatingTrainer) -> None:
+def warn_of_missing_labels(trainer: Trainer, task: Task) -> None:
     """Say before a training if nothing in the validation data is labelled; usually this reads one row.
 
     Raises:
@@ -178,7 +161,9 @@ def warn_of_missing_labels(trainer: EvaluatingTrainer) -> None:
     """
     data = trainer.eval_dataset
     for name, rows in (data if isinstance(data, dict) else {"": data}).items():
-        if rows is None or any(_is_labelled(trainer, row) for row in islice(_rows_of(rows), _LOOKED_AT)):
+        if rows is None or any(
+            _is_labelled(row, trainer.data_collator, task) for row in islice(_rows_of(rows), _LOOKED_AT)
+        ):
             continue
         if trainer.is_world_process_zero():
             logger.warning(
@@ -194,9 +179,9 @@ def _rows_of(rows: Any) -> Iterator[Any]:
     return (rows[index] for index in range(len(rows))) if has_length(rows) else iter(rows)
 
 
-def _is_labelled(trainer: EvaluatingTrainer, row: Any) -> bool:
-    batch = trainer.data_collator([row])
+def _is_labelled(row: Any, collate: Callable[[list[Any]], Any], task: Task) -> bool:
+    batch = collate([row])
     if batch.get("labels") is None:
         return False
-    trainer.task.check_batch(batch)
-    return trainer.task.has_labels(batch)
+    task.check_batch(batch)
+    return task.has_labels(batch)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..features.forward import Batch, Forward, run_model
 from ..models.parameters import count_parameters
+from ..models.teacher_forms import class_name
 from ..tasks import Task
 from ..terms import Term
 from .pair import ModelPair
@@ -93,7 +94,7 @@ def start_table(
     sides = (student, teacher)
     rows = [
         ("", "student", "teacher" if teacher.is_loaded else "teacher (read from cache)"),
-        ("model", *(type(side.model).__name__ for side in sides)),
+        ("model", *(class_name(side.model) for side in sides)),
         ("parameters", *(f"{count_parameters(side.model) / 1e6:.2f} M" for side in sides)),
         ("output", *(_output_shape(task, side) for side in sides)),
     ]

@@ -2,44 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, Trainer
+from transformers.trainer_utils import PredictionOutput
 
 from ..card import RunNotes, write_card
-from ..hub.pushing import Pusher
+from ..hub.pushing import Pusher, token_hidden
 from ..models import FrozenTeacher, TeacherSource
 from ..models.loading import model_of
+from ..models.restoring import restore_student
 from ..tasks import Task, task_of
 from ..terms import Term
+from . import set_up
 from .arguments import StructKDTrainingArguments
-from .best_model import choose_best_metric
-from .callbacks import AnswersCallback, EpochCallback
-from .checkpoints import refuse_other_settings, run_settings
+from .callbacks import RunCallback
+from .checkpoints import complete_checkpoint, settings_to_keep
 from .distillation import Distillation
-from .evaluating_trainer import EvaluatingTrainer
-from .evaluation import StreamingScores, feed_as_wanted
+from .evaluation import Evaluation
 from .guard import FiniteGuard
+from .loaders import build_loader
+from .manifest import begin_checkpoint, checkpoint_to_resume
 from .pair import ModelPair
-from .saving import SavingTrainer
-from .set_up import (
-    answers_to_expect,
-    check_support,
-    collect_terms,
-    first_student,
-    student_processor,
-    training_plan,
-    warn_of_missing_labels,
-)
-from .term_log import TermLog
-from .term_modules import example_batch
+from .predictions import Predicted
 
 
-class StructKDTrainer(EvaluatingTrainer, SavingTrainer):
+class StructKDTrainer(Trainer):
     """Train a student on its task and on what a frozen teacher knows.
 
     Args:
@@ -91,46 +83,28 @@ class StructKDTrainer(EvaluatingTrainer, SavingTrainer):
         """Load what is named, match the two models and hand the rest to `Trainer`."""
         if not isinstance(args, StructKDTrainingArguments):
             raise TypeError(f"`args` must be StructKDTrainingArguments, got {type(args).__name__}.")
-        self.terms = collect_terms(terms, args)
-        first = first_student(model, kwargs.get("model_init"), task, kwargs.get("train_dataset"))
+        self.terms = set_up.collect_terms(terms, args)
+        first = set_up.first_student(model, kwargs.get("model_init"), task, kwargs.get("train_dataset"))
         student = model_of(first)
-        processing_class = processing_class or student_processor(student, task, kwargs)
+        processing_class = processing_class or set_up.student_processor(student, task, kwargs)
+        kind, processors = task or task_of(student), (processing_class, teacher_processing_class)
         self.pair = ModelPair(
-            student,
-            teacher_model,
-            task or task_of(student),
-            args,
-            processor=processing_class,
-            teacher_processor=teacher_processing_class,
-            task_options=task_options,
+            student, teacher_model, kind, args, processors=processors, task_options=task_options
         )
         self.distillation = Distillation(self.terms, self.pair)
         self.distillation.load_teacher(student, self.distillation.active())
         kwargs.setdefault("data_collator", self.task.collate)
         self.pair.trusts_keys = kwargs["data_collator"] is self.task.collate
-        feed_as_wanted(args, kwargs.get("compute_metrics"))
-        if kwargs.get("compute_metrics") is None:
-            choose_best_metric(args, self.task, kwargs.get("eval_dataset"))
-        model = None if kwargs.get("model_init") is not None else first
+        self._evaluation = Evaluation(self.pair, args, kwargs)
         self._pusher = Pusher()
+        model = None if kwargs.get("model_init") is not None else first
         super().__init__(model=model, args=args, processing_class=processing_class, **kwargs)
         # Dense models take **kwargs, from which Trainer concludes that they divide their loss themselves.
         self.model_accepts_loss_kwargs = False
-        check_support(self)
-        self._streaming: StreamingScores | None = None
-        if kwargs.get("compute_metrics") is None:
-            self.compute_metrics = self._streaming = StreamingScores(self.task)
-        self._watch_training()
-
-    def _watch_training(self) -> None:
-        """Make what follows a training from step to step."""
-        self.add_callback(EpochCallback(self.train_dataset))
-        self.add_callback(AnswersCallback(self.pair))
-        self.distillation.data_notes = getattr(self.train_dataset, "notes", {})
-        self._guard = FiniteGuard(at_once=self.args.device.type == "cpu")
-        self._term_log = TermLog()
+        set_up.check_support(self)
+        self.add_callback(RunCallback(self.train_dataset, self.pair))
+        self._guard = FiniteGuard(self.distillation, at_once=args.device.type == "cpu")
         self._settings: dict[str, Any] = {}
-        self._values: dict[str, Tensor] = {}  # what one micro-step leaves to its end
 
     @property
     def task(self) -> Task:
@@ -147,7 +121,10 @@ class StructKDTrainer(EvaluatingTrainer, SavingTrainer):
         """Every term's weight in use, by its name."""
         return self.distillation.weights
 
-    # ---- one step ----
+    @property
+    def log_titles(self) -> dict[str, str]:
+        """What figures call the values that the terms log, by their names in the log."""
+        return self.distillation.log_titles
 
     def compute_loss(
         self, model: nn.Module, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
@@ -157,16 +134,8 @@ class StructKDTrainer(EvaluatingTrainer, SavingTrainer):
         Keeps Trainer's contract: a scalar, or (scalar, model output). `num_items_in_batch` counts labels that
         are not -100, which dense labels are not, and is not used.
         """
-        if self.distillation.is_first_batch() or inputs["pixel_values"].device.type == "cpu":
-            # On an accelerator once only: it waits for the device.
-            (self.task.check_training_batch if model.training else self.task.check_batch)(inputs)
-        if not model.training:
-            output = self.task.student_forward(model, inputs, None).output
-            loss = self.task.task_loss(output, inputs)
-            return (loss, output) if return_outputs else loss
-        step = self.distillation.loss(model, inputs, may_print=self.is_world_process_zero())
-        self._values = step.values
-        return (step.total, step.output) if return_outputs else step.total
+        loss, output = self.distillation.loss(model, inputs, may_print=self.is_world_process_zero())
+        return (loss, output) if return_outputs else loss
 
     def training_step(
         self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None
@@ -179,55 +148,17 @@ class StructKDTrainer(EvaluatingTrainer, SavingTrainer):
         self._guard.before_micro_step(self)
         self.distillation.before_backward()
         loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
-        steps = self.current_gradient_accumulation_steps
-        values = self._values | self.distillation.after_backward(micro_steps=steps)
-        self._values = {}
+        values = self.distillation.after_backward(micro_steps=self.current_gradient_accumulation_steps)
         self._guard.watch(values, self)
-        self._term_log.add(values)
         if self.accelerator.sync_gradients:
             self._guard.before_optimizer(self)  # nor does a term step beside a student that does not
             self._guard.watch(self.distillation.step(), self)
         return loss
 
-    # ---- a training's beginning, checkpoints and end ----
-
-    def _prepare_for_training(
-        self, max_steps: int, train_dataloader: Any, resume_from_checkpoint: Any
-    ) -> Any:
-        """Begin the terms before states are loaded into them: `train()` frees what `__init__` prepares."""
-        if self.model_init is not None:
-            self.pair.follow(model_of(self.model))
-        self._settings = run_settings(self.terms, self.weights, self.args, self.teacher, self.task)
-        refuse_other_settings(self._settings, self.args.output_dir, resume_from_checkpoint)
-        warn_of_missing_labels(self)
-        self._values, self._term_log = {}, TermLog()
-        self.pair.expected_answers = answers_to_expect(self.args, self.train_dataset)
-        self._guard.begin()
-        self.distillation.prepare(training_plan(self.args, max_steps))
-        return super()._prepare_for_training(max_steps, train_dataloader, resume_from_checkpoint)
-
-    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """Add what the terms own to the student's optimiser.
-
-        Keeps Trainer's contract: `self.optimizer`, made once, is returned.
-        """
-        is_new = self.optimizer is None
-        optimizer: torch.optim.Optimizer = super().create_optimizer(model)
-        parameters = self.distillation.build_modules(self.model, lambda: example_batch(self), anew=is_new)
-        if parameters:
-            optimizer.add_param_group({"params": parameters, "weight_decay": self.args.weight_decay})
-        return optimizer
-
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
         """Return Trainer's norm; stop before a gradient that is not finite reaches the weights."""
         norm = super()._get_grad_norm(model, grad_norm)
-        others = self.distillation.modules.clip(self.args.max_grad_norm)
-        norms = {"the student's gradient": norm, "the gradient of the terms' modules": others}
-        # In fp16 such gradients are the scaler's daily business: it skips their step.
-        if self.accelerator.scaler is None:
-            known = {name: n for name, n in norms.items() if n is not None}
-            self._guard.watch(known, self)
-        self._guard.before_optimizer(self)
+        self._guard.watch_gradients(norm, self, max_grad_norm=self.args.max_grad_norm)
         return norm
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -235,21 +166,118 @@ class StructKDTrainer(EvaluatingTrainer, SavingTrainer):
         if "loss" in logs or "train_loss" in logs:  # Trainer waits for the device here, too
             self._guard.verify(self)
         if "loss" in logs:
-            logs.update(self._term_log.pop(self.accelerator))
+            logs.update(self.distillation.log.pop(self.accelerator))
         super().log(logs, start_time)
 
-    @property
-    def log_titles(self) -> dict[str, str]:
-        """What figures call the values that the terms log, by their names in the log."""
-        return self.distillation.log_titles
+    def train(
+        self, resume_from_checkpoint: str | Path | bool | None = None, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Train as Trainer does; go on from complete checkpoints alone, see `checkpoint_to_resume`."""
+        resume = checkpoint_to_resume(resume_from_checkpoint, self.args.output_dir)
+        try:
+            return super().train(resume, *args, **kwargs)
+        finally:
+            self.pair.drop_captures()  # another trainer may have the same teacher
+
+    def _prepare_for_training(
+        self, max_steps: int, train_dataloader: Any, resume_from_checkpoint: Any
+    ) -> Any:
+        """Begin the terms before states are loaded into them: `train()` frees what `__init__` prepares."""
+        if self.model_init is not None:
+            self.pair.follow(model_of(self.model))
+        self._settings = settings_to_keep(self.distillation, self.args, resume_from_checkpoint)
+        set_up.warn_of_missing_labels(self, self.task)
+        self._guard.begin()
+        self.distillation.prepare(set_up.training_plan(self.args, max_steps), self.train_dataset)
+        return super()._prepare_for_training(max_steps, train_dataloader, resume_from_checkpoint)
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """Add what the terms own to `self.optimizer`, which is made once and returned, as Trainer does."""
+        is_new = self.optimizer is None
+        optimizer: torch.optim.Optimizer = super().create_optimizer(model)
+        self.distillation.add_modules(optimizer, self, anew=is_new)
+        return optimizer
+
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        """Run an epoch, unless all steps are done: a resumed Trainer would do one more."""
+        if self.state.global_step < self.state.max_steps:
+            super()._run_epoch(*args, **kwargs)
+
+    # ---- evaluation: every image once, in constant memory; see `Evaluation` ----
+
+    def _get_dataloader(self, dataset: Any, *args: Any, **options: Any) -> Any:
+        """Build Trainer's loader; one for evaluation delivers every image, see `build_loader`."""
+        return build_loader(self, super()._get_dataloader, dataset, *args, **options)
+
+    def prediction_step(
+        self, model: nn.Module, inputs: Any, prediction_loss_only: bool, ignore_keys: Any = None
+    ) -> Any:
+        """Return (loss, the images' statistics in place of predictions, labels); see `Evaluation.step`."""
+        return self._evaluation.step(
+            self, super().prediction_step, model, inputs, prediction_loss_only, ignore_keys
+        )
+
+    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
+        """Run Trainer's loop over a fresh metric; see `Evaluation.loop`."""
+        return self._evaluation.loop(self, super().evaluation_loop, *args, **kwargs)
+
+    def predict(self, test_dataset: Any, *args: Any, **kwargs: Any) -> PredictionOutput:
+        """Return predictions in the task's form (class maps, metres, boxes), the labels and the scores.
+
+        Keeps Trainer's contract, and takes images without labels. All predictions are kept in memory; for
+        many images see `predict_batches`. With a `compute_metrics` or `preprocess_logits_for_metrics` of the
+        caller's it is Trainer's own: predictions are logits.
+        """
+        return self._evaluation.predict(self, super().predict, test_dataset, *args, **kwargs)
+
+    def predict_batches(self, dataset: Any) -> Iterator[Predicted]:
+        """Yield `predictions` and `label_ids` of one batch after the other, in constant memory."""
+        return self._evaluation.batches(self, dataset)
+
+    def evaluate_teacher(self, eval_dataset: Any = None) -> dict[str, float]:
+        """Return the teacher's scores on `eval_dataset`; see `Evaluation.score_teacher`."""
+        return self._evaluation.score_teacher(self, eval_dataset)
+
+    # ---- checkpoints: whole, finite, with the terms' states ----
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        """Save as Trainer does, but nothing that is not finite; see `FiniteGuard.refuse_to_save`."""
+        self._guard.before_checkpoint(self)
+        if self.args.should_save:
+            begin_checkpoint(Path(self._get_output_dir(trial)) / f"checkpoint-{self.state.global_step}")
+        super()._save_checkpoint(model, trial)
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        """Save a finite student as Trainer does, while `args`, which it pickles, hold no token."""
+        self._guard.refuse_to_save(self)
+        with token_hidden(self):
+            super()._save(output_dir, state_dict)
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        """Complete the checkpoint; after this Trainer writes its state, pushes and rotates."""
+        super()._save_rng_state(output_dir)
+        self.accelerator.wait_for_everyone()  # every process writes a file of its own
+        if self.args.should_save:
+            complete_checkpoint(output_dir, self._settings, self.distillation, self.args)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        """Read the terms' states back after Trainer's own."""
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is not None:
+            self.distillation.load(checkpoint)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        """Read the student back into the live model; the wrapper of PEFT is left to Trainer."""
+        restore_student(self.model, resume_from_checkpoint, wrapped=super()._load_from_checkpoint)
+
+    def _load_best_model(self) -> None:
+        """Read the best student back in the same way."""
+        self._load_from_checkpoint(str(self.state.best_model_checkpoint))
 
     # ---- the card and the Hub: Trainer hides failed pushes and pickles the token ----
 
     def create_model_card(self, language: str | None = None, **overrides: Any) -> None:
-        """Write `README.md` into `output_dir`; see `card.write_card` and `card.card.with_overrides`.
-
-        Keeps Trainer's contract: every process may call it, the first one writes.
-        """
+        """Write `README.md` into `output_dir`, on the first process; see `card.write_card`."""
         if self.is_world_process_zero():
             write_card(self, self.run_notes, language=language, **overrides)
 

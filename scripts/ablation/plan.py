@@ -1,0 +1,122 @@
+"""Read from one YAML file which runs there are: experiments, their settings and their seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hf_structkd.data.loading import split_ranges
+from hf_structkd.tasks import TASKS
+from hf_structkd.terms import BUILT_IN_TERMS
+
+WEIGHTS = tuple(f"{term.name}_weight" for term in BUILT_IN_TERMS)
+TEACHING = tuple(f"{term.name}_weight" for term in BUILT_IN_TERMS if term.needs_teacher)
+OF_THE_RUN = ("seed", "output_dir", "teacher_cache", "resume_from_checkpoint")
+"""Options that the script sets; of these only the seed can change a score."""
+
+_KEYS = {"title", "task", "chosen_on", "settings", "seeds", "options"}
+_ANY_SIZE = 1000
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training: a setting of an experiment with one seed.
+
+    Attributes:
+        experiment: Key of the experiment.
+        title: Its name for people: the data and how much of them has labels.
+        task: Short name of the task.
+        chosen_on: Rows on which the options were chosen; None for a search, which is what chooses.
+        setting: Key of the setting.
+        seed: Draws the student's first weights and the order of the images.
+        options: Every option of the example of the task, with the weights of all terms.
+    """
+
+    experiment: str
+    title: str
+    task: str
+    chosen_on: str | None
+    setting: str
+    seed: int
+    options: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Path of the run's folder and, with `.json`, of its results."""
+        return f"{self.experiment}/{self.setting}-seed{self.seed}"
+
+    @property
+    def is_taught(self) -> bool:
+        """Whether a term that reads the teacher is on."""
+        return any(self.options[name] for name in TEACHING)
+
+
+def read_plan(path: Path) -> list[Run]:
+    """Return the runs of a YAML file, the settings of one seed next to each other.
+
+    Raises:
+        ValueError: If an experiment lacks a key, a setting leaves the weight of a term to a default, two
+            settings are one run, or an experiment reports rows on which its options were chosen.
+    """
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    settings: dict[str, Any] = content["settings"]
+    for name, setting in settings.items():
+        missing = [weight for weight in WEIGHTS if weight not in setting]
+        if missing:
+            raise ValueError(f"the setting {name!r} must state the weight of every term; add {missing}.")
+    runs = [run for key, one in content["experiments"].items() for run in _runs_of(key, one, settings)]
+    _refuse_equal_runs(runs)
+    return runs
+
+
+def _runs_of(key: str, experiment: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterator[Run]:
+    if set(experiment) != _KEYS:
+        raise ValueError(
+            f"the experiment {key!r} must have the keys {sorted(_KEYS)}, got {sorted(experiment)}."
+        )
+    tasks = [task.short_name for task in TASKS]
+    if experiment["task"] not in tasks:
+        raise ValueError(f"`task` of {key!r} must be one of {tasks}, got {experiment['task']!r}.")
+    unknown = [name for name in experiment["settings"] if name not in settings]
+    if unknown:
+        raise ValueError(f"`settings` of {key!r} must be among {list(settings)}, got {unknown}.")
+    own = experiment["options"]
+    _refuse_reported_choice(key, experiment["chosen_on"], own.get("validation_split", "validation"))
+    for seed in experiment["seeds"]:
+        for name in experiment["settings"]:
+            options = {**own, **settings[name]}
+            taken = [option for option in OF_THE_RUN if option in options]
+            if taken:
+                raise ValueError(f"{key!r} with {name!r} must leave {taken} to the script; remove them.")
+            kept = (key, experiment["title"], experiment["task"], experiment["chosen_on"])
+            yield Run(*kept, name, seed, options)
+
+
+def _refuse_reported_choice(key: str, chosen_on: str | None, reported_on: str) -> None:
+    """Raise `ValueError` if rows are reported by which something was chosen."""
+    if chosen_on is None:
+        return
+    taken: list[set[tuple[str, int]]] = []
+    for split in (chosen_on, reported_on):
+        names = {part.split("[")[0] for part in split.split("+")}
+        rows = {name: range(_ANY_SIZE) for name in names}
+        parts = split_ranges(rows, key, "chosen_on", split + ("[:]" if split in rows else ""))
+        taken.append({(name, row) for name, chosen in parts for row in chosen})
+    if taken[0] & taken[1]:
+        raise ValueError(
+            f"the experiment {key!r} must not report rows that it was chosen on, got {chosen_on!r} and "
+            f"{reported_on!r}; divide them, as in 'validation[:50%]' and 'validation[50%:]'."
+        )
+
+
+def _refuse_equal_runs(runs: list[Run]) -> None:
+    seen: dict[str, Run] = {}
+    for run in runs:
+        same = repr((run.task, run.seed, sorted(run.options.items())))
+        if same in seen:
+            raise ValueError(f"{seen[same].name!r} and {run.name!r} are the same run; remove one.")
+        seen[same] = run

@@ -1,0 +1,104 @@
+"""A plan says which runs there are, and refuses what would make a table dishonest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ablation.plan import OF_THE_RUN, WEIGHTS, Run, read_plan
+
+Changed = Callable[..., list[Run]]
+
+
+def content() -> dict[str, Any]:
+    """A plan of one experiment with two settings and two seeds."""
+    alone = {name: float(name == "task_weight") for name in WEIGHTS}
+    experiment = {
+        "title": "CamVid",
+        "task": "segmentation",
+        "chosen_on": "validation[:50%]",
+        "settings": ["alone", "default"],
+        "seeds": [1, 2],
+        "options": {"dataset_name": "DATA", "validation_split": "validation[50%:]"},
+    }
+    return {
+        "experiments": {"camvid": experiment},
+        "settings": {"alone": alone, "default": {**alone, "pixel_weight": 1}},
+    }
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Changed:
+    def write_and_read(plan: dict[str, Any] | None = None, **experiment: Any) -> list[Run]:
+        plan = plan or content()
+        plan["experiments"]["camvid"] |= experiment
+        (tmp_path / "plan.yaml").write_text(yaml.safe_dump(plan))
+        return read_plan(tmp_path / "plan.yaml")
+
+    return write_and_read
+
+
+def test_the_settings_of_one_seed_stand_next_to_each_other(read: Changed) -> None:
+    """Else a plan that is stopped in the middle has seeds of one setting alone, which pair with nothing."""
+    names = [run.name for run in read()]
+    assert names == [f"camvid/{name}-seed{seed}" for seed in (1, 2) for name in ("alone", "default")]
+    assert [run.is_taught for run in read()] == [False, True] * 2
+
+
+@pytest.mark.parametrize("weight", WEIGHTS)
+def test_a_setting_states_the_weight_of_every_term(read: Changed, weight: str) -> None:
+    """A weight that is left out is the default of the day, and two rows were once one run."""
+    plan = content()
+    del plan["settings"]["default"][weight]
+    with pytest.raises(ValueError, match=rf"'default' must state .* of every term; add \['{weight}'\]"):
+        read(plan)
+
+
+def test_no_two_settings_are_one_run(read: Changed) -> None:
+    plan = content()
+    plan["settings"]["default"] = dict(plan["settings"]["alone"])
+    with pytest.raises(ValueError, match="'camvid/alone-seed1' and 'camvid/default-seed1' are the same run"):
+        read(plan)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "reported"),
+    [
+        ("validation", "validation"),
+        ("validation", "validation[50%:]"),
+        ("validation[:60%]", "validation[50%:]"),
+        ("train[:10]+validation[5:6]", "validation[:10]"),
+    ],
+)
+def test_rows_that_chose_the_options_are_not_reported(read: Changed, chosen: str, reported: str) -> None:
+    with pytest.raises(ValueError, match="'camvid' must not report rows that it was chosen on"):
+        read(chosen_on=chosen, options={"validation_split": reported})
+
+
+@pytest.mark.parametrize(("chosen", "reported"), [("train[90%:]", "validation"), (None, "validation")])
+def test_a_choice_on_other_rows_and_a_search_may_score_all(
+    read: Changed, chosen: str | None, reported: str
+) -> None:
+    assert len(read(chosen_on=chosen, options={"validation_split": reported})) == 4
+
+
+@pytest.mark.parametrize("option", OF_THE_RUN)
+def test_the_options_of_the_script_are_not_the_plans(read: Changed, option: str) -> None:
+    with pytest.raises(ValueError, match=rf"must leave \['{option}'\] to the script"):
+        read(chosen_on=None, options={option: "x"})
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("task", "segment", "`task` of 'camvid' must be one of"),
+        ("settings", ["alone", "defualt"], r"must be among \['alone', 'default'\], got \['defualt'\]"),
+        ("seed", 3, "must have the keys"),
+    ],
+)
+def test_a_slip_of_the_pen_is_refused(read: Changed, key: str, value: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read(**{key: value})

@@ -1,0 +1,119 @@
+"""Every way to run the two models faster or smaller gives the numbers of the plain run, to a stated tolerance."""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from ..cases import CASES, SEGMENTATION, TaskCase, arguments, make_trainer, state_of
+
+pytestmark = [
+    pytest.mark.usefixtures("narrow_critic"),
+    pytest.mark.filterwarnings(
+        "ignore::UserWarning"
+    ),  # of torch, while it traces transformers' detection loss
+]
+
+COMPILED = {"torch_compile": True, "torch_compile_backend": "eager"}
+CHECKPOINTED = {"activation_checkpointing": True}
+EXACT = {"loss": 1e-6, "grad_norm": 1e-6}
+# Of bfloat16's three digits the sum keeps more, and a gradient fewer: its parts cancel.
+ROUNDED = {"loss": 1e-2, "grad_norm": 0.1}
+
+# The backend only traces: what a generator of code does to the last digits is another matter.
+COMBINATIONS: dict[str, tuple[dict[str, Any], dict[str, float]]] = {
+    "teacher in bfloat16": ({"teacher_dtype": "bfloat16"}, ROUNDED),
+    "teacher in float16": ({"teacher_dtype": "float16"}, ROUNDED),
+    "student in bfloat16": ({"bf16": True}, ROUNDED),
+    "checkpointed": (CHECKPOINTED, EXACT),
+    "compiled": (COMPILED, EXACT),
+    "compiled and checkpointed": (COMPILED | CHECKPOINTED, EXACT),
+    "both in bfloat16": ({"bf16": True, "teacher_dtype": "bfloat16"}, ROUNDED),
+    "all": (COMPILED | CHECKPOINTED | {"bf16": True, "teacher_dtype": "bfloat16"}, ROUNDED),
+}
+FAST = ("teacher in bfloat16",)
+over_combinations = pytest.mark.parametrize(
+    "combination",
+    [pytest.param(name, marks=() if name in FAST else pytest.mark.long) for name in COMBINATIONS],
+)
+
+
+def logged(case: TaskCase, settings: dict[str, Any]) -> dict[str, float]:
+    """The log of the second step, which the first one's update has reached."""
+    if not case.student(0).supports_gradient_checkpointing:
+        settings = {name: value for name, value in settings.items() if name not in CHECKPOINTED}
+    torch.manual_seed(0)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = make_trainer(case, arguments(folder, **settings), rows=4)
+        trainer.train()
+    return trainer.state.log_history[1]
+
+
+@functools.cache
+def plain(case: TaskCase) -> dict[str, float]:
+    """The run that everything is compared with."""
+    return logged(case, {})
+
+
+@over_combinations
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_combination_trains_as_the_plain_run_does(case: TaskCase, combination: str) -> None:
+    """Else a run that was made cheaper teaches something else, for example maps of an earlier training."""
+    settings, tolerance = COMBINATIONS[combination]
+    log, expected = logged(case, settings), plain(case)
+    for name, relative in tolerance.items():
+        assert log[name] == pytest.approx(expected[name], rel=relative), name
+    for name in ("loss_task", "loss_pixel", "loss_pairwise", "loss_holistic"):
+        assert log[name] == pytest.approx(expected[name], rel=3 * tolerance["loss"]), name
+
+
+def test_a_teacher_is_converted_apart_from_the_callers_and_answers_in_float32(tmp_path: Path) -> None:
+    """Else the next trainer gets a rounded teacher, or a term computes in two or three digits."""
+    teacher = SEGMENTATION.teacher(1)
+    trainer = make_trainer(SEGMENTATION, arguments(tmp_path, teacher_dtype="bfloat16"), teacher=teacher)
+    batch = trainer.data_collator(trainer.train_dataset.rows[:2])
+    trainer.teacher.prepare_features(batch["pixel_values"], [])
+    answer = trainer.teacher(batch)
+    assert (teacher.dtype, trainer.teacher.model.dtype) == (torch.float32, torch.bfloat16)
+    assert {answer.output.logits.dtype, *(one.dtype for one in answer.features)} == {torch.float32}
+    rounded = teacher.to(torch.bfloat16)(batch["pixel_values"].to(torch.bfloat16)).logits
+    assert torch.equal(answer.output.logits, rounded.float())
+
+
+def test_an_unknown_precision_of_the_teacher_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="`teacher_dtype` must be"):
+        arguments(tmp_path, teacher_dtype="bf16")
+
+
+@pytest.mark.parametrize("scale", [2.0**10, 2.0**127], ids=["in range", "overflow"])
+def test_the_scaler_of_float16_reaches_the_student_alone(scale: float, tmp_path: Path) -> None:
+    """Accelerate unscales every optimiser it knows: a critic's gradient was divided twice, in silence.
+
+    A CPU has no float16 training, but the scaler's steps are the same there. A power of two changes no bit.
+    """
+    states, overflows = {}, scale > 2.0**100
+    for name in ("plain", "scaled"):
+        torch.manual_seed(0)
+        # Unclipped: the norm's last digit depends on whether the gradient was scaled.
+        args = arguments(tmp_path, max_steps=1, max_grad_norm=0.0, mimic_weight=1.0)
+        trainer = make_trainer(SEGMENTATION, args)
+        before = state_of(trainer)
+        if name == "scaled":
+            trainer.accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+        trainer.train()
+        states[name] = state_of(trainer)
+    assert any(name.startswith("holistic.") for name in states["plain"])
+    moved = {name for name in before if not torch.equal(before[name], states["scaled"][name])}
+    if overflows:
+        assert not moved, "a step that the scaler skips changed the student"
+        assert trainer.accelerator.scaler.get_scale() < scale
+    else:
+        assert moved
+    for name, value in states["plain"].items():
+        if name.startswith("holistic.") or not overflows:
+            torch.testing.assert_close(states["scaled"][name], value, rtol=0, atol=0, msg=name)
