@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from hf_structkd.data.decoding import BadImageError, decode_image
+from hf_structkd.data import BadImageError
+from hf_structkd.data.decoding import decode_image
 
 from .inputs import BOX, Place, objects, raw
 from .table import TABLE, Bad

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ from huggingface_hub.errors import (
 from pyarrow import ArrowException
 
 from ..hub.access import explained
+from ._names_file import read_names
 from .folders import read_folder
 
 logger = logging.getLogger(__name__)
@@ -87,12 +87,7 @@ def load_dataset_splits(
             except (datasets.exceptions.DatasetGenerationError, ArrowException) as error:
                 raise _damage(argument, name_or_path, error.__cause__ or error) from error
             except ValueError as error:
-                if "different features" not in str(error):
-                    raise
-                raise ValueError(
-                    f"`{argument}` {name_or_path!r} must have metadata with the same fields in every file, "
-                    "and has others, as where one holds lists that are all empty; write COCO files instead."
-                ) from error
+                raise _differing(argument, name_or_path, error) from error
             except FileNotFoundError as error:
                 raise ValueError(
                     f"`{argument}` must be a Hub id, or a folder that holds images or tables, got "
@@ -104,9 +99,18 @@ def load_dataset_splits(
 def _as_streams(loaded: Mapping[str, datasets.Dataset]) -> dict[str, datasets.IterableDataset]:
     streams = {name: split.to_iterable_dataset() for name, split in loaded.items()}
     for name, stream in streams.items():
-        # It says how boxes are written, see `read_yolo`.
-        stream.info.builder_name = loaded[name].info.builder_name
+        stream.info.builder_name = loaded[name].info.builder_name  # tells YOLO's boxes, see `read_yolo`
     return streams
+
+
+def _differing(argument: str, name: str, error: ValueError) -> ValueError:
+    """Return what an error of `datasets` means where files differ in their fields, else the error."""
+    if "different features" not in str(error):
+        return error
+    return ValueError(
+        f"`{argument}` {name!r} must have metadata with the same fields in every file, and has others, as "
+        "where one holds lists that are all empty; write COCO files instead."
+    )
 
 
 def _damage(argument: str, name: str, cause: BaseException) -> ValueError:
@@ -254,7 +258,7 @@ def read_id2label(
         FileNotFoundError: if ``id2label_path`` does not exist.
     """
     if id2label_path is not None:
-        return _read_names(Path(id2label_path))
+        return read_names(Path(id2label_path))
     feature = (dataset.features or {}).get(label_column)
     while feature is not None and not isinstance(feature, datasets.ClassLabel):
         has_fields = isinstance(feature, Mapping)
@@ -265,7 +269,7 @@ def read_id2label(
         return None
     if Path(name_or_path).is_dir():
         path = Path(name_or_path) / _NAMES_FILE
-        return _read_names(path) if path.is_file() else None
+        return read_names(path) if path.is_file() else None
     return _names_from_hub(name_or_path, revision)
 
 
@@ -280,34 +284,4 @@ def _names_from_hub(name: str, revision: str | None) -> dict[int, str] | None:
         return None
     except (EntryNotFoundError, RepositoryNotFoundError, HFValidationError):
         return None  # the dataset has no such file, or is no repository ("parquet", "imagefolder")
-    return _read_names(Path(path))
-
-
-def _read_names(path: Path) -> dict[int, str]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise type(error)(
-            f"`id2label_path` must be a JSON file that names the classes, got {path} "
-            f"({error.strerror or error}); correct the path."
-        ) from error
-    except ValueError as error:
-        raise ValueError(
-            f"{path.name} must be JSON that names the classes, and is none ({error})."
-        ) from error
-    named = dict(enumerate(content)) if isinstance(content, list) else content
-    try:
-        names = {int(index): str(name) for index, name in named.items() if isinstance(name, (str, int))}
-    except (AttributeError, ValueError):
-        names = {}
-    if (
-        not names
-        or len(names) != len(named)
-        or sorted(names) != list(range(len(names)))
-        or len(set(names.values())) != len(names)
-    ):
-        raise ValueError(
-            f"{path.name} must map each class id, 0 to K - 1, to a name of its own, got {content}; write it "
-            'as {"0": "sky", "1": "building", ...}.'
-        )
-    return dict(sorted(names.items()))
+    return read_names(Path(path))
