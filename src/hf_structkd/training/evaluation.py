@@ -78,8 +78,9 @@ class Evaluation:
         self._found_labels = self._found_labels or has_labels
         if self.metric is not None:
             with torch.no_grad(), trainer.compute_loss_context_manager():
-                loss, *others = self.metric.step(trainer, model, trainer._prepare_inputs(inputs), loss_only)
-            return _over_labels(loss, has_labels), *others
+                prepared = trainer._prepare_inputs(inputs)
+                loss, found, labels = self.metric.step(trainer, model, prepared, loss_only)
+            return _over_labels(loss, has_labels), found, labels
         if self._joins_batches and not loss_only and isinstance(inputs.get("labels"), list):
             raise ValueError(
                 "`eval_do_concat_batches` must be False where labels are a list (boxes, or maps of "
@@ -87,8 +88,8 @@ class Evaluation:
                 "and so on; set it to False, which gives `compute_metrics` and the caller of `predict` one "
                 "entry for each batch."
             )
-        loss, *others = step(model, inputs, loss_only, ignore_keys)
-        return _over_labels(loss, has_labels), *others
+        loss, found, labels = step(model, inputs, loss_only, ignore_keys)
+        return _over_labels(loss, has_labels), found, labels
 
     def loop(
         self,
