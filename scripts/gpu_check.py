@@ -202,7 +202,7 @@ def main() -> None:
     failures = 0
     common = {"device": args.device, "steps": steps, "batch": batch}
     for number, pair in enumerate(pairs.values()):
-        for mode in ["bfloat16"] if args.dry and number else MODES:
+        for mode in ["float32"] if args.dry and number else MODES:
             try:
                 print(compare(pair, mode, fastest=rates[mode.split(",")[0]], **common), flush=True)
             except (RuntimeError, ValueError) as error:  # out of memory, or what a compiler cannot do

@@ -20,6 +20,7 @@ def rt_detr(depths: list[int], kind: str, width: int, layers: int) -> PreTrained
         backbone_config=backbone,
         encoder_in_channels=sizes[1:],
         encoder_hidden_dim=width,
+        decoder_in_channels=[width] * 3,
         decoder_layers=layers,
         num_labels=CLASSES,
     )
