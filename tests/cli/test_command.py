@@ -185,6 +185,7 @@ def test_a_cache_filled_by_one_command_serves_the_other(
     assert (tmp_path / "out" / "model.safetensors").is_file()
 
 
+@pytest.mark.long
 def test_the_doctor_says_what_a_run_will_be_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

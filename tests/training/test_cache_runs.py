@@ -52,10 +52,8 @@ DATA: dict[str, Callable[[Path], LoadedData]] = {
 }
 
 
-DATA_OF, LONG = list(DATA), pytest.mark.long
-
-
-@pytest.mark.parametrize("kind", [DATA_OF[0], *(pytest.param(kind, marks=LONG) for kind in DATA_OF[1:])])
+@pytest.mark.long
+@pytest.mark.parametrize("kind", DATA)
 def test_the_data_of_the_loaders_are_read_back(kind: str, tmp_path: Path) -> None:
     """A key that differs from epoch to epoch, or is that of another image, stays unseen in a run."""
     (tmp_path / "data").mkdir()
@@ -117,7 +115,10 @@ def test_answers_that_the_largest_classes_are_not_are_refused(
         make_trainer(case, args).train()
 
 
-@pytest.mark.parametrize("bytes_left", [0, 2000], ids=["from the start", "later"])
+@pytest.mark.parametrize(
+    "bytes_left",
+    [pytest.param(0, id="from the start"), pytest.param(2000, id="later", marks=pytest.mark.long)],
+)
 def test_a_full_disk_turns_the_cache_off(
     bytes_left: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
