@@ -18,7 +18,7 @@ import time
 from typing import Any, NamedTuple
 
 import torch
-from benchmark import Floor, Pair, Rows
+from benchmark_steps import Floor, Pair, Rows
 from large_pairs import LARGE, TINY
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import Trainer, TrainerCallback, TrainingArguments

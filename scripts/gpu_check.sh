@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 python=${PYTHON:-python}
 device=cuda
 steps=(--steps 20)
-pairs=(--pairs segmentation segmentation512 depth detection --steps 17)
+pairs=(--only steps --pairs segmentation segmentation512 depth detection --steps 17)
 tests=(tests/training/test_trainer.py tests/training/test_checkpoint.py tests/training/test_precision.py)
 if [[ ${1:-} == --dry ]]; then
     device=cpu

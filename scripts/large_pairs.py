@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from benchmark import CLASSES, Pair, dpt, segformer
+from benchmark_steps import CLASSES, Pair, dpt, segformer
 from transformers import PreTrainedModel, RTDetrConfig, RTDetrForObjectDetection, RTDetrResNetConfig
 
 
