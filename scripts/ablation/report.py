@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from .one_run import is_finished
 from .plan import WEIGHTS, Run, read_plan
-from .statistics import Comparison, Estimate, compare, spread
+from .statistics import Comparison, Estimate, compare
 
 ALONE = "alone"
 """Setting that the others of an experiment are compared with."""
@@ -106,7 +107,6 @@ def _teacher_row(runs: Sequence[Record]) -> list[str]:
 def _row(setting: str, runs: Sequence[Record]) -> str:
     own = [run for run in runs if run["setting"] == setting]
     scores = scores_by_seed(runs, setting)
-    mean, deviation = spread(list(scores.values()))
     found = None
     if setting != ALONE:
         better = own[0]["higher_is_better"]
@@ -114,9 +114,15 @@ def _row(setting: str, runs: Sequence[Record]) -> str:
     each = ", ".join(f"{scores[seed]:.3f}" for seed in sorted(scores))
     student = Path(own[0]["options"]["student_model_name_or_path"]).name
     minutes = f"{sum(run['processor_seconds'] for run in own) / len(own) / 60:.0f}"
-    cells = [student, _described(own[0], runs), minutes, each, f"{mean:.3f} ± {deviation:.3f}"]
+    cells = [student, _described(own[0], runs), minutes, each, _spread(list(scores.values()))]
     cells += _compared(found)
     return f"| {' | '.join(cells)} |"
+
+
+def _spread(scores: list[float]) -> str:
+    if len(scores) == 1:
+        return "one seed"
+    return f"{statistics.mean(scores):.3f} ± {statistics.stdev(scores):.3f}"
 
 
 def _described(run: Record, runs: Sequence[Record]) -> str:

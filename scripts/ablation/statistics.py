@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import statistics
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -33,11 +32,6 @@ class Comparison(NamedTuple):
     gain: Estimate
     gap: Estimate | None
     per_seed: Mapping[int, float]
-
-
-def spread(values: list[float]) -> tuple[float, float]:
-    """Return the mean and the standard deviation, 0 for a single value."""
-    return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0
 
 
 def compare(
