@@ -112,7 +112,7 @@ def test_the_checkpoint_of_a_deeper_student_is_refused(tmp_path: Path) -> None:
 
 def written(folder: Path, *, whole: bool) -> Path:
     folder.mkdir(parents=True)
-    (folder / "model.safetensors").write_bytes(b"weights")
+    (folder / "notes.txt").write_bytes(b"weights")
     list_files(folder)
     if whole:
         (folder / "trainer_state.json").write_text("{}")
@@ -128,7 +128,7 @@ def test_a_resume_reads_the_bytes_of_a_checkpoint_once(
     monkeypatch.setattr(hashlib, "file_digest", lambda file, *a: read.append(file.name) or digest(file, *a))
     assert last_checkpoint(tmp_path) == checkpoint_to_resume(True, str(tmp_path)) == str(folder)
     assert len(read) == 1
-    (folder / "model.safetensors").write_bytes(b"WEIGHTS")
+    (folder / "notes.txt").write_bytes(b"WEIGHTS")
     assert last_checkpoint(tmp_path) is None
 
 
@@ -144,4 +144,4 @@ def test_an_unfinished_checkpoint_behind_a_link_stays_in_its_place(tmp_path: Pat
     keep = written(tmp_path / "checkpoint-2", whole=False)
     remove_unfinished(tmp_path, keep=keep)
     assert not is_there()
-    assert (target / "model.safetensors").is_file()
+    assert (target / "notes.txt").is_file()

@@ -159,6 +159,7 @@ class Distillation:
         active = self.active()
         terms = [term for term, _ in active]
         self._make_ready(model, inputs, active, may_print=may_print)
+        task = self.pair.task  # another one, if the teacher was loaded for a term that came on
         student, teacher = self.pair.forward(model, inputs, terms)
         values = [term(task, student, teacher, inputs) for term in terms]
         total = torch.stack([weight * value for (_, weight), value in zip(active, values, strict=True)]).sum()
