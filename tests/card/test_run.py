@@ -12,10 +12,11 @@ from transformers import DPTConfig
 from hf_structkd import StructKDTrainer
 from hf_structkd.card.card import model_card
 from hf_structkd.card.facts import DataFacts, Origin, license_notice
-from hf_structkd.card.run import RunNotes, _needs_library, card_facts
+from hf_structkd.card.run import RunNotes, card_facts
 from hf_structkd.card.scores import Score
 from hf_structkd.data import DataOptions, DepthOptions, DetectionOptions, SegmentationOptions
 from hf_structkd.models.backbones import MobileNetV2BackboneConfig
+from hf_structkd.models.shipping import needs_own_code
 from tests.cases import ALONE, SEGMENTATION, arguments, make_trainer
 from tests.loopback_hub.cards import check_card
 
@@ -151,8 +152,8 @@ def test_models_that_were_built_in_the_process_have_no_place(tmp_path: Path) -> 
 
 def test_a_student_on_our_backbone_needs_the_library() -> None:
     """Without it `pipeline` does not know the architecture."""
-    assert _needs_library(DPTConfig(backbone_config=MobileNetV2BackboneConfig()))
-    assert not _needs_library(DPTConfig())
+    assert needs_own_code(DPTConfig(backbone_config=MobileNetV2BackboneConfig()))
+    assert not needs_own_code(DPTConfig())
 
 
 @pytest.mark.parametrize("folder", ["3", "checkpoint-500", "run_2", "seed1", "street-b0"])

@@ -78,7 +78,7 @@ class CardFacts:
         terms: All terms, including those that are switched off.
         teacher: Origin of the teacher; None for a student that was trained alone.
         teacher_description: Class and size of the teacher.
-        needs_library: Whether the student loads only after an import of `hf_structkd`.
+        needs_library: Whether the student has a class of `hf_structkd`, whose code lies beside it.
         is_adapter: Whether the files hold adapters of PEFT alone, and not the model that they stand on.
         base_is_found: Whether transformers finds that model, with the student's classes, by its name.
         settings: Further settings of distillation and training, by name, as text.

@@ -19,6 +19,7 @@ from ..data import DataOptions, DenseOptions
 from ..features import has_adapters
 from ..models.loading import config_of, holds_only_a_configuration, model_of
 from ..models.parameters import count_parameters
+from ..models.shipping import needs_own_code
 from ..models.teacher_forms import class_name
 from .command import printable_command
 from .facts import CardFacts, DataFacts, Origin, TermFacts, license_notice
@@ -194,7 +195,7 @@ def _models(run: Run, notes: RunNotes) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "architecture": type(model_of(run.model)).__name__,
         "parameters": count_parameters(run.model),
-        "needs_library": _needs_library(config),
+        "needs_library": needs_own_code(config),
         "is_adapter": is_adapter,
         "base_is_found": is_adapter and _has_classes_of(student.hub_id, config, token),
         "student": student,
@@ -279,10 +280,3 @@ def _device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{device.type.upper()} ({platform.machine()})"
-
-
-def _needs_library(config: PretrainedConfig) -> bool:
-    """Return whether a model of this configuration needs a class of this package."""
-    nested = [value for value in vars(config).values() if isinstance(value, PretrainedConfig)]
-    package = __name__.partition(".")[0]
-    return type(config).__module__.partition(".")[0] == package or any(map(_needs_library, nested))

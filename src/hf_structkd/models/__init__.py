@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .loading import load_image_processor, load_student, load_teacher, student_image_processor
+from .shipping import ship_code
 from .teacher import FrozenTeacher
 from .teacher_source import TeacherSource
 
@@ -12,5 +13,6 @@ __all__ = [
     "load_image_processor",
     "load_student",
     "load_teacher",
+    "ship_code",
     "student_image_processor",
 ]

@@ -13,7 +13,7 @@ from transformers.trainer_utils import PredictionOutput
 
 from ..card import RunNotes, write_card
 from ..hub.pushing import Pusher, token_hidden
-from ..models import FrozenTeacher, TeacherSource
+from ..models import FrozenTeacher, TeacherSource, ship_code
 from ..models.loading import model_of
 from ..models.restoring import restore_student
 from ..tasks import Task, task_of
@@ -251,6 +251,7 @@ class StructKDTrainer(Trainer):
         self._guard.refuse_to_save(self)
         with token_hidden(self):
             super()._save(output_dir, state_dict)
+        ship_code(model_of(self.model), output_dir or self.args.output_dir, self.task.auto_model)
 
     def _save_rng_state(self, output_dir: str) -> None:
         """Complete the checkpoint; after this Trainer writes its state, pushes and rotates."""
