@@ -71,6 +71,17 @@ def test_element_by_element_is_the_diagonal_of_all_pairs() -> None:
     assert torch.equal(generalized_iou(first, second), pairs)
 
 
+@pytest.mark.parametrize("shape", [(2, 4), (3, 2, 4), (1, 2, 1, 4)])
+def test_missing_axes_are_those_in_front(shape: tuple[int, ...]) -> None:
+    """One box against batches of two gave the overlaps of mixed coordinates, or a bare RuntimeError."""
+    generator = torch.Generator().manual_seed(0)
+    one, others = (torch.rand(size, generator=generator) for size in ((4,), shape))
+    for corners in (one, others):
+        corners[..., 2:] += corners[..., :2]
+    expected = torch.stack([generalized_iou(one, other) for other in others.reshape(-1, 4)])
+    assert torch.equal(generalized_iou(one, others).flatten(), expected)
+
+
 def test_order_of_the_two_boxes_does_not_matter() -> None:
     first, second = random_corners(20), random_corners(20)
     torch.testing.assert_close(generalized_iou(first, second), generalized_iou(second, first))

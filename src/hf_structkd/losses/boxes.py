@@ -89,7 +89,11 @@ def generalized_iou(first: Tensor, second: Tensor) -> Tensor:
             f"`first` and `second` must have shapes that broadcast, got {tuple(first.shape)} and "
             f"{tuple(second.shape)}; pass matched boxes, or all pairs to `pairwise_generalized_iou`."
         )
-    one, other = _sides(first), _sides(second)
+    # The coordinates come first below, so that missing axes have to be there before.
+    axes = max(first.ndim, second.ndim)
+    one, other = (
+        _sides(boxes.reshape((1,) * (axes - boxes.ndim) + boxes.shape)) for boxes in (first, second)
+    )
     intersection, union = _intersection_and_union(one, other)
     hull = _area(*torch.minimum(one[:2], other[:2]), *torch.maximum(one[2:], other[2:]))
     return _ratio(intersection, union) - _ratio(hull - union, hull)
