@@ -426,6 +426,18 @@ def test_rejects_integer_features() -> None:
         pairwise_distillation_loss(torch.ones(1, 3, 4, 4, dtype=torch.long), torch.ones(1, 3, 4, 4))
 
 
+def test_what_is_stored_of_ignored_nodes_is_not_read() -> None:
+    """A NaN of the teacher under padding would reach every weight of the student."""
+    student = torch.randn(1, 2, 2, 2, requires_grad=True)
+    mask = torch.tensor([[[True, True], [True, False]]])
+    teacher = torch.randn(1, 3, 2, 2).masked_fill(~mask[:, None], math.nan)
+    loss = pairwise_distillation_loss(student, teacher, mask=mask, teacher_is_pooled=True)
+    loss.backward()
+    torch.testing.assert_close(loss, pairwise_distillation_loss(student.detach(), teacher, mask=mask))
+    assert student.grad is not None
+    assert student.grad.isfinite().all()
+
+
 def test_rejects_masks_of_another_dtype_or_shape() -> None:
     student, teacher = random_features()
     with pytest.raises(TypeError, match="`mask` must be bool"):

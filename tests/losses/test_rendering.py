@@ -213,6 +213,17 @@ def test_rejects_shapes_that_do_not_fit(
         render_detections(torch.zeros(probabilities_shape), torch.zeros(boxes_shape), (4, 4))
 
 
+def test_the_finer_precision_of_the_two_is_taken() -> None:
+    """The backward pass ended in a bare RuntimeError."""
+    probabilities, boxes = random_detections()
+    mixed = probabilities.detach().float().requires_grad_()  # the boxes are float64
+    maps = render_detections(mixed, boxes, (4, 4))
+    maps.sum().backward()
+    assert maps.dtype == torch.float64
+    assert mixed.grad is not None
+    torch.testing.assert_close(maps, render_detections(mixed.double(), boxes, (4, 4)))
+
+
 def test_rejects_integers() -> None:
     probabilities, boxes = random_detections()
     with pytest.raises(TypeError, match="`class_probabilities` must be floating point"):

@@ -101,7 +101,11 @@ def pairwise_distillation_loss(
     with autocast_off(student_features):
         nodes, valid = _nodes(full_precision(student_features), side, pooling, mask)
         student, teacher = _unit(nodes), full_precision(teacher_features.detach())
-        teacher = _unit(teacher if teacher_is_pooled else _nodes(teacher, side, pooling, mask)[0])
+        if not teacher_is_pooled:
+            teacher = _nodes(teacher, side, pooling, mask)[0]
+        elif mask is not None:
+            teacher = teacher.masked_fill(~valid[:, None], 0)  # a product would let a NaN there survive
+        teacher = _unit(teacher)
         radius = max(grid) if connection_range is None else math.isqrt(connection_range) // 2
         if radius >= max(grid) - 1:
             total, count = full_graph(student.flatten(2), teacher.flatten(2)), count_full_graph(valid)

@@ -69,9 +69,11 @@ def render_detections(
     check_query_boxes("boxes", boxes, class_probabilities)
     with autocast_off(boxes):
         # Probabilities end one float step below 1, so that no factor 1 - p is 0.
-        probabilities = full_precision(class_probabilities)
+        probabilities, boxes = full_precision(class_probabilities), full_precision(boxes)
+        dtype = torch.promote_types(probabilities.dtype, boxes.dtype)
+        probabilities, boxes = probabilities.to(dtype), boxes.to(dtype)
         probabilities = probabilities * (1 - torch.finfo(probabilities.dtype).eps)
-        left, top, right, bottom = box_corners(full_precision(boxes)).unbind(-1)
+        left, top, right, bottom = box_corners(boxes).unbind(-1)
         rows = _inside(top, bottom, size[0], sharpness)
         columns = _inside(left, right, size[1], sharpness)
         maps: Tensor = _Rendering.apply(probabilities, rows, columns)  # type: ignore[no-untyped-call]
