@@ -20,11 +20,15 @@ from ..report import Exhibit, Headline
 
 
 class MapPair(NamedTuple):
-    """Two maps on one grid, (B, C_s, h, w) and (B, C_t, h, w), and which pixels count, (B, h, w) or None."""
+    """Two maps on one grid, (B, C_s, h, w) and (B, C_t, h, w), and which pixels count, (B, h, w) or None.
+
+    Where the teacher's side is nodes that were stored, `node_sums` is what was stored with them.
+    """
 
     student: Tensor
     teacher: Tensor
     mask: Tensor | None
+    node_sums: Tensor | None = None
 
 
 class StreamingMetric(Protocol):

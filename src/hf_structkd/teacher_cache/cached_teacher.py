@@ -20,7 +20,7 @@ from .store import AnswerStore
 from .top_k import pack, unpack
 
 CacheDtype = Literal["float16", "float32"]
-_OUTPUT, _FEATURE, _NODES = "output", "feature", "nodes"
+_OUTPUT, _FEATURE, _NODES, _SUMS = "output", "feature", "nodes", "sums"
 _SHOWN = ("pixel_values", "pixel_mask")
 
 
@@ -144,6 +144,7 @@ class CachedTeacher(FrozenTeacher):
             "stored": sorted(question.reads),
             "feature": self._feature if "features" in question.reads else None,
             "pooling": question.pooling,
+            "sums": question.sum_up is not None,  # caches of before hold none
             "precision": str(self._dtype),
         }
         return self._open(facts if self._top_k is None else {**facts, "top_k": self._top_k})
@@ -183,6 +184,7 @@ class CachedTeacher(FrozenTeacher):
             super().prepare_features(batch["pixel_values"], self._feature)
         forward = self(batch)
         stored: dict[str, Tensor] = {}
+        exact: dict[str, Tensor] = {}
         if "output" in question.reads:
             tensors = self._task.stored_output(student, forward)
             for name, tensor in tensors.items():
@@ -193,8 +195,10 @@ class CachedTeacher(FrozenTeacher):
                     stored[f"{_FEATURE}.{level:03}"] = pair.teacher
                 else:
                     grid = "x".join(map(str, pair.teacher.shape[-2:]))
-                    stored[f"{_NODES}.{level:03}.{grid}"] = question.pool(pair)
-        laid_out = dict(_with_layout(name, self._rounded(tensor)) for name, tensor in stored.items())
+                    nodes = stored[f"{_NODES}.{level:03}.{grid}"] = self._rounded(question.pool(pair))
+                    assert question.sum_up is not None
+                    exact[f"{_SUMS}.{level:03}"] = question.sum_up(nodes)
+        laid_out = dict(_with_layout(name, self._rounded(tensor)) for name, tensor in stored.items()) | exact
         return [
             {name: tensor[image] for name, tensor in laid_out.items()}
             for image in range(len(batch["pixel_values"]))
@@ -209,9 +213,11 @@ class CachedTeacher(FrozenTeacher):
         return rounded if bool(torch.equal(rounded.isfinite(), tensor.isfinite())) else tensor
 
     def _restored(self, answers: list[dict[str, Tensor]], device: torch.device) -> Forward:
+        exact = sorted(name for name in answers[0] if name.startswith(_SUMS))
         stacked = dict(
             _without_layout(name, torch.stack([answer[name] for answer in answers]).to(device).float())
             for name in answers[0]
+            if name not in exact
         )
         self._answer_bytes = sum(tensor.nbytes for tensor in answers[0].values())
         output = unpack(
@@ -227,7 +233,8 @@ class CachedTeacher(FrozenTeacher):
             height, width = map(int, name.rpartition(".")[2].split("x"))
             features.append(stacked[name].new_zeros(()).expand(len(answers), 1, height, width))
         restored = self._task.restored_output(output) if output else None
-        return Forward(restored, tuple(features), tuple(stacked[name] for name in pooled))
+        sums = tuple(torch.stack([answer[name] for answer in answers]) for name in exact)
+        return Forward(restored, tuple(features), tuple(stacked[name] for name in pooled), sums)
 
     def _keys(self, batch: Batch, student: Forward) -> list[str]:
         """Return the key of each image, with the sizes of the student's maps, to which it is fitted."""

@@ -116,6 +116,10 @@ class Term(ABC):
         """Return all that the term reads of the teacher's map of a pair; only where `reads_nodes`."""
         return pair.teacher
 
+    def sum_up_nodes(self, nodes: Tensor) -> Tensor:
+        """Return what the term computes of each image's nodes (B, ...) alone, so that a cache can keep it."""
+        return nodes.new_zeros(len(nodes), 0)
+
     # ---- weight and settings ----
 
     def default_weight_for(self, task: Task) -> float:

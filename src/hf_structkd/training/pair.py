@@ -201,7 +201,8 @@ class ModelPair:
         of_features = [term for term in taught if "features" in term.reads_for(self.task)]
         if len(of_features) != 1 or not of_features[0].reads_nodes:
             return Question(reads)
-        return Question(reads, of_features[0].pool_teacher, of_features[0].settings())
+        term = of_features[0]
+        return Question(reads, term.pool_teacher, term.settings(), term.sum_up_nodes)
 
     def _refuse_top_k(self, taught: Sequence[Term]) -> None:
         """Raise `ValueError` if the task has no maps of class logits, or a term reads more of them."""
