@@ -16,7 +16,7 @@ from ..features import FeatureCapture, LevelsCapture
 from ..features.forward import Batch, Capture, Forward, run_model
 from ..matching.label_spaces import LabelMatch
 from ..models.teacher_forms import TeacherForm
-from ..report import Exhibit, Headline
+from ..report import Exhibit, Gallery, Headline, PictureRow, Range
 
 
 class MapPair(NamedTuple):
@@ -62,6 +62,7 @@ class Task(ABC):
         class_metric_labels: Beginning of the name of a metric of one class, whose rest is the class, to the
             metric's name for people.
         headline: The metric that a model is judged by, and the further ones of a run's table.
+        range_label: What the ranges of `range_errors` are of, for people, for example "true depth in metres".
         usage: Lines of Python for the card that use the pipeline's answer, `predictor(image)`; empty prints
             it.
     """
@@ -243,6 +244,7 @@ class Task(ABC):
     # ---- what a report shows ----
 
     headline: ClassVar[Headline]
+    range_label: ClassVar[str] = ""
 
     def score_note(self, *, has_teacher: bool) -> str:
         """Return what the reader of a run's table must know of its scores; empty for nothing."""
@@ -251,3 +253,29 @@ class Task(ABC):
     @abstractmethod
     def draw(self, exhibit: Exhibit, folder: Path) -> None:
         """Draw `predictions.png` into a folder, and `classes.png` where each class has a score of its own."""
+
+    # ---- what `report.html` shows beside that; a task may leave all of it out ----
+
+    def image_scores(self, output: Any, batch: Batch) -> list[float]:
+        """Return the headline's metric of each image by itself, NaN where nothing of an image is scored."""
+        scores = []
+        for statistics in self.evaluation_statistics(output, batch):
+            metric = self.metric()
+            metric.add_statistics(statistics[None])
+            scores.append(float(metric.compute()[self.headline.metric]))
+        return scores
+
+    def picture_rows(self, exhibit: Exhibit) -> list[PictureRow[Any]]:
+        """Return each image, its label and every prediction as `paint` takes them; empty for no pictures."""
+        return []
+
+    def paint(self, rows: Sequence[PictureRow[Any]]) -> Gallery:
+        """Return the pictures of rows of `picture_rows`."""
+        return Gallery()
+
+    def range_errors(self, output: Any, batch: Batch) -> list[dict[Range, tuple[float, float]]]:
+        """Return for each image the sum of errors and the number of pixels in ranges of the truth.
+
+        The errors are those of the headline's metric, the ranges are of what `range_label` names.
+        """
+        return [{} for _ in batch["pixel_values"]]

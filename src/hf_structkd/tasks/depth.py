@@ -38,11 +38,11 @@ from ._depth_maps import (
     resized,
     scored_pixels,
 )
-from ._drawing import picture_rows
-from .base import MapPair, Task
+from ._pictures import DepthPictures
+from .base import MapPair
 
 
-class DepthTask(Task):
+class DepthTask(DepthPictures):
     """Monocular depth estimation.
 
     The batch holds `pixel_values` (B, 3, H, W), `labels` (B, H, W) float32 in metres, where 0, NaN and
@@ -295,6 +295,4 @@ class DepthTask(Task):
 
     def draw(self, exhibit: Exhibit, folder: Path) -> None:
         """Draw every model's depth in metres, and its errors, into `predictions.png`."""
-        outputs = exhibit.outputs.items()
-        depths = {name: self.in_metres(output, exhibit.batch)[:, None] for name, output in outputs}
-        plot_depth_maps(picture_rows(exhibit, depths, lambda one: one[0]), folder / "predictions.png")
+        plot_depth_maps(self.picture_rows(exhibit), folder / "predictions.png")

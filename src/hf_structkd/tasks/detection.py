@@ -27,10 +27,10 @@ from ..metrics import PADDING, MeanAveragePrecision, detection_statistics
 from ..metrics._detections import DETECTION
 from ..report import Exhibit, Headline, plot_boxes, plot_class_bars
 from ._box_labels import boxes_to_find, check_box_labels
-from ._classes import ClassTask
 from ._dense import on_image, padding_mask
 from ._detected import detected_boxes
-from ._drawing import box_rows, class_scores
+from ._drawing import class_scores
+from ._pictures import DRAWN_FROM, BoxPictures
 from .base import MapPair
 from .detectors import (
     DetectionQueries,
@@ -48,11 +48,9 @@ from .detectors import (
 _CRITIC_STRIDE = 8
 # A logit whose probability is exactly 0 in float32.
 _NEVER = -1e4
-# Boxes that are drawn; DETR's own demonstration draws at 0.7, but small students are less sure.
-_DRAWN_FROM = 0.3
 
 
-class DetectionTask(ClassTask):
+class DetectionTask(BoxPictures):
     """Object detection by a set of queries, each with class logits and a box.
 
     The batch holds `pixel_values` (B, 3, H, W), `labels`, a list of B dicts with `class_labels` (N,) int64
@@ -289,12 +287,10 @@ class DetectionTask(ClassTask):
 
     def draw(self, exhibit: Exhibit, folder: Path) -> None:
         """Draw every model's boxes into `predictions.png` and its score of each class into `classes.png`."""
-        outputs = exhibit.outputs.items()
-        found = {name: self.evaluation_statistics(output, exhibit.batch) for name, output in outputs}
         plot_boxes(
-            box_rows(exhibit, found),
+            self.picture_rows(exhibit),
             folder / "predictions.png",
             class_names=list(self.id2label.values()),
-            score_threshold=_DRAWN_FROM,
+            score_threshold=DRAWN_FROM,
         )
         plot_class_bars(class_scores(exhibit.scores, "ap_"), folder / "classes.png")
