@@ -1,4 +1,4 @@
-"""Drives a headless Chromium over the two pipes of its debugging protocol, with the standard library alone."""
+"""Drives a headless Chromium through the pipes of its debugging protocol, by the standard library alone."""
 
 from __future__ import annotations
 

@@ -175,8 +175,11 @@ class Experiment:
         """
         if trainer.is_world_process_zero():
             with self.failures.of("The report"):
-                table = write_report(trainer, metrics, **others)
-                print(f"{table}\n\nThe student, its metrics and figures are in {trainer.args.output_dir}.")  # noqa: T201
+                table = write_report(trainer, metrics, **others, part=self.failures.of)
+                place = (
+                    f"The student, its metrics, its figures and report.html are in {trainer.args.output_dir}."
+                )
+                print(f"{table}\n\n{place}")  # noqa: T201
                 trainer.run_notes = self.notes(metrics, table)
         with self.failures.of("The card or the push"):
             _publish(trainer)

@@ -29,6 +29,7 @@ from .loaders import build_loader
 from .manifest import begin_checkpoint, checkpoint_to_resume
 from .pair import ModelPair
 from .predictions import Predicted
+from .showing import show_run
 
 
 class StructKDTrainer(Trainer):
@@ -223,9 +224,8 @@ class StructKDTrainer(Trainer):
     def predict(self, test_dataset: Any, *args: Any, **kwargs: Any) -> PredictionOutput:
         """Return predictions in the task's form (class maps, metres, boxes), the labels and the scores.
 
-        Keeps Trainer's contract, and takes images without labels. All predictions are kept in memory; for
-        many images see `predict_batches`. With a `compute_metrics` or `preprocess_logits_for_metrics` of the
-        caller's it is Trainer's own: predictions are logits.
+        Images may have no labels. All predictions are kept in memory; for many see `predict_batches`. With a
+        `compute_metrics` or `preprocess_logits_for_metrics` of the caller's, predictions are logits.
         """
         return self._evaluation.predict(self, super().predict, test_dataset, *args, **kwargs)
 
@@ -237,8 +237,9 @@ class StructKDTrainer(Trainer):
         """Return the teacher's scores on `eval_dataset`; see `Evaluation.score_teacher`."""
         return self._evaluation.score_teacher(self, eval_dataset)
 
-    # ---- checkpoints: whole, finite, with the terms' states ----
+    show = show_run
 
+    # ---- checkpoints: whole, finite, with the terms' states ----
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         """Save as Trainer does, but nothing that is not finite; see `FiniteGuard.refuse_to_save`."""
         self._guard.before_checkpoint(self)
@@ -276,7 +277,6 @@ class StructKDTrainer(Trainer):
         self._load_from_checkpoint(str(self.state.best_model_checkpoint))
 
     # ---- the card and the Hub: Trainer hides failed pushes and pickles the token ----
-
     def create_model_card(self, language: str | None = None, **overrides: Any) -> None:
         """Write `README.md` into `output_dir`, on the first process; see `card.write_card`."""
         if self.is_world_process_zero():

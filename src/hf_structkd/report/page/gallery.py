@@ -20,6 +20,9 @@ _SHOWN = 12
 # Longer sides are shrunk to so many pixels, so that the whole page stays small.
 _LONGEST_SIDE = 384
 
+BOX_WIDTH = 384
+"""Width of every picture in the units of its boxes; about that of a picture on the screen."""
+
 Range = tuple[float, float]
 """The two ends of a range of the truth."""
 
@@ -41,7 +44,7 @@ class Shot(NamedTuple):
 
 
 class ShownBox(NamedTuple):
-    """A box over a picture, in pixels of the picture, with its colours as CSS."""
+    """A box over a picture that is `BOX_WIDTH` wide, with its colours as CSS."""
 
     left: float
     top: float
@@ -71,11 +74,19 @@ class Picture(NamedTuple):
 
 
 class Gallery(NamedTuple):
-    """The pictures, the name and CSS background of each colour in them, and a note on them."""
+    """The pictures of the page.
+
+    Attributes:
+        pictures: The pictures; all have layers of the same titles.
+        legend: Name and CSS background of each colour in them.
+        note: What a reader must know of them.
+        blends: Whether the colours still say the same when the image shines through them.
+    """
 
     pictures: Sequence[Picture] = ()
     legend: Sequence[tuple[str, str]] = ()
     note: str = ""
+    blends: bool = False
 
 
 class Picked(NamedTuple):

@@ -19,7 +19,7 @@ from .._pictures import PictureRow
 from ..comparison import SHARE, ComparisonRow, Headline, comparison_columns
 from .bars import class_bars, range_bars
 from .curve_data import curve_data
-from .gallery import Gallery, Shot, pick
+from .gallery import BOX_WIDTH, Gallery, Shot, pick
 
 FILE_NAME = "report.html"
 _HERE = Path(__file__).parent
@@ -108,15 +108,7 @@ def write_page(run: PageRun, compared: Compared, shots: Iterable[Shot]) -> Repor
     rows = [shot.row for shot in picked.shots if shot.row is not None]
     gallery = run.task.paint(rows) if rows else Gallery()
     columns, note = comparison_columns(compared.rows, compared.headline)
-    environment = Environment(
-        autoescape=True,
-        loader=FileSystemLoader(_HERE),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
-    page = environment.get_template("page.html.jinja").render(
+    page = _rendered(
         title=_title(run),
         subtitle=_subtitle(run),
         columns=columns,
@@ -132,19 +124,32 @@ def write_page(run: PageRun, compared: Compared, shots: Iterable[Shot]) -> Repor
         matching=run.task.describe(),
         gallery=gallery,
         shots=[(shot, gain(shot.scores)) for shot in picked.shots],
+        box_width=BOX_WIDTH,
         headline=compared.headline,
         sign=sign,
         student=student,
         selection=_selection(picked.scored, compared.images),
         scored=picked.scored,
         facts=training_facts(run, run.run_notes or RunNotes()),
-        style=(_HERE / "page.css").read_text(encoding="utf-8"),
-        script=(_HERE / "page.js").read_text(encoding="utf-8"),
     )
     path = Path(str(run.args.output_dir)) / FILE_NAME
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page, encoding="utf-8")
     return ReportPage(path)
+
+
+def _rendered(**values: Any) -> str:
+    """Return the page of the values of its template."""
+    environment = Environment(
+        autoescape=True,
+        loader=FileSystemLoader(_HERE),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
+    parts = {name: (_HERE / f"page.{name}").read_text(encoding="utf-8") for name in ("css", "js")}
+    return environment.get_template("page.html.jinja").render(**parts, **values)
 
 
 def _title(run: PageRun) -> str:
@@ -167,10 +172,11 @@ def _lead(columns: Sequence[Sequence[str]], headline: Headline) -> str:
         return ""
     scores = dict(zip(columns[0], columns[1], strict=True))
     reached = f"{columns[1][-1]} in {headline.label}"
-    others = f"the student alone ({scores['alone']}) and its teacher ({scores['teacher']})"
+    alone, teacher = f"the student alone ({scores['alone']})", f"its teacher ({scores['teacher']})"
     if share.startswith("-"):
-        return f"The distilled student reaches {reached}, which is worse than alone: {others}."
-    return f"Distillation closed {share} of the gap between {others}: the distilled student reaches {reached}."
+        return f"The distilled student reaches {reached}: it is worse than {alone} and {teacher}."
+    gap = f"the gap between {alone} and {teacher}"
+    return f"Distillation closed {share} of {gap}: the distilled student reaches {reached}."
 
 
 def _colours(names: Sequence[str]) -> dict[str, str]:

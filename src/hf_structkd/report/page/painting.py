@@ -15,7 +15,7 @@ from ..boxes import Boxes, drawn_boxes
 from ..depth_maps import GREYS, known_depth, scale_of_depth
 from ..label_maps import IGNORED
 from .encoding import flat_picture, photo
-from .gallery import Gallery, Layer, Picture, ShownBox
+from .gallery import BOX_WIDTH, Gallery, Layer, Picture, ShownBox
 
 _SWATCHES = 5
 
@@ -40,7 +40,7 @@ def class_gallery(
     legend = [(class_names[i], _css(colours[i])) for i in sorted(shown) if i >= 0]
     if -1 in shown:
         legend.append(("ignored, not scored", _striped(IGNORED)))
-    return Gallery(pictures, legend)
+    return Gallery(pictures, legend, blends=True)
 
 
 def depth_gallery(rows: Sequence[PictureRow[ArrayLike]]) -> Gallery:
@@ -84,7 +84,10 @@ def box_gallery(
     pictures = []
     for image, of_row in zip(images, found, strict=True):
         layers = [
-            Layer(title, boxes=[_shown(box, styles[box.label]) for box in reversed(boxes)])
+            Layer(
+                title,
+                boxes=[_shown(box, styles[box.label], BOX_WIDTH / image.shape[1]) for box in reversed(boxes)],
+            )
             for title, boxes in of_row
         ]
         pictures.append(Picture(photo(image), image.shape[1], image.shape[0], [Layer("image"), *layers]))
@@ -96,8 +99,8 @@ def _contents(row: PictureRow[Any], truth: str) -> list[tuple[str, Any]]:
     return [(truth, row.truth), *row.predictions.items()]
 
 
-def _shown(box: DrawnBox, style: BoxStyle) -> ShownBox:
-    left, top, right, bottom = box.corners
+def _shown(box: DrawnBox, style: BoxStyle, scale: float) -> ShownBox:
+    left, top, right, bottom = (scale * corner for corner in box.corners)
     dashes = " ".join(f"{2 * length:g}" for length in style.dashes)
     colour = _css(255 * np.array(style.colour))
     text = style.wordings(box.score)[0]
