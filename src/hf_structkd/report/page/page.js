@@ -46,9 +46,9 @@
   }
   const seeThrough = byId("see-through");
   if (seeThrough) {
-    seeThrough.addEventListener("change", () => {
-      byId("cards").classList.toggle("see-through", seeThrough.checked);
-    });
+    const blend = () => byId("cards").classList.toggle("see-through", seeThrough.checked);
+    seeThrough.addEventListener("change", blend);
+    blend(); // a browser that goes back keeps the box as it was
   }
   for (const select of document.querySelectorAll(".bar-order")) {
     const bars = select.closest(".tools").nextElementSibling;
