@@ -17,12 +17,13 @@ from transformers.utils import logging
 from ..features.forward import Batch, Capture, Forward, Question, run_model
 from ..matching.alignment import resize_ids, resize_map
 from ..matching.normalization import ImageNormalization, convert_normalization
+from .quantization import quantize_weights
 from .teacher_forms import class_name
 from .teacher_source import TeacherSource
 
 logger = logging.get_logger(__name__)
 
-TeacherDtype = Literal["auto", "float32", "bfloat16", "float16"]
+TeacherDtype = Literal["auto", "float32", "bfloat16", "float16", "int8"]
 
 
 class OutputReader(Protocol):
@@ -53,7 +54,8 @@ class FrozenTeacher:
         teacher_normalization: The normalisation that the teacher takes.
         image_size: Height and width in pixels to which images are resized for the teacher; None leaves them.
         device: The device on which the teacher runs.
-        precision: The dtype in which it runs; "auto" is that of its weights. What it answers is float32.
+        precision: The dtype in which it runs; "auto" is that of its weights, and "int8" this too, with the
+            weights of linear layers in eight bits. What it answers is float32.
         compiling: Arguments of `torch.compile` for the teacher; None runs it as it is.
     """
 
@@ -84,10 +86,14 @@ class FrozenTeacher:
     def model(self) -> PreTrainedModel:
         """The model, loaded, frozen and put on the device at the first call, in the precision of its own."""
         model = self.source.model.requires_grad_(False).eval()
-        dtype = model.dtype if self._precision == "auto" else getattr(torch, self._precision)
-        if dtype != model.dtype:
+        is_quantized = self._precision == "int8"
+        dtype = model.dtype if is_quantized or self._precision == "auto" else getattr(torch, self._precision)
+        if is_quantized or dtype != model.dtype:
             model = copy.deepcopy(model)  # another trainer may have the same teacher
-        return model.to(self.device, dtype)
+        model = model.to(self.device, dtype)
+        if is_quantized:
+            quantize_weights(model)
+        return model
 
     @cached_property
     def _compiled(self) -> Any:

@@ -107,5 +107,12 @@ def _hash_of_model(model: PreTrainedModel) -> str:
     digest = hashlib.blake2b(config_of(model).to_json_string(use_diff=False).encode(), digest_size=16)
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+        try:
+            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+        except NotImplementedError as error:
+            raise ValueError(
+                f"`teacher_cache` must know the teacher by its weights, got {name} of the type "
+                f"{type(tensor).__name__}, whose bytes cannot be read; pass the teacher as it was before it was "
+                'quantised, with `teacher_dtype="int8"`.'
+            ) from error
     return digest.hexdigest()

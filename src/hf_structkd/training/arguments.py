@@ -60,8 +60,8 @@ class StructKDTrainingArguments(TrainingArguments):
             level; none finds what the task compares, for example the last map before the classifier.
         teacher_feature: Modules of the teacher, as many as of the student.
         teacher_image_size: Height and width to which images are resized for the teacher; empty leaves them.
-        teacher_dtype: Precision in which the teacher runs: "float32", "bfloat16", "float16", or "auto", that
-            of its weights. Its answers are float32 for every term; the student's precision is another matter.
+        teacher_dtype: Precision in which the teacher runs: "float32", "bfloat16", "float16", "int8" (its
+            linear layers alone), or "auto", that of its weights. Its answers are float32 for every term.
         teacher_cache: Folder in which the teacher's answers are kept, for later epochs and other runs; None
             keeps none. An image must be shown again exactly as before, as `augmentation_views` has it.
         teacher_cache_dtype: Precision of the answers that are kept, "float16" or "float32".
