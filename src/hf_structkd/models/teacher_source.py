@@ -112,7 +112,7 @@ def _hash_of_model(model: PreTrainedModel) -> str:
         except NotImplementedError as error:
             raise ValueError(
                 f"`teacher_cache` must know the teacher by its weights, got {name} of the type "
-                f"{type(tensor).__name__}, whose bytes cannot be read; pass the teacher as it was before it was "
-                'quantised, with `teacher_dtype="int8"`.'
+                f"{type(tensor).__name__}, whose bytes cannot be read; pass the teacher as it was before, "
+                'with `teacher_dtype="int8"`.'
             ) from error
     return digest.hexdigest()
