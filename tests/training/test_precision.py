@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -41,9 +42,22 @@ COMBINATIONS: dict[str, tuple[dict[str, Any], dict[str, float]]] = {
     "all": (COMPILED | CHECKPOINTED | {"bf16": True, "teacher_dtype": "bfloat16"}, ROUNDED),
 }
 FAST = ("teacher in bfloat16", "teacher in int8")
+# It is no part of the test environment: transformers then loads it everywhere, which takes two seconds.
+needs_torchao = pytest.mark.skipif(
+    importlib.util.find_spec("torchao") is None, reason="needs torchao: `pip install torchao`"
+)
 over_combinations = pytest.mark.parametrize(
     "combination",
-    [pytest.param(name, marks=() if name in FAST else pytest.mark.long) for name in COMBINATIONS],
+    [
+        pytest.param(
+            name,
+            marks=[
+                *([needs_torchao] if "int8" in name else []),
+                *([] if name in FAST else [pytest.mark.long]),
+            ],
+        )
+        for name in COMBINATIONS
+    ],
 )
 
 
@@ -90,6 +104,7 @@ def test_a_teacher_is_converted_apart_from_the_callers_and_answers_in_float32(tm
     assert torch.equal(answer.output.logits, rounded.float())
 
 
+@needs_torchao
 def test_linear_layers_alone_are_stored_in_eight_bits(tmp_path: Path) -> None:
     """Else a teacher takes the memory that it took before, or the caller's own one is rounded."""
     teacher = SEGMENTATION.teacher(1)
@@ -103,9 +118,25 @@ def test_linear_layers_alone_are_stored_in_eight_bits(tmp_path: Path) -> None:
     assert all(type(parameter.data) is torch.Tensor for parameter in teacher.parameters())
 
 
+@needs_torchao
 def test_a_teacher_without_linear_layers_is_not_called_quantised() -> None:
     with pytest.raises(ValueError, match="`teacher_dtype` int8 stores linear layers"):
         quantize_weights(torch.nn.Conv2d(3, 4, 1))
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torchao") is not None, reason="torchao is there")
+def test_what_eight_bits_need_is_said() -> None:
+    with pytest.raises(ImportError, match=r"pip install \"hf_structkd\[quantization\]\""):
+        quantize_weights(torch.nn.Linear(3, 4))
+
+
+@needs_torchao
+def test_a_cache_refuses_a_teacher_whose_bytes_it_cannot_read(tmp_path: Path) -> None:
+    """Two teachers of one configuration would share their answers."""
+    teacher = SEGMENTATION.teacher(1)
+    quantize_weights(teacher)
+    with pytest.raises(ValueError, match="`teacher_cache` must know the teacher by its weights"):
+        make_trainer(SEGMENTATION, arguments(tmp_path, teacher_cache=str(tmp_path)), teacher=teacher).train()
 
 
 def test_an_unknown_precision_of_the_teacher_is_refused(tmp_path: Path) -> None:

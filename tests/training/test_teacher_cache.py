@@ -173,7 +173,6 @@ CHANGES = {
     "weights": lambda folder: _edit_weights(folder),
     "image size": lambda folder: {"teacher_image_size": [128, 128]},
     "the teacher's dtype": lambda folder: {"teacher_dtype": "bfloat16"},
-    "the teacher's weights in eight bits": lambda folder: {"teacher_dtype": "int8"},
     "precision": lambda folder: {"teacher_cache_dtype": "float32"},
     "what is stored": lambda folder: {"pixel_weight": 0.0, "holistic_weight": 0.0},
     "nodes": lambda folder: {"granularity": [4]},
