@@ -14,6 +14,7 @@ from ..hub.access import explained
 from .loading import WEIGHT_PATTERNS, config_of, load_teacher
 from .parameters import count_parameters
 from .reading import readable
+from .sharding import whole
 from .teacher_forms import Taught, class_name, teacher_form
 
 _CHUNK = 1 << 22
@@ -107,5 +108,5 @@ def _hash_of_model(model: PreTrainedModel) -> str:
     digest = hashlib.blake2b(config_of(model).to_json_string(use_diff=False).encode(), digest_size=16)
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+        digest.update(whole(tensor.detach()).cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

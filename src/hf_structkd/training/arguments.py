@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -13,7 +13,7 @@ from ..models.teacher import TeacherDtype
 from ..terms import built_in_terms
 from ..terms.base import check_choice
 from ..terms.pairwise import positive_integers
-from .argument_checks import NEED_METRICS, check_run, names_of
+from .argument_checks import NEED_METRICS, check_run, check_shard, names_of
 from .presets import preset_settings
 
 
@@ -65,6 +65,8 @@ class StructKDTrainingArguments(TrainingArguments):
         teacher_cache_dtype: Precision of the answers that are kept, "float16" or "float32".
         teacher_cache_top_k: How many classes of each pixel are kept, and the rest as one number, >= 1; None
             keeps all. Only for maps of class logits, and terms that read their probabilities.
+        shard: Which of "student" and "teacher" are sharded over the processes, layer by layer, where one
+            device cannot hold them; see docs/scaling.md.
         remove_unused_columns: As in `TrainingArguments`, but off: an image column may have any name.
         batch_eval_metrics: As in `TrainingArguments`, but on: evaluation then takes constant memory.
 
@@ -162,6 +164,10 @@ class StructKDTrainingArguments(TrainingArguments):
         default=None,
         metadata={"help": "Classes of each pixel that are kept, the rest as one number; unset is all."},
     )
+    shard: list[str] = field(
+        default_factory=list,
+        metadata={"help": "Models that are sharded over the processes: student, teacher, or both."},
+    )
     remove_unused_columns: bool = field(
         default=False,
         metadata={"help": "Remove dataset columns the model does not name; images need them all."},
@@ -177,6 +183,8 @@ class StructKDTrainingArguments(TrainingArguments):
         self.gives_best_direction = self.greater_is_better is not None
         check_run(self)
         super().__post_init__()
+        self.shard = names_of(self.shard)
+        check_shard(self, self.shard)
         self.granularity = positive_integers("granularity", self.granularity, lengths=(1, 2))
         self.teacher_image_size = (
             positive_integers("teacher_image_size", self.teacher_image_size, lengths=(2,))
