@@ -173,7 +173,11 @@ class Experiment:
             metrics: Its scores.
             others: What `write_report` compares it with.
         """
-        if trainer.is_world_process_zero():
+        if trainer.args.shard:
+            logger.warning(
+                "A sharded run has no report: figures are drawn by one process, which has no model."
+            )
+        elif trainer.is_world_process_zero():
             with self.failures.of("The report"):
                 table = write_report(trainer, metrics, **others)
                 print(f"{table}\n\nThe student, its metrics and figures are in {trainer.args.output_dir}.")  # noqa: T201

@@ -42,6 +42,7 @@ _OF_TRAINER: Mapping[str, tuple[str, ...]] = {
 }
 _OF_LIBRARY: Mapping[str, tuple[str, ...]] = {
     "critic": ("critic_", "gradient_penalty"),
+    "devices and precision": ("shard",),
     "teacher": ("teacher_", "student_feature"),
     "terms": ("",),
 }

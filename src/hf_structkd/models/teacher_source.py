@@ -14,6 +14,7 @@ from ..hub.access import explained
 from .loading import WEIGHT_PATTERNS, config_of, load_teacher
 from .parameters import count_parameters
 from .reading import readable
+from .sharding import whole
 from .teacher_forms import Taught, class_name, teacher_form
 
 _CHUNK = 1 << 22
@@ -108,7 +109,7 @@ def _hash_of_model(model: PreTrainedModel) -> str:
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         try:
-            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+            digest.update(whole(tensor.detach()).cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
         except NotImplementedError as error:
             raise ValueError(
                 f"`teacher_cache` must know the teacher by its weights, got {name} of the type "

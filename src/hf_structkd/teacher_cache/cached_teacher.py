@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ..data.views import sample_key
 from ..features.forward import Batch, Forward, Question
 from ..metrics import PADDING
+from ..models.sharding import anywhere
 from ..models.teacher import FrozenTeacher, OutputReader
 from .store import AnswerStore
 from .top_k import pack, unpack
@@ -93,7 +94,7 @@ class CachedTeacher(FrozenTeacher):
         keys = self._keys(batch, student)
         found = [store.get(key) for key in keys]
         known = [tensors for tensors in found if tensors is not None]
-        if len(known) < len(keys):
+        if self._must_run(len(known) < len(keys)):
             known = self._computed(batch, student, question)
             for key, tensors in zip(keys, known, strict=True):
                 if keep:
@@ -109,7 +110,7 @@ class CachedTeacher(FrozenTeacher):
         keys = [_text(sample_key(tensors)) for tensors in shown]
         found = [store.get(key) for key in keys]
         known = [tensors["statistics"] for tensors in found if tensors is not None]
-        if len(known) < len(keys):
+        if self._must_run(len(known) < len(keys)):
             known = list(super().statistics(batch, compute, scoring).cpu())
             for key, tensor in zip(keys, known, strict=True):
                 store.put(key, {"statistics": tensor.clone()})
@@ -137,6 +138,10 @@ class CachedTeacher(FrozenTeacher):
             free = store.free_bytes
             text += f", {size * count / 2**30:.2f} GiB in all; {free / 2**30:.1f} GiB are free"
         return {"teacher cache": text}
+
+    def _must_run(self, is_missing: bool) -> bool:
+        """Return whether the teacher runs: a sharded one on all processes, if one of them lacks an answer."""
+        return anywhere(is_missing, self.device) if self.is_sharded else is_missing
 
     def _store(self, question: Question) -> AnswerStore:
         """Return the store of the answers that are read in training."""

@@ -15,6 +15,7 @@ from ..features.forward import Batch, run_model
 from ..features.probe import probing
 from ..models.loading import model_of
 from ..models.restoring import refuse_what_adapters_lack
+from ..models.sharding import is_sharded, local
 from ..tasks import Task
 from ..terms import Term, Terms, TrainingPlan
 from .pair import ModelPair
@@ -210,10 +211,11 @@ class Distillation:
         if any("features" in term.reads_for(self.pair.task) for term, _ in active):
             self.pair.capture_features(model, inputs["pixel_values"])
         self._is_described = True
-        if teacher is not None and is_first and may_print:
+        if teacher is not None and is_first and (may_print or teacher.is_sharded or is_sharded(student)):
             # The one thing to read before a long training.
             table = describe_pair(self.pair, active, student, inputs, notes=self._data_notes)
-            print(table, flush=True)  # noqa: T201
+            if may_print:
+                print(table, flush=True)  # noqa: T201
 
     def _begin(self, term: Term) -> None:
         """Begin a term that came on after the training began."""
@@ -232,8 +234,8 @@ class Distillation:
 
 
 def _refuse_non_finite_student(student: PreTrainedModel) -> None:
-    tensors = student.state_dict().items()
-    spoilt = [name for name, one in tensors if one.is_floating_point() and not bool(one.isfinite().all())]
+    tensors = {name: local(one) for name, one in student.state_dict().items() if one.is_floating_point()}
+    spoilt = [name for name, one in tensors.items() if not bool(one.isfinite().all())]
     if spoilt:
         raise ValueError(
             f"`model` must start with finite weights, and {len(spoilt)} of its tensors hold NaN or infinity "

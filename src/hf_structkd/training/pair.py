@@ -106,6 +106,7 @@ class ModelPair:
             "device": self._args.device,
             "precision": self._args.teacher_dtype,
             "compiling": self._args.compiling,
+            "shards": "teacher" in self._args.shard,
         }
         root = self._args.teacher_cache
         if root is None:

@@ -20,7 +20,8 @@ from ..models import load_image_processor, load_student
 from ..models.loading import config_of, model_of, resizing_to
 from ..tasks import Task, task_of
 from ..terms import TaskTerm, Term, Terms, TrainingPlan, built_in_terms
-from .arguments import FSDP_REFUSED, StructKDTrainingArguments
+from .argument_checks import FSDP_REFUSED
+from .arguments import StructKDTrainingArguments
 from .best_model import refuse_unknown_metric
 from .evaluation import StreamingScores
 
