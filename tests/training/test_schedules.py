@@ -12,11 +12,11 @@ import torch
 from torch import nn
 from transformers import TrainerCallback
 
-from hf_structkd import StructKDTrainer
-from tests.cases import DEPTH, SEGMENTATION, StopAt, arguments, make_trainer, state_of
+from hf_structkd import PixelTerm, StructKDTrainer
+from tests.cases import SEGMENTATION, StopAt, arguments, make_trainer, state_of
 from tests.tiny_models import tiny_segmentation_model
 
-CHEAP = {"holistic_weight": 0.0, "pairwise_weight": 0.0, "max_steps": 4}
+CHEAP = {"holistic_weight": 0.0, "pairwise_weight": 0.0, "max_steps": 2}
 
 
 def student() -> nn.Module:
@@ -29,24 +29,22 @@ def student() -> nn.Module:
 
 def test_a_weight_rises_by_its_steps_and_the_log_shows_it(tmp_path: Path) -> None:
     """A ramp that nobody sees is one that nobody can check."""
-    args = arguments(tmp_path, pixel_warmup_steps=3, **CHEAP)
+    args = arguments(tmp_path, pixel_warmup_steps=2, **{**CHEAP, "max_steps": 3})
     trainer = make_trainer(SEGMENTATION, args)
     trainer.train()
-    logs = trainer.state.log_history[:4]
+    logs = trainer.state.log_history[:3]
     for step, log in enumerate(logs):
-        share = min(1.0, (step + 1) / 3)
+        share = min(1.0, (step + 1) / 2)
         assert log["weight_pixel"] == pytest.approx(share)
         assert log["loss"] == pytest.approx(log["loss_task"] + share * log["loss_pixel"], rel=1e-4)
     assert trainer.weights["pixel"] == 1
 
 
-def test_a_ramp_of_one_step_changes_no_bit(tmp_path: Path) -> None:
-    states = []
-    for steps in (0, 1):
-        trainer = make_trainer(DEPTH, arguments(tmp_path, **CHEAP, pixel_warmup_steps=steps))
-        trainer.train()
-        states.append(state_of(trainer))
-    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+def test_a_term_without_a_ramp_has_its_whole_weight_at_every_step() -> None:
+    """By default no bit may change; a ramp of one step is none either."""
+    assert [PixelTerm(2.0).share_at(step) for step in (0, 1, 7)] == [1.0, 1.0, 1.0]
+    assert PixelTerm(2.0, warmup_steps=1).share_at(0) == 1.0
+    assert [PixelTerm(2.0, warmup_steps=4).share_at(step) for step in (0, 2, 3, 9)] == [0.25, 0.75, 1.0, 1.0]
 
 
 @pytest.mark.parametrize("steps", [-1, 1.5])
@@ -80,7 +78,7 @@ def test_the_average_is_evaluated_saved_and_left(tmp_path: Path) -> None:
         save_strategy="steps",
         save_steps=2,
         eval_strategy="steps",
-        eval_steps=4,
+        eval_steps=2,
     )
     recorder = Recorder(0.5)
     trainer = make_trainer(SEGMENTATION, args, student=student(), callbacks=[recorder])
@@ -90,7 +88,7 @@ def test_the_average_is_evaluated_saved_and_left(tmp_path: Path) -> None:
             torch.testing.assert_close(value.double(), recorder.state[name], atol=1e-5, rtol=1e-4)
     scored = next(log["eval_loss"] for log in trainer.state.log_history if "eval_loss" in log)
     assert trainer.evaluate()["eval_loss"] == scored
-    saved = type(trainer.model).from_pretrained(tmp_path / "checkpoint-4")
+    saved = type(trainer.model).from_pretrained(tmp_path / "checkpoint-2")
     assert all(
         torch.equal(*pair) for pair in zip(saved.parameters(), trainer.model.parameters(), strict=True)
     )
@@ -110,11 +108,11 @@ def resumed(folder: Path, **settings: Any) -> Iterator[StructKDTrainer]:
 
 def test_a_resumed_run_has_the_same_average_and_the_same_ramp(tmp_path: Path) -> None:
     """Resumed from the average, the optimiser would go on with other weights than it had."""
-    settings = {**CHEAP, "ema_decay": 0.7, "pixel_warmup_steps": 4}
+    settings = {**CHEAP, "max_steps": 3, "ema_decay": 0.7, "pixel_warmup_steps": 4}
     whole, again = resumed(tmp_path, **settings)
     first, second = state_of(whole), state_of(again)
     assert all(torch.equal(first[name], second[name]) for name in first)
-    assert whole.state.log_history[3]["loss"] == again.state.log_history[3]["loss"]
+    assert whole.state.log_history[2]["loss"] == again.state.log_history[2]["loss"]
 
 
 def test_the_best_average_is_left_at_the_end(tmp_path: Path) -> None:
