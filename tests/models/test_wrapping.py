@@ -12,7 +12,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from hf_structkd import wrap_model
-from hf_structkd.models import load_image_processor, load_student
+from hf_structkd.models import TeacherSource, load_image_processor, load_student
 from hf_structkd.models.initialization import start_from_teacher
 from hf_structkd.models.loading import config_of
 from hf_structkd.tasks import TASKS, SegmentationTask, Task, task_of
@@ -170,6 +170,23 @@ def test_another_convention_is_refused_at_once(make: Callable[[], Any], message:
     """A teacher of probabilities, or of pixels, teaches nonsense and looks like a bad method."""
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def first(output: dict[str, torch.Tensor]) -> torch.Tensor:
+    return output["maps"]
+
+
+def test_another_reader_is_another_teacher_for_a_cache() -> None:
+    """Its weights are the same: answers that were stored of one map would be given for the other."""
+    torch.manual_seed(0)
+    network = unet.UNet(4)
+    readers: list[Any] = ["maps", "maps", first, lambda output: output["maps"]]
+    models = [segmenter(read=read) for read in readers]
+    for model in models:
+        model.inner.load_state_dict(network.state_dict())
+    marks = [TeacherSource(model, SegmentationTask).fingerprint for model in models]
+    assert marks[0] == marks[1]
+    assert len(set(marks)) == 3
 
 
 def test_rows_of_other_classes_are_not_taken_from_a_teacher() -> None:

@@ -27,6 +27,7 @@ class ModuleConfig(PretrainedConfig):
         image_size: Height and width of the images in pixels.
         image_mean: What is subtracted from each channel of an image in 0..1.
         image_std: By what each channel is divided afterwards.
+        code: What the network and its reader are: a digest of their files, or where there are none a name.
         file: Name and digest of the file of operations that the network is; empty for any other.
     """
 
@@ -35,7 +36,7 @@ class ModuleConfig(PretrainedConfig):
     arguments = None
     feature_modules = ()
     image_size = image_mean = image_std = None
-    file = ""
+    code = file = ""
     # The set loss of DETR, for detectors.
     class_cost, bbox_cost, giou_cost = 1, 5, 2
     bbox_loss_coefficient, giou_loss_coefficient, eos_coefficient = 5, 2, 0.1

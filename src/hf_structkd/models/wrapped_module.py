@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -76,6 +77,8 @@ def model_around(
     """Return a model around a network, of a class of its own; without `build` it cannot be saved."""
     cls = _class_of(KINDS[task], build, read)
     config.architectures = [cls.__name__]
+    # Answers that are stored must not be taken for those of another reader or of code that was changed.
+    config.code = "" if config.file else cls.digest(network)
     if not cls.obstacle:
         module = Path(_MODEL_FILE).stem
         names = {"AutoConfig": "ModuleConfig", KINDS[task].auto_model: cls.__name__}
@@ -105,11 +108,20 @@ class WrappedModule(PlainModule):
     Attributes:
         codes: Where the builder and, if it is a function, the reader come from.
         obstacle: Why it cannot be saved, a part of a sentence; empty if it can.
+        program: The file that puts them together.
     """
 
     codes: ClassVar[tuple[Code, ...]] = ()
     obstacle: ClassVar[str] = ""
     program: ClassVar[str] = ""
+
+    @classmethod
+    def digest(cls, network: nn.Module) -> str:
+        """Return a digest of the code; where it has no files, names that hold in this process alone."""
+        if cls.obstacle:
+            return f"{type(network).__qualname__} read by {cls.read!r}"
+        texts = [file.read_bytes() for code in cls.codes for file in code.files]
+        return hashlib.blake2b(b"".join([cls.program.encode(), *texts]), digest_size=16).hexdigest()
 
     def check_saving(self) -> None:
         """Raise `ValueError` with the reason if it cannot be saved."""
