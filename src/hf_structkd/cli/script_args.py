@@ -32,11 +32,19 @@ class ModelArguments:
     student_model_name_or_path: str | None = option(
         None, "Hub id or folder; one with only config.json starts from scratch."
     )
-    teacher_model_name_or_path: str | None = option(None, "Hub id or folder.")
+    teacher_model_name_or_path: str | None = option(
+        None, "Hub id or folder, or a file of ONNX, TorchScript or torch.export."
+    )
     student_revision: str | None = option(None, "Branch, tag or commit.")
     teacher_revision: str | None = option(None, "Branch, tag or commit.")
+    trust_remote_code: bool = option(
+        False, "Run code that lies beside student or teacher, as a wrapped network has it."
+    )
     init_student_from_teacher: bool = option(
         False, "Start the student, also the one alone, from what fits of the teacher's weights."
+    )
+    teacher_layers: list[str] = option(
+        [], "Also start the student's layers from these of the teacher: '*.encoder.layer=0,2,4'."
     )
     freeze: list[str] = option(
         [], "Patterns of names of student parameters that stay as they are, such as 'backbone.*'."

@@ -12,7 +12,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from ..adversary.score_maps import ScoreMaps
 from ..data import DataOptions, LoadedData, Normalization
-from ..features import FeatureCapture, LevelsCapture
+from ..features import FeatureCapture, LevelsCapture, unwrap
 from ..features.forward import Batch, Capture, Forward, run_model
 from ..matching.label_spaces import LabelMatch
 from ..models.teacher_forms import TeacherForm
@@ -29,6 +29,11 @@ class MapPair(NamedTuple):
     teacher: Tensor
     mask: Tensor | None
     node_sums: Tensor | None = None
+
+
+def classes_of(names: Mapping[str, Any], own: str) -> frozenset[str]:
+    """Return the classes of a mapping of `transformers`, and the one around networks of other kinds."""
+    return frozenset(names.values()) | {own}
 
 
 class StreamingMetric(Protocol):
@@ -134,10 +139,11 @@ class Task(ABC):
         """Capture the feature maps that are compared, found on these images."""
 
     def capture_features(self, model: nn.Module, pixel_values: Tensor, modules: Sequence[str]) -> Capture:
-        """Capture the modules of these names, or where no name is given what `find_features` finds."""
-        if not modules:
+        """Capture the modules of these names, else those that the model names, else what is found."""
+        names = modules or getattr(unwrap(model).config, "feature_modules", ())
+        if not names:
             return self.find_features(model, pixel_values)
-        return LevelsCapture([FeatureCapture.of_module(model, name) for name in modules])
+        return LevelsCapture([FeatureCapture.of_module(model, name) for name in names])
 
     def model_inputs(self, batch: Batch) -> dict[str, Any]:
         """Return the part of a batch that both models are shown."""

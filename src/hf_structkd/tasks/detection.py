@@ -31,7 +31,7 @@ from ._classes import ClassTask
 from ._dense import on_image, padding_mask
 from ._detected import detected_boxes
 from ._drawing import box_rows, class_scores
-from .base import MapPair
+from .base import MapPair, classes_of
 from .detectors import (
     DetectionQueries,
     are_finite,
@@ -74,7 +74,7 @@ class DetectionTask(ClassTask):
 
     name = "object-detection"
     auto_model = AutoModelForObjectDetection
-    model_classes = frozenset(MODEL_FOR_OBJECT_DETECTION_MAPPING_NAMES.values())
+    model_classes = classes_of(MODEL_FOR_OBJECT_DETECTION_MAPPING_NAMES, "ModuleForObjectDetection")
     collate = staticmethod(collate_detection)
     answer_class = DetrObjectDetectionOutput
     metric_labels: ClassVar[Mapping[str, str]] = {

@@ -15,10 +15,11 @@ from ..terms.base import check_choice
 from ..terms.pairwise import positive_integers
 from .argument_checks import NEED_METRICS, check_run, check_shard, names_of
 from .presets import preset_settings
+from .schedules import ScheduleArguments
 
 
 @dataclass(repr=False)  # Trainer's own hides the token
-class StructKDTrainingArguments(TrainingArguments):
+class StructKDTrainingArguments(ScheduleArguments, TrainingArguments):
     """`transformers.TrainingArguments` plus the settings of structured knowledge distillation.
 
     The total is the sum of the terms, each times its weight. Every term is a mean (over valid pixels, over
@@ -34,8 +35,7 @@ class StructKDTrainingArguments(TrainingArguments):
         holistic_weight: Weight of the adversarial term on the student's side, >= 0.
         mimic_weight: Weight of the feature imitation, one minus the correlation of the channels, >= 0.
         channel_weight: Weight of the channel-wise term, KL of each channel's softmax over space, >= 0.
-        temperature: Divides both models' logits in the pixel-wise term, which is multiplied by its square;
-            above 0.
+        temperature: Divides the logits in the pixel-wise term, which is multiplied by its square; above 0.
         granularity: Side of a node in pixels of the aligned feature map: one number, or rows and columns.
         node_grid: Nodes a side, at most, in place of `granularity`: a node is then the map's side divided by
             it, rounded up.
@@ -50,8 +50,8 @@ class StructKDTrainingArguments(TrainingArguments):
         gradient_penalty_weight: Weight of the critic's gradient penalty, >= 0; 0 leaves it out.
         critic_interval: The critic learns in every so many steps of the student, >= 1.
         critic_map_size: Longest side of the maps that the critic compares, >= 8; larger ones are averaged.
-        channel_source: What the channel-wise term compares, "logits" or "features"; None takes the logits
-            where the task has maps of them, and the features elsewhere.
+        channel_source: What the channel-wise term compares, "logits" or "features"; None is maps of logits,
+            or features where there are none.
         channel_temperature: Divides both maps in the channel-wise term, which is multiplied by its square;
             above 0.
         student_feature: Modules of the student whose outputs the terms on features compare, one for each
