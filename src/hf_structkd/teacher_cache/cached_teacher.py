@@ -59,6 +59,9 @@ class CachedTeacher(FrozenTeacher):
         task: Takes outputs apart and makes them again.
         feature: The names of the modules whose outputs are the features; none finds what the task compares.
         **teacher: As for `FrozenTeacher`.
+
+    Attributes:
+        answer_bytes: The size of the last answer to one image; 0 before there is one.
     """
 
     _task: AnswerReader
@@ -81,7 +84,7 @@ class CachedTeacher(FrozenTeacher):
         self._stores: dict[str, AnswerStore] = {}
         self._opened: dict[str, AnswerStore] = {}
         self._is_checked = False
-        self._answer_bytes = 0
+        self.answer_bytes = 0
 
     def follow(self, task: OutputReader) -> None:
         """Read outputs by another match of the teacher, whose answers have stores of their own."""
@@ -132,7 +135,7 @@ class CachedTeacher(FrozenTeacher):
         """Say where the answers are, how many there are, and how much space all of them take."""
         store = self._store(question)
         text = f"{len(store)}{'' if count is None else f' of {count}'} answers in {store.folder}"
-        size = self._answer_bytes
+        size = self.answer_bytes
         text += f", {size / 2**20:.2f} MiB each"
         if count is not None:
             free = store.free_bytes
@@ -224,7 +227,7 @@ class CachedTeacher(FrozenTeacher):
             for name in answers[0]
             if name not in exact
         )
-        self._answer_bytes = sum(tensor.nbytes for tensor in answers[0].values())
+        self.answer_bytes = sum(tensor.nbytes for tensor in answers[0].values())
         output = unpack(
             {
                 name.removeprefix(f"{_OUTPUT}."): tensor
