@@ -46,9 +46,9 @@ class StructKDTrainer(Trainer):
         task: What both models solve; None reads it off the student.
         processing_class: The student's image processor, saved beside it. It says how the batch's images are
             normalised; None loads the one beside `model`, or makes one where a loader made the data.
-        teacher_processing_class: The teacher's; None loads the one beside `teacher_model`. Images are
-            converted from the student's normalisation to the teacher's.
-        task_options: Keyword arguments of the task's own, for example `teacher_label_map`.
+        teacher_processing_class: The teacher's, with its tokenizer if it reads text; None loads what is
+            beside `teacher_model`. Images are converted from the student's normalisation to the teacher's.
+        task_options: Keyword arguments of the task's own, such as `teacher_label_map` or `teacher_prompts`.
         **kwargs: Passed to `transformers.Trainer`. `data_collator` defaults to the task's; `compute_metrics`
             to the task's streaming metric, for which each image is reduced on the device to its statistics.
 
