@@ -164,9 +164,11 @@ class Experiment:
                 "`init_student_from_teacher` needs a `teacher_model_name_or_path`, got none; name one."
             )
         task, models, options, _ = self.arguments
-        matched = task(config_of(student), self.teacher.config, **task.task_options(options))
+        chosen = task.task_options(options)
+        teacher = self.teacher.asked_for(config_of(student), chosen)
+        matched = task(config_of(student), teacher.config, **chosen)
         layers = read_layers(models.teacher_layers)
-        start = start_from_teacher(student, self.teacher.model, matched.labels, layers=layers)
+        start = start_from_teacher(student, teacher.model, matched.labels, layers=layers)
         logger.info("The student starts from its teacher: %s.", start)
 
     def publish(

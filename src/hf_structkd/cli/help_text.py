@@ -14,7 +14,8 @@ from ..data import DataOptions
 ESSENTIAL: Mapping[str, tuple[str, ...]] = {
     "models": ("student_model_name_or_path", "teacher_model_name_or_path", "compare_baseline"),
     "data": (
-        *("dataset_name", "validation_fraction", "image_size", "label_values", "teacher_label_map"),
+        *("dataset_name", "validation_fraction", "image_size", "label_values"),
+        *("teacher_label_map", "teacher_prompts"),
         *("depth_scale", "teacher_depth_kind", "bbox_format", "augmentation_views"),
     ),
     "terms": ("preset", "pixel_weight", "pairwise_weight", "holistic_weight"),

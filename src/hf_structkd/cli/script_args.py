@@ -14,7 +14,7 @@ from typing import Any, ClassVar, NamedTuple, NoReturn
 import yaml
 from transformers import HfArgumentParser
 
-from ..data import DataOptions
+from ..data import ClassOptions, DataOptions
 from ..data.options import option
 from ..tasks import Task
 from ..training.arguments import StructKDTrainingArguments
@@ -224,6 +224,8 @@ def _as_flag(parser: argparse.ArgumentParser, action: argparse.Action, value: An
     kind: Any = action.type
     takes_map = kind is dict or action.dest in StructKDTrainingArguments._VALID_DICT_FIELDS
     takes_list = action.nargs == "+"
+    if is_map and action.dest in ClassOptions.task_fields:
+        return json.dumps(value)  # the flag takes JSON
     if (value is None and (action.default is None or kind is str or takes_list)) or (is_map and takes_map):
         return value
     if value is None or is_map or (is_list and not takes_list and action.dest not in _TAKE_LISTS):

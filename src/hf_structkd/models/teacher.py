@@ -233,6 +233,8 @@ def matching_normalizations(
         student_processor: The image processor that made the batch, or None.
         teacher_processor: The image processor of the teacher, or None.
     """
+    # The processor of a model that reads text holds its image processor.
+    teacher_processor = getattr(teacher_processor, "image_processor", teacher_processor)
     sides = {"processing_class": student_processor, "teacher_processing_class": teacher_processor}
     known = {name: ImageNormalization.from_image_processor(p) for name, p in sides.items() if p is not None}
     missing = [f"`{name}`" for name in sides if name not in known]

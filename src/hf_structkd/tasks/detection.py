@@ -19,12 +19,15 @@ from transformers.utils import is_torchvision_available
 from ..adversary.critic import SMALLEST_MAP
 from ..adversary.score_maps import ScoreMaps
 from ..data import DetectionOptions, LoadedData, Normalization, collate_detection, load_detection_data
+from ..features import unwrap
 from ..features.forward import Batch, Capture, Forward, run_model
 from ..features.pyramid import PyramidCapture, pair_levels
 from ..losses import DetectionHead, query_distillation_loss
 from ..matching.alignment import at_least
 from ..metrics import PADDING, MeanAveragePrecision, detection_statistics
 from ..metrics._detections import DETECTION
+from ..models.prompted import PROMPTED_DETECTORS
+from ..models.teacher_forms import WrappedTeacher
 from ..report import Exhibit, Headline, plot_boxes, plot_class_bars
 from ._box_labels import boxes_to_find, check_box_labels
 from ._classes import ClassTask
@@ -67,6 +70,7 @@ class DetectionTask(ClassTask):
         student: The student's configuration; `id2label` names its classes.
         teacher: The teacher's configuration, or None when nothing is distilled.
         teacher_label_map: Teacher class name to student class name, where the names differ.
+        teacher_prompts: Student class name to the phrases that a teacher which reads text was asked for.
 
     Raises:
         ValueError: If the student shares no class with the teacher.
@@ -75,6 +79,8 @@ class DetectionTask(ClassTask):
     name = "object-detection"
     auto_model = AutoModelForObjectDetection
     model_classes = classes_of(MODEL_FOR_OBJECT_DETECTION_MAPPING_NAMES, "ModuleForObjectDetection")
+    teacher_forms = PROMPTED_DETECTORS
+    fewest_classes = 1
     collate = staticmethod(collate_detection)
     answer_class = DetrObjectDetectionOutput
     metric_labels: ClassVar[Mapping[str, str]] = {
@@ -111,17 +117,6 @@ class DetectionTask(ClassTask):
         known: dict[str, Any] = {"normalization": normalization, "default_id2label": names, "seed": seed}
         return load_detection_data(options=options, **known)
 
-    def __init__(
-        self,
-        student: PretrainedConfig,
-        teacher: PretrainedConfig | None = None,
-        *,
-        teacher_label_map: Mapping[str, str] | None = None,
-    ) -> None:
-        """Match the two label spaces."""
-        super().__init__(student, teacher, teacher_label_map=teacher_label_map)
-        self._student, self._teacher = student, teacher
-
     @staticmethod
     def check_models(student: PreTrainedModel, teacher: PreTrainedModel | None) -> None:
         """Refuse a student that has no loss and a teacher that names no classes."""
@@ -147,7 +142,9 @@ class DetectionTask(ClassTask):
     @staticmethod
     def find_features(model: nn.Module, pixel_values: Tensor) -> PyramidCapture:
         """Capture every level of the pyramid that the decoder reads."""
-        return PyramidCapture.of_detector(model, pixel_values)
+        inner = unwrap(model)
+        module = inner.feature_module if isinstance(inner, WrappedTeacher) else None
+        return PyramidCapture.of_detector(model, pixel_values, module=module)
 
     def model_inputs(self, batch: Batch) -> dict[str, Any]:
         """Return the images and, where there is one, the mask of what is no padding."""

@@ -96,6 +96,7 @@ class ModelPair:
         source = self._teacher_model
         if not isinstance(source, TeacherSource):
             source = TeacherSource(source, self._kind)
+        source = source.asked_for(config_of(student), self._task_options, self._processors[1])
         if source.is_loaded or self._args.teacher_cache is None:  # what cannot be loaded is said at once
             refuse_shared_parameters(student, source.model)
         self.task = self._match(student, source.outline)

@@ -47,8 +47,9 @@ class StructKDTrainer(PublishingTrainer):
         task: What both models solve; None reads it off the student.
         processing_class: The student's image processor, saved beside it. The batch's images are normalised by
             it; None loads the one beside `model`, or makes one where a loader made the data.
-        teacher_processing_class: The teacher's, for which images are converted; None loads the one beside it.
-        task_options: Keyword arguments of the task's own, for example `teacher_label_map`.
+        teacher_processing_class: The teacher's, for which images are converted, with its tokenizer if it
+            reads text; None loads what is beside `teacher_model`.
+        task_options: Keyword arguments of the task's own, such as `teacher_label_map` or `teacher_prompts`.
         **kwargs: Passed to `transformers.Trainer`; `data_collator`, `compute_metrics` default to the task's.
 
     Attributes:
