@@ -11,9 +11,10 @@ from accelerate.utils.memory import should_reduce_batch_size
 from torch import Tensor, nn
 from transformers import PreTrainedModel, Trainer
 
+from ..data import has_labels
 from ..features.forward import Batch, run_model
 from ..features.probe import probing
-from ..models.loading import model_of
+from ..models.loading import config_of, model_of
 from ..models.restoring import refuse_what_adapters_lack
 from ..tasks import Task
 from ..terms import Term, Terms, TrainingPlan
@@ -29,17 +30,20 @@ class Distillation:
     """Computes the weighted sum of the terms, and does what they do beside the student's own step.
 
     Args:
-        terms: Every term, on or off. A term is on while its weight is above 0.
+        terms: Every term, on or off. A term is on while its weight is above 0, and off without the labels
+            that it needs.
         pair: The two models.
+        data: The training data, if they are known.
 
     Attributes:
         log: Every value of every micro-step since values were last logged.
     """
 
-    def __init__(self, terms: Terms, pair: ModelPair) -> None:
+    def __init__(self, terms: Terms, pair: ModelPair, data: Any = None) -> None:
         """Take the terms; `prepare` makes them ready for a training."""
         self.terms = terms
         self.pair = pair
+        pair.has_labels = has_labels(data)
         self.modules = TermModules()
         self.log = TermLog()
         self._data_notes: Mapping[str, str] = {}
@@ -51,7 +55,11 @@ class Distillation:
     @property
     def weights(self) -> dict[str, float]:
         """Every term's weight in use, by its name."""
-        return {term.name: term.weight_for(self.pair.task) for term in self.terms}
+        task = self.pair.task
+        reads = self.pair.has_labels or task.makes_labels
+        return {
+            term.name: term.weight_for(task) if reads or not term.needs_labels else 0.0 for term in self.terms
+        }
 
     @property
     def log_titles(self) -> dict[str, str]:
@@ -73,13 +81,16 @@ class Distillation:
         weights = self.weights
         active = [(term, weights[term.name]) for term in self.terms if weights[term.name] > 0]
         if not active:
-            raise ValueError("every term's weight is 0, so nothing would be trained; set one above 0.")
+            reason = "" if self.pair.has_labels else "there are no labels, and without them "
+            raise ValueError(
+                f"{reason}every term's weight is 0, so nothing would be trained; set one above 0."
+            )
         return active
 
     def load_teacher(self, student: PreTrainedModel, active: Weighted) -> None:
         """Load the teacher if one of the terms that are on needs it; see `ModelPair.load_teacher`."""
         taught = [term for term, _ in active if term.needs_teacher]
-        if taught:
+        if taught or self.pair.task.makes_labels:
             self.pair.load_teacher(student, taught)
 
     # ---- a training ----
@@ -95,7 +106,7 @@ class Distillation:
             ValueError: If a cache is wanted and the data never show an image twice in the same way.
         """
         self._plan = plan
-        self._data_notes = getattr(data, "notes", {})
+        self._data_notes = {**getattr(data, "notes", {}), **self._label_note()}
         self.pair.expect_answers(data)
         self._is_described = False
         self._stepping, self._values, self.log = [], {}, TermLog()
@@ -104,6 +115,17 @@ class Distillation:
             term.end()
         for term, _ in self.active():
             term.begin(self.pair.task, plan)
+
+    def _label_note(self) -> dict[str, str]:
+        """Return the line of the start table that says what no label leaves out."""
+        if self.pair.has_labels:
+            return {}
+        if self.pair.task.makes_labels:
+            return {"labels": "no labels: the teacher's answers stand in for them"}
+        names = " and ".join(term.name for term in self.terms if term.needs_labels)
+        return {
+            "labels": f"no labels: the {names} term is off whatever its weight, the teacher alone teaches"
+        }
 
     def add_modules(self, optimizer: torch.optim.Optimizer, trainer: Trainer, *, anew: bool) -> None:
         """Make the modules that terms own, and let the student's optimiser train them too.
@@ -160,8 +182,9 @@ class Distillation:
         terms = [term for term, _ in active]
         self._make_ready(model, inputs, active, may_print=may_print)
         task = self.pair.task  # another one, if the teacher was loaded for a term that came on
-        student, teacher = self.pair.forward(model, inputs, terms)
-        values = [term(task, student, teacher, inputs) for term in terms]
+        batch, answer = self.pair.filled_in(inputs)
+        student, teacher = self.pair.forward(model, batch, terms, answer)
+        values = [term(task, student, teacher, batch) for term in terms]
         total = torch.stack([weight * value for (_, weight), value in zip(active, values, strict=True)]).sum()
         if not any("output" in term.reads_for(task) for term in terms):
             # The last layers have no part in these terms, and DDP waits for a gradient of all that it saw.
@@ -204,6 +227,7 @@ class Distillation:
             _refuse_non_finite_images(inputs["pixel_values"])
             _refuse_non_finite_student(student)
             refuse_what_adapters_lack(student)
+            self.pair.task.note_in(config_of(student))
             _refuse_size_of_images(self.pair.task, student, inputs)
         if teacher is not None and is_first:
             teacher.check(inputs)

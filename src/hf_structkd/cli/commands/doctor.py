@@ -117,6 +117,8 @@ def _planned_steps(trainer: StructKDTrainer) -> int | None:
 def _labels(batch: Batch) -> dict[str, str]:
     """Say what the labels of the first batch hold."""
     labels = batch.get("labels")
+    if "labeled" in batch and not bool(batch["labeled"].any()):
+        return {"labels": "none: the teacher alone teaches"}
     if isinstance(labels, Tensor) and labels.is_floating_point():
         known = labels[labels > 0]
         if not known.numel():
