@@ -94,7 +94,7 @@ def work(folder: Path) -> None:
     """Be one of two processes."""
     with narrow_critics():
         train_cached(folder / "cached", accumulation=1)
-        for case, accumulation in itertools.product((*CASES, MIXED), ACCUMULATIONS):
+        for case, accumulation in [*itertools.product(CASES, ACCUMULATIONS), (MIXED, 2)]:
             train(case, folder / f"{case.name}-{accumulation}", accumulation, processes=2)
 
 

@@ -16,7 +16,11 @@ from ..cases import DETECTION, NUM_LABELS, freeze_batch_norm
 from ..tiny_detectors import DETECTION_ARCHITECTURES, tiny_detector
 
 LABELED = torch.tensor([True, False, True, False])
-DENOISING = ("rt_detr", "d_fine", "deimv2", "lw_detr")
+DENOISING = [
+    "rt_detr",
+    "lw_detr",
+    *(pytest.param(arch, marks=pytest.mark.long) for arch in ("d_fine", "deimv2")),
+]
 
 
 def batch_of(labeled: torch.Tensor) -> dict[str, Any]:
@@ -31,7 +35,12 @@ def alone(batch: dict[str, Any]) -> dict[str, Any]:
     return {"pixel_values": batch["pixel_values"][kept], "labels": [batch["labels"][i] for i in kept]}
 
 
-@pytest.mark.parametrize("arch", DETECTION_ARCHITECTURES)
+# One of each set loss; the others are classes of the same kinds.
+FEW = ("yolos", "deformable_detr", "rt_detr", "lw_detr")
+LONG = [pytest.param(arch, marks=pytest.mark.long) for arch in DETECTION_ARCHITECTURES if arch not in FEW]
+
+
+@pytest.mark.parametrize("arch", [*FEW, *LONG])
 def test_a_mixed_batch_has_the_loss_of_its_labelled_images(arch: str) -> None:
     """Else the student learns that images without labels are empty."""
     model = tiny_detector(arch, num_labels=NUM_LABELS)

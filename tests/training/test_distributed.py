@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -50,8 +51,11 @@ def read(folder: Path, processes: int) -> tuple[list[dict[str, Any]], list[dict[
     return facts, [torch.load(folder / f"state-{rank}.pt") for rank in range(processes)]
 
 
-@pytest.mark.parametrize("case", [*CASES, MIXED], ids=lambda case: case.name)
-@pytest.mark.parametrize("accumulation", ACCUMULATIONS, ids=["no accumulation", "accumulation 2"])
+@pytest.mark.parametrize(
+    ("case", "accumulation"),
+    [*itertools.product(CASES, ACCUMULATIONS), (MIXED, 2)],
+    ids=lambda one: getattr(one, "name", f"accumulation {one}"),
+)
 def test_two_processes_are_one_with_the_same_global_batch(
     case: TaskCase, accumulation: int, two_processes: Path, one_process: Path
 ) -> None:

@@ -30,7 +30,10 @@ def trainer_of(case: TaskCase, folder: Path, *, options: dict[str, Any] | None =
     )
 
 
-@pytest.mark.parametrize("case", [SEGMENTATION, DEPTH, DETECTION], ids=lambda case: case.name)
+LONG = [pytest.param(case, marks=pytest.mark.long) for case in (SEGMENTATION, DEPTH)]
+
+
+@pytest.mark.parametrize("case", [DETECTION, *LONG], ids=lambda case: case.name)
 def test_the_task_term_is_off_and_said_to_be(
     case: TaskCase, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -55,7 +58,14 @@ PAIRS = {
 }
 
 
-@pytest.mark.parametrize("pair", PAIRS)
+@pytest.mark.parametrize(
+    "pair",
+    [
+        "segmentation",
+        "inverse depth",
+        *(pytest.param(one, marks=pytest.mark.long) for one in list(PAIRS)[1::2]),
+    ],
+)
 def test_a_student_that_is_its_teacher_agrees_wholly(pair: str, tmp_path: Path) -> None:
     case, make, options, metric, best = PAIRS[pair]
     teacher = make()
@@ -85,7 +95,9 @@ def test_agreement_is_what_the_two_models_say_of_each_pixel(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("case", "higher"), [(SEGMENTATION, True), (DEPTH, False)], ids=["mean IoU", "AbsRel"]
+    ("case", "higher"),
+    [pytest.param(SEGMENTATION, True, marks=pytest.mark.long), (DEPTH, False)],
+    ids=["mean IoU", "AbsRel"],
 )
 def test_agreement_chooses_the_best_model(case: TaskCase, higher: bool, tmp_path: Path) -> None:
     steps = {
@@ -161,6 +173,7 @@ def test_depth_that_no_label_can_tell_is_refused(
         trainer_of(DEPTH, tmp_path, options=options, teacher=tiny_depth_model(teacher))
 
 
+@pytest.mark.long
 def test_a_relative_teacher_makes_a_relative_student_and_labels_a_metric_one(tmp_path: Path) -> None:
     teacher = tiny_depth_model("depth_anything", seed=3)
     trainer = trainer_of(DEPTH, tmp_path, options={}, teacher=teacher)

@@ -63,7 +63,8 @@ def distil(arguments: Arguments) -> None:
     trainer, metrics = experiment.train(args, with_teacher=True)
     scores = None
     with experiment.failures.of("The evaluation of the teacher"):
-        if trainer.teacher is not None and has_labels(trainer.eval_dataset):
+        is_scored = trainer.eval_dataset is not None and has_labels(trainer.eval_dataset)
+        if trainer.teacher is not None and is_scored:
             scores = trainer.evaluate_teacher()
     others: dict[str, Any] = {"teacher_metrics": scores, "alone": alone[0], "alone_metrics": alone[1]}
     experiment.publish(trainer, metrics, others)
