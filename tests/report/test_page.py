@@ -30,7 +30,8 @@ from hf_structkd.report.page.curve_data import curve_data
 from hf_structkd.report.page.encoding import flat_picture
 from hf_structkd.report.page.gallery import Picked, Shot, pick, shrunk
 from hf_structkd.tasks import TASKS, DepthTask
-from tests.cases import CASES, SEGMENTATION, TaskCase, arguments, make_trainer
+from tests.cases import CASES, NUM_LABELS, SEGMENTATION, TaskCase, arguments, make_trainer
+from tests.unlabelled_rows import unlabelled
 
 ROOT = Path(__file__).parents[2]
 HOSTILE = "</script><img src=x onerror=alert(1)>"
@@ -94,6 +95,25 @@ def test_every_task_has_a_page_with_scored_pictures(case: TaskCase, tmp_path: Pa
     for place, own in cards.items():
         alone = trainer.evaluate(torch.utils.data.Subset(case.rows(3), [place]))[case.metric]
         assert sign * own == pytest.approx(alone, rel=1e-5)
+
+
+@pytest.mark.parametrize("is_evaluated", [True, False])
+def test_without_labels_the_pictures_show_the_teacher_in_their_place(
+    tmp_path: Path, is_evaluated: bool
+) -> None:
+    """An agreement under the name of a label would be read as accuracy."""
+    rows = unlabelled(SEGMENTATION, 3)
+    data: dict[str, Any] = {"train_dataset": rows, "eval_dataset": rows if is_evaluated else None}
+    trainer = make_trainer(SEGMENTATION, arguments(tmp_path, report_to="none"), **data)
+    trainer.state.log_history = [{"step": 1, "loss": 2.0, "eval_agreement_mean_iou": 0.5}]
+    trainer.show()
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    page = Page(text)
+    assert [attrs["data-title"] for attrs in page.of_class("layer")] == ["image", "teacher", "distilled"] * 3
+    assert "agreement with the teacher, mean IoU" in text
+    assert ("All 3 training images were scored" in text) is not is_evaluated
+    assert any(attrs.get("id") == "comparison" for _, attrs in page.tags) is is_evaluated
+    assert (len(page.of_class("bar-row")) == NUM_LABELS) is is_evaluated
 
 
 def test_names_of_users_are_text_on_the_page(tmp_path: Path) -> None:

@@ -39,6 +39,9 @@ class DataFacts(NamedTuple):
         validation_images: Number of images that were scored; None if unknown.
         unlabeled: Origin of the images without labels, or None.
         notes: What the training rows hold: labels and texts.
+        has_labels: Whether labels were trained on.
+        is_scored: Whether there were images to score the student on.
+        agreement: Whether the scores are agreement with the teacher, for want of labels.
     """
 
     source: Origin
@@ -49,6 +52,9 @@ class DataFacts(NamedTuple):
     validation_images: int | None = None
     unlabeled: Origin | None = None
     notes: tuple[tuple[str, str], ...] = ()
+    has_labels: bool = True
+    is_scored: bool = True
+    agreement: bool = False
 
 
 class TermFacts(NamedTuple):
@@ -79,6 +85,7 @@ class CardFacts:
         teacher: Origin of the teacher; None for a student that was trained alone.
         teacher_description: Class and size of the teacher.
         needs_library: Whether the student has a class of `hf_structkd`, whose code lies beside it.
+        is_wrapped: Whether it is a network that is no model of transformers, whose code lies beside it.
         is_adapter: Whether the files hold adapters of PEFT alone, and not the model that they stand on.
         base_is_found: Whether transformers finds that model, with the student's classes, by its name.
         settings: Further settings of distillation and training, by name, as text.
@@ -111,6 +118,7 @@ class CardFacts:
     processes: int
     versions: Mapping[str, str]
     needs_library: bool = False
+    is_wrapped: bool = False
     is_adapter: bool = False
     base_is_found: bool = False
     teacher: Origin | None = None

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from ..data import DepthKind
 from ..features.forward import Batch
 from ..matching.alignment import resize_map
 from ..metrics._depth_image import aligned
@@ -42,10 +43,10 @@ class ClassPictures(ClassTask):
         logits = {name: self.prediction(output).float() for name, output in exhibit.outputs.items()}
         return picture_rows(exhibit, logits, lambda one: one.argmax(0))
 
-    def paint(self, rows: Sequence[PictureRow[ArrayLike]]) -> Gallery:
+    def paint(self, rows: Sequence[PictureRow[ArrayLike]], truth: str | None) -> Gallery:
         """Paint every class in its colour."""
         names = list(self.id2label.values())
-        return class_gallery(rows, class_names=names, ignore_index=self.ignore_index)
+        return class_gallery(rows, class_names=names, ignore_index=self.ignore_index, truth=truth)
 
 
 class BoxPictures(ClassTask):
@@ -57,15 +58,17 @@ class BoxPictures(ClassTask):
         found = {name: self.evaluation_statistics(output, exhibit.batch) for name, output in outputs}
         return box_rows(exhibit, found)
 
-    def paint(self, rows: Sequence[PictureRow[Boxes]]) -> Gallery:
+    def paint(self, rows: Sequence[PictureRow[Boxes]], truth: str | None) -> Gallery:
         """Lay the boxes over the images."""
-        return box_gallery(rows, class_names=list(self.id2label.values()), score_threshold=DRAWN_FROM)
+        names = list(self.id2label.values())
+        return box_gallery(rows, class_names=names, score_threshold=DRAWN_FROM, truth=truth)
 
 
 class DepthPictures(Task):
     """Depth maps, and AbsRel by octaves of the true depth."""
 
     range_label: ClassVar[str] = "true depth in metres"
+    teacher_depth_kind: DepthKind
 
     @abstractmethod
     def in_metres(self, output: Any, batch: Batch) -> Tensor:
@@ -77,9 +80,10 @@ class DepthPictures(Task):
         depths = {name: self.in_metres(output, exhibit.batch)[:, None] for name, output in outputs}
         return picture_rows(exhibit, depths, lambda one: one[0])
 
-    def paint(self, rows: Sequence[PictureRow[ArrayLike]]) -> Gallery:
+    def paint(self, rows: Sequence[PictureRow[ArrayLike]], truth: str | None) -> Gallery:
         """Paint all depths on one scale."""
-        return depth_gallery(rows)
+        is_metric = truth is None or self.teacher_depth_kind == "metric"
+        return depth_gallery(rows, truth=truth, unit="m" if is_metric else "")
 
     def range_errors(self, output: Any, batch: Batch) -> list[dict[Range, tuple[float, float]]]:
         """Return the summed relative errors of each image in 1 to 2 m, 2 to 4 m and so on."""

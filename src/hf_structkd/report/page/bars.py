@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from ...metrics import AGREEMENT
 from ..comparison import Headline
 from .gallery import Range
 
@@ -40,15 +41,19 @@ class Bars(NamedTuple):
     bars: Sequence[Bar]
 
 
-def class_bars(scores: Mapping[str, Mapping[str, float]], labels: Mapping[str, str]) -> list[Bars]:
+def class_bars(
+    scores: Mapping[str, Mapping[str, float]], labels: Mapping[str, str], *, agrees: bool
+) -> list[Bars]:
     """Return the bars of every score of classes that a model has.
 
     Args:
         scores: Name of the model -> its scores.
         labels: Beginning of the name of a score of one class -> the score's name for people.
+        agrees: Whether the scores say how far the models agree with the teacher.
     """
     groups = []
-    for prefix, label in labels.items():
+    for start, label in labels.items():
+        prefix = f"{AGREEMENT}{start}" if agrees else start
         named = (key for of_model in scores.values() for key in of_model if key.startswith(prefix))
         keys = dict.fromkeys(named)
         bars = [
@@ -57,20 +62,18 @@ def class_bars(scores: Mapping[str, Mapping[str, float]], labels: Mapping[str, s
         ]
         if bars:
             note = "Bars go from 0 to 1; higher is better. n/a: no value for this class."
-            groups.append(Bars(f"{label} of every class", note, 1.0, True, bars))
+            title = f"{label} of every class{', agreement' if agrees else ''}"
+            groups.append(Bars(title, note, 1.0, True, bars))
     return groups
 
 
-def range_bars(
-    means: Mapping[str, Mapping[Range, float]], headline: Headline, label: str, images: int
-) -> list[Bars]:
+def range_bars(means: Mapping[str, Mapping[Range, float]], headline: Headline, label: str) -> list[Bars]:
     """Return the bars of the headline's metric in every range of the truth, or nothing without ranges.
 
     Args:
         means: Name of the model -> (low, high) of a range -> the metric in it.
         headline: The metric.
         label: What the ranges are of.
-        images: How many images were measured.
     """
     ranges = sorted({one for of_model in means.values() for one in of_model})
     bars = [
@@ -82,6 +85,6 @@ def range_bars(
         return []
     direction = "higher" if headline.higher_is_better else "lower"
     end = f"Bars go from 0 to {max(known):.3g}; {direction} is better."
-    note = f"Over all pixels of {images} validation images. {end}"
+    note = f"Over all pixels of the images that were scored one by one. {end}"
     title = f"{headline.label} by {label}"
     return [Bars(title, note, max(known), headline.higher_is_better, bars)]

@@ -35,12 +35,14 @@ class Shot(NamedTuple):
         row: The image, its label and the predictions, shrunk; None from a task that shows none.
         scores: Name of the model -> its score on this image; NaN where nothing is scored.
         ranges: Name of the model -> range of the truth -> sum of the errors in it, and number of pixels.
+        truth: Title of the labels where they are none, for example "teacher"; None for labels.
     """
 
     place: int
     row: PictureRow[Any] | None
     scores: Mapping[str, float]
     ranges: Mapping[str, Mapping[Range, tuple[float, float]]]
+    truth: str | None = None
 
 
 class ShownBox(NamedTuple):

@@ -37,8 +37,8 @@ class PageTask(RunTask, Protocol):
     def taught_classes(self) -> Mapping[str, str]:
         """Return for every class of either model by what it is taught."""
 
-    def paint(self, rows: Sequence[PictureRow[Any]], /) -> Gallery:
-        """Return the pictures of a few rows."""
+    def paint(self, rows: Sequence[PictureRow[Any]], truth: str | None, /) -> Gallery:
+        """Return the pictures of a few rows; `truth` is the title of labels that are none."""
 
 
 class PageRun(Run, Protocol):
@@ -58,7 +58,9 @@ class Compared(NamedTuple):
         headline: The metric that the models are judged by.
         histories: Name of the student -> its log.
         notes: What a reader must know of the numbers.
-        images: Number of the validation images; None for a stream.
+        first_panel: Key and title of the first panel of the curves, as `plot_curves` takes them.
+        kind: What the images of the page are, "validation" or "training".
+        size: How many of these there are; None for a stream.
     """
 
     scores: Mapping[str, Mapping[str, float]]
@@ -66,7 +68,9 @@ class Compared(NamedTuple):
     headline: Headline
     histories: Mapping[str, Sequence[Mapping[str, Any]]]
     notes: Sequence[str]
-    images: int | None
+    first_panel: Mapping[str, str]
+    kind: str
+    size: int | None
 
 
 class ReportPage:
@@ -97,7 +101,7 @@ def write_page(run: PageRun, compared: Compared, shots: Iterable[Shot]) -> Repor
         compared: What was measured.
         shots: Validation images that were scored one by one; they are read once.
     """
-    names = [row.name for row in compared.rows]
+    names = list(compared.scores)
     student = names[-1]
     sign = 1 if compared.headline.higher_is_better else -1
 
@@ -106,8 +110,9 @@ def write_page(run: PageRun, compared: Compared, shots: Iterable[Shot]) -> Repor
 
     picked = pick(shots, gain)
     rows = [shot.row for shot in picked.shots if shot.row is not None]
-    gallery = run.task.paint(rows) if rows else Gallery()
-    columns, note = comparison_columns(compared.rows, compared.headline)
+    truth = picked.shots[0].truth if picked.shots else None
+    gallery = run.task.paint(rows, truth) if rows else Gallery()
+    columns, note = comparison_columns(compared.rows, compared.headline) if compared.rows else ([], "")
     page = _rendered(
         title=_title(run),
         subtitle=_subtitle(run),
@@ -117,8 +122,8 @@ def write_page(run: PageRun, compared: Compared, shots: Iterable[Shot]) -> Repor
         colours=_colours(names),
         curves=_curves(run, compared),
         bars=[
-            *class_bars(compared.scores, run.task.class_metric_labels),
-            *range_bars(picked.ranges, compared.headline, run.task.range_label, picked.scored),
+            *class_bars(compared.scores, run.task.class_metric_labels, agrees=truth is not None),
+            *range_bars({} if truth else picked.ranges, compared.headline, run.task.range_label),
         ],
         classes=run.task.taught_classes(),
         matching=run.task.describe(),
@@ -128,7 +133,7 @@ def write_page(run: PageRun, compared: Compared, shots: Iterable[Shot]) -> Repor
         headline=compared.headline,
         sign=sign,
         student=student,
-        selection=_selection(picked.scored, compared.images),
+        selection=_selection(picked.scored, compared.kind, compared.size),
         scored=picked.scored,
         facts=training_facts(run, run.run_notes or RunNotes()),
     )
@@ -186,18 +191,16 @@ def _colours(names: Sequence[str]) -> dict[str, str]:
 
 
 def _curves(run: PageRun, compared: Compared) -> list[dict[str, Any]]:
-    metric = f"eval_{compared.headline.metric}"
-    direction = "higher" if compared.headline.higher_is_better else "lower"
-    titles = {**run.log_titles, metric: f"{compared.headline.label} ({direction} is better)"}
+    metric, title = compared.first_panel["metric"], compared.first_panel["metric_label"]
     teacher = compared.scores.get("teacher", {}).get(compared.headline.metric, math.nan)
-    panels = build_panels(compared.histories, titles, metric)
+    panels = build_panels(compared.histories, {**run.log_titles, metric: title}, metric)
     return curve_data(panels, metric, teacher if math.isfinite(teacher) else None)
 
 
-def _selection(scored: int, images: int | None) -> str:
+def _selection(scored: int, kind: str, size: int | None) -> str:
     """Return which images were scored one by one."""
-    if images is None:
-        return f"The first {scored} images of the validation stream were scored one by one."
-    if scored == images:
-        return f"All {scored} validation images were scored one by one."
-    return f"{scored} of the {images} validation images, spread evenly over them, were scored one by one."
+    if size is None:
+        return f"The first {scored} images of the {kind} stream were scored one by one."
+    if scored == size:
+        return f"All {scored} {kind} images were scored one by one."
+    return f"{scored} of the {size} {kind} images, spread evenly over them, were scored one by one."

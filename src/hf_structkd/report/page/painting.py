@@ -21,16 +21,20 @@ _SWATCHES = 5
 
 
 def class_gallery(
-    rows: Sequence[PictureRow[ArrayLike]], *, class_names: Sequence[str], ignore_index: int
+    rows: Sequence[PictureRow[ArrayLike]],
+    *,
+    class_names: Sequence[str],
+    ignore_index: int,
+    truth: str | None = None,
 ) -> Gallery:
     """Paint maps of class ids; the arguments are those of `plot_label_maps`."""
     colours = class_palette(len(class_names))
-    pictures, shown = [], set[int]()
+    pictures, shown, own = [], set[int](), truth or "label"
     for image, row in zip(checked_images(rows), rows, strict=True):
         layers = [Layer("image")]
-        for title, content in _contents(row, "label"):
+        for title, content in _contents(row, own):
             ids = np.asarray(content)
-            valid = ids != ignore_index if title == "label" else np.ones_like(ids, dtype=bool)
+            valid = ids != ignore_index if title == own else np.ones_like(ids, dtype=bool)
             painted = np.where(
                 valid[..., None], colours[np.where(valid, ids, 0)], stripes(ids.shape, IGNORED)
             )
@@ -43,13 +47,15 @@ def class_gallery(
     return Gallery(pictures, legend, blends=True)
 
 
-def depth_gallery(rows: Sequence[PictureRow[ArrayLike]]) -> Gallery:
+def depth_gallery(
+    rows: Sequence[PictureRow[ArrayLike]], *, truth: str | None = None, unit: str = "m"
+) -> Gallery:
     """Paint depth maps on one scale; the rows are those of `plot_depth_maps`."""
-    titles = [title for title, _ in _contents(rows[0], "ground truth")]
+    titles = [title for title, _ in _contents(rows[0], truth or "ground truth")]
     maps = [[known_depth(content) for _, content in _contents(row, "")] for row in rows]
-    for truth, *_ in maps:
-        truth[truth <= 0] = np.nan
-    truths = np.concatenate([truth.ravel() for truth, *_ in maps])
+    for true, *_ in maps:
+        true[true <= 0] = np.nan
+    truths = np.concatenate([true.ravel() for true, *_ in maps])
     depths = np.concatenate([depth.ravel() for of_row in maps for depth in of_row])
     scale = scale_of_depth(truths, depths)
     pictures = []
@@ -58,7 +64,7 @@ def depth_gallery(rows: Sequence[PictureRow[ArrayLike]]) -> Gallery:
         pictures.append(Picture(photo(image), image.shape[1], image.shape[0], [Layer("image"), *painted]))
     ends = np.linspace(scale.low, scale.high, _SWATCHES)
     legend = [
-        (f"{depth:.3g} m", _css(colour))
+        (f"{depth:.3g} {unit}".rstrip(), _css(colour))
         for depth, colour in zip(ends, scale.paint(ends[None])[0], strict=True)
     ]
     if np.isnan(depths).any():
@@ -68,14 +74,18 @@ def depth_gallery(rows: Sequence[PictureRow[ArrayLike]]) -> Gallery:
 
 
 def box_gallery(
-    rows: Sequence[PictureRow[Boxes]], *, class_names: Sequence[str], score_threshold: float
+    rows: Sequence[PictureRow[Boxes]],
+    *,
+    class_names: Sequence[str],
+    score_threshold: float,
+    truth: str | None = None,
 ) -> Gallery:
     """Lay boxes over the images; the arguments are those of `plot_boxes`."""
     images = checked_images(rows)
     found = [
         [
             (title, drawn_boxes(boxes, image.shape[:2], score_threshold))
-            for title, boxes in _contents(row, "ground truth")
+            for title, boxes in _contents(row, truth or "ground truth")
         ]
         for image, row in zip(images, rows, strict=True)
     ]
