@@ -43,6 +43,7 @@ _OF_TRAINER: Mapping[str, tuple[str, ...]] = {
 _OF_LIBRARY: Mapping[str, tuple[str, ...]] = {
     "critic": ("critic_", "gradient_penalty"),
     "teacher": ("teacher_", "student_feature"),
+    "training": ("ema_",),
     "terms": ("",),
 }
 _ORDER = (
