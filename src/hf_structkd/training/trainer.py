@@ -8,11 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel, Trainer
+from transformers import PreTrainedModel
 from transformers.trainer_utils import PredictionOutput
 
-from ..card import RunNotes, write_card
-from ..hub.pushing import Pusher, token_hidden
+from ..hub.pushing import token_hidden
 from ..models import FrozenTeacher, TeacherSource, ship_code
 from ..models.loading import model_of
 from ..models.restoring import restore_student
@@ -30,9 +29,10 @@ from .loaders import build_loader
 from .manifest import begin_checkpoint, checkpoint_to_resume
 from .pair import ModelPair
 from .predictions import Predicted
+from .publishing import PublishingTrainer
 
 
-class StructKDTrainer(Trainer):
+class StructKDTrainer(PublishingTrainer):
     """Train a student on its task and on what a frozen teacher knows.
 
     Args:
@@ -47,8 +47,9 @@ class StructKDTrainer(Trainer):
         task: What both models solve; None reads it off the student.
         processing_class: The student's image processor, saved beside it. The batch's images are normalised by
             it; None loads the one beside `model`, or makes one where a loader made the data.
-        teacher_processing_class: The teacher's, for which images are converted; None loads the one beside it.
-        task_options: Keyword arguments of the task's own, for example `teacher_label_map`.
+        teacher_processing_class: The teacher's, for which images are converted, with its tokenizer if it
+            reads text; None loads what is beside `teacher_model`.
+        task_options: Keyword arguments of the task's own, such as `teacher_label_map` or `teacher_prompts`.
         **kwargs: Passed to `transformers.Trainer`; `data_collator`, `compute_metrics` default to the task's.
 
     Attributes:
@@ -62,7 +63,6 @@ class StructKDTrainer(Trainer):
     """
 
     args: StructKDTrainingArguments
-    run_notes: RunNotes | None = None
     # The loss is a mean over the micro-batch: the Trainer must divide it by the number of micro-steps.
     loss_is_scaled_for_ga = False
 
@@ -90,12 +90,11 @@ class StructKDTrainer(Trainer):
         self.pair = ModelPair(
             student, teacher_model, kind, args, processors=processors, task_options=task_options
         )
-        self.distillation = Distillation(self.terms, self.pair)
+        self.distillation = Distillation(self.terms, self.pair, kwargs.get("train_dataset"))
         self.distillation.load_teacher(student, self.distillation.active())
         kwargs.setdefault("data_collator", self.task.collate)
         self.pair.trusts_keys = kwargs["data_collator"] is self.task.collate
         self._evaluation = Evaluation(self.pair, args, kwargs)
-        self._pusher = Pusher()
         model = None if kwargs.get("model_init") is not None else first
         super().__init__(model=model, args=args, processing_class=processing_class, **kwargs)
         # Dense models take **kwargs, from which Trainer concludes that they divide their loss themselves.
@@ -274,27 +273,3 @@ class StructKDTrainer(Trainer):
     def _load_best_model(self) -> None:
         """Read the best student back in the same way."""
         self._load_from_checkpoint(str(self.state.best_model_checkpoint))
-
-    # ---- the card and the Hub: Trainer hides failed pushes and pickles the token ----
-
-    def create_model_card(self, language: str | None = None, **overrides: Any) -> None:
-        """Write `README.md` into `output_dir`, on the first process; see `card.write_card`."""
-        if self.is_world_process_zero():
-            write_card(self, self.run_notes, language=language, **overrides)
-
-    def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
-        """Open the repository, with a sentence where the Hub refuses; keeps Trainer's contract."""
-        self._pusher.open(self, token=token, private=private)
-
-    def push_to_hub(self, commit_message: str | None = "End of training", *args: Any, **kwargs: Any) -> Any:
-        """Save the student, write its card and push the folder, but no checkpoints; see `hub.Pusher.push`."""
-        return self._pusher.push(self, commit_message, *args, **kwargs)
-
-    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
-        """Push a fresh checkpoint in the background, as `hub_strategy` says; a failure is logged."""
-        self._pusher.push_checkpoint(self, checkpoint_folder)
-
-    def _finish_current_push(self) -> None:
-        """Wait for the pushes in the background and say which of them failed."""
-        super()._finish_current_push()
-        self._pusher.report_failures(self.args)
