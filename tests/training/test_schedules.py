@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from transformers import TrainerCallback
 
-from hf_structkd import PixelTerm, StructKDTrainer
+from hf_structkd import PixelTerm, StructKDTrainer, StructKDTrainingArguments
 from tests.cases import SEGMENTATION, StopAt, arguments, make_trainer, state_of
 from tests.tiny_models import tiny_segmentation_model
 
@@ -140,6 +140,12 @@ def test_a_checkpoint_without_an_average_is_refused(tmp_path: Path) -> None:
     args = arguments(tmp_path, **CHEAP, ema_decay=0.5)
     with pytest.raises(ValueError, match=r"ema_decay was 0(\.0)? and is 0\.5"):
         make_trainer(SEGMENTATION, args).train(resume_from_checkpoint=True)
+
+
+def test_an_average_of_a_sharded_student_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(StructKDTrainingArguments, "world_size", 2)
+    with pytest.raises(ValueError, match=r"`ema_decay` does not go with `shard`, got 0\.5: the average"):
+        arguments(tmp_path, shard=["student"], ema_decay=0.5, holistic_weight=0.0)
 
 
 @pytest.mark.parametrize("decay", [-0.1, 1.0])

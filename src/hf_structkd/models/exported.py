@@ -11,7 +11,7 @@ from typing import Any
 from transformers import PretrainedConfig, PreTrainedModel
 
 from ..data._names_file import read_names
-from .exported_networks import SUFFIXES, load_exported
+from .exported_networks import load_exported
 from .plain_module import ModuleConfig
 from .wrapped_module import model_around
 from .wrapping import check_answer
@@ -22,11 +22,6 @@ _ANSWERS = {
     "detection": ("logits", "pred_boxes"),
 }
 _USUAL_SIDE = 224  # a multiple of most strides and patches
-
-
-def is_exported(name: str | Path) -> bool:
-    """Return whether a teacher is named by a file of operations."""
-    return Path(name).suffix in SUFFIXES and Path(name).is_file()
 
 
 def load_exported_teacher(path: Path, task: str) -> PreTrainedModel:

@@ -13,10 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-SUFFIXES = (".onnx", ".pt2", ".pt", ".pth", ".ts", ".torchscript")
-"""How the names of such files end."""
-
+_SUFFIXES = (".onnx", ".pt2", ".pt", ".pth", ".ts", ".torchscript")
 _NAMES_KEYS = ("id2label", "names")  # in an ONNX file's metadata; the second is of YOLO tools
+
+
+def is_exported(name: str | Path) -> bool:
+    """Return whether a model is named by a file of operations."""
+    return Path(name).suffix in _SUFFIXES and Path(name).is_file()
 
 
 class Shape(NamedTuple):
