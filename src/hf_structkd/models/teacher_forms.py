@@ -60,6 +60,7 @@ class Taught(Protocol):
 
     Attributes:
         name: Pipeline tag of the task on the Hub.
+        short_name: Name of the task on a command line.
         auto_model: The `transformers` auto class that loads its own models.
         model_classes: Names of the classes of its own models.
         teacher_forms: Further kinds of models that can teach it.
@@ -67,6 +68,7 @@ class Taught(Protocol):
     """
 
     name: str
+    short_name: str
     auto_model: Any
     model_classes: frozenset[str]
     teacher_forms: Sequence[TeacherForm]

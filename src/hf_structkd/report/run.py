@@ -16,6 +16,7 @@ from torch import Tensor
 from ..matching.alignment import resize_map
 from ..matching.normalization import ImageNormalization
 from ..models.parameters import count_parameters
+from ..models.sharding import is_sharded
 from .comparison import ComparisonRow, Headline, comparison_table, how_timed, milliseconds_per_image
 from .curves import plot_curves
 
@@ -99,8 +100,16 @@ def write_report(
 
     Returns:
         The Markdown table of teacher, alone and distilled, and notes on its numbers below it.
+
+    Raises:
+        ValueError: If one of the models is sharded, so that one process cannot run it.
     """
     task, teacher = trainer.task, trainer.teacher
+    if is_sharded(trainer.model) or (teacher is not None and teacher.is_sharded):
+        raise ValueError(
+            "`trainer` must hold whole models, got one that is sharded over several processes; compare what "
+            "it saved, in one process and without `shard`."
+        )
     student = "student" if teacher is None else "distilled"
     runs = {student: trainer} if alone is None else {"alone": alone, student: trainer}
     found = {"teacher": teacher_metrics, "alone": alone_metrics, student: metrics}

@@ -34,7 +34,7 @@ from ._classes import ClassTask
 from ._dense import on_image, padding_mask
 from ._detected import detected_boxes
 from ._drawing import box_rows, class_scores
-from .base import MapPair
+from .base import MapPair, classes_of
 from .detectors import (
     DetectionQueries,
     are_finite,
@@ -79,7 +79,7 @@ class DetectionTask(ClassTask):
 
     name = "object-detection"
     auto_model = AutoModelForObjectDetection
-    model_classes = frozenset(MODEL_FOR_OBJECT_DETECTION_MAPPING_NAMES.values())
+    model_classes = classes_of(MODEL_FOR_OBJECT_DETECTION_MAPPING_NAMES, "ModuleForObjectDetection")
     teacher_forms = PROMPTED_DETECTORS
     fewest_classes = 1
     collate = staticmethod(collate_detection)

@@ -35,7 +35,7 @@ from ..report import Exhibit, Headline, plot_label_maps
 from ._classes import ClassTask
 from ._dense import at_image_sizes, by_label_size, captured_pairs, on_image, padding_mask
 from ._drawing import picture_rows
-from .base import MapPair
+from .base import MapPair, classes_of
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class SegmentationTask(ClassTask):
 
     name = "image-segmentation"
     auto_model = AutoModelForSemanticSegmentation
-    model_classes = frozenset(MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES.values())
+    model_classes = classes_of(MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES, "ModuleForSemanticSegmentation")
     teacher_forms = (QUERY_SEGMENTERS, *PROMPTED_SEGMENTERS)
     refused_teachers: ClassVar[Mapping[str, str]] = {
         "VideomtForUniversalSegmentation": "it reads videos, clip by clip",

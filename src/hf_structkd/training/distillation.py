@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 from accelerate.utils.memory import should_reduce_batch_size
 from torch import Tensor, nn
 from transformers import PreTrainedModel, Trainer
@@ -15,6 +16,7 @@ from ..features.forward import Batch, run_model
 from ..features.probe import probing
 from ..models.loading import model_of
 from ..models.restoring import refuse_what_adapters_lack
+from ..models.sharding import is_sharded, local
 from ..tasks import Task
 from ..terms import Term, Terms, TrainingPlan
 from .pair import ModelPair
@@ -46,12 +48,19 @@ class Distillation:
         self._plan: TrainingPlan | None = None
         self._is_described = False
         self._stepping: list[Term] = []
+        self._step = 0
         self._values: dict[str, Tensor] = {}  # what one micro-step leaves to its end
 
     @property
     def weights(self) -> dict[str, float]:
-        """Every term's weight in use, by its name."""
+        """Every term's weight, by its name; a warm-up leads up to it, see `weights_in_use`."""
         return {term.name: term.weight_for(self.pair.task) for term in self.terms}
+
+    @property
+    def weights_in_use(self) -> dict[str, float]:
+        """Every term's weight at the step that runs, or ran last."""
+        weights = self.weights
+        return {term.name: weights[term.name] * term.share_at(self._step) for term in self.terms}
 
     @property
     def log_titles(self) -> dict[str, str]:
@@ -162,7 +171,8 @@ class Distillation:
         task = self.pair.task  # another one, if the teacher was loaded for a term that came on
         student, teacher = self.pair.forward(model, inputs, terms)
         values = [term(task, student, teacher, inputs) for term in terms]
-        total = torch.stack([weight * value for (_, weight), value in zip(active, values, strict=True)]).sum()
+        in_use = [weight * term.share_at(self._step) for term, weight in active]
+        total = torch.stack([weight * value for weight, value in zip(in_use, values, strict=True)]).sum()
         if not any("output" in term.reads_for(task) for term in terms):
             # The last layers have no part in these terms, and DDP waits for a gradient of all that it saw.
             total = total + 0.0 * task.prediction(student.output).float().sum()
@@ -170,6 +180,16 @@ class Distillation:
         named = zip(terms, values, strict=True)
         self._values = {f"loss_{term.name}": value.detach().float() for term, value in named}
         return total, student.output
+
+    def begin_step(self, step: int) -> None:
+        """Take note which step of the optimiser comes next, counted from 0."""
+        self._step = step
+
+    def pop_log(self, accelerator: Accelerator) -> dict[str, float]:
+        """Return what was logged since the last call, and the weights in use of terms with a warm-up."""
+        weights = self.weights_in_use
+        ramps = {f"weight_{term.name}": weights[term.name] for term in self.terms if term.warmup_steps}
+        return self.log.pop(accelerator) | ramps
 
     def before_backward(self) -> None:
         """Zero, at the first micro-step of a step, the gradients of what terms own."""
@@ -210,10 +230,11 @@ class Distillation:
         if any("features" in term.reads_for(self.pair.task) for term, _ in active):
             self.pair.capture_features(model, inputs["pixel_values"])
         self._is_described = True
-        if teacher is not None and is_first and may_print:
+        if teacher is not None and is_first and (may_print or teacher.is_sharded or is_sharded(student)):
             # The one thing to read before a long training.
             table = describe_pair(self.pair, active, student, inputs, notes=self._data_notes)
-            print(table, flush=True)  # noqa: T201
+            if may_print:
+                print(table, flush=True)  # noqa: T201
 
     def _begin(self, term: Term) -> None:
         """Begin a term that came on after the training began."""
@@ -232,8 +253,8 @@ class Distillation:
 
 
 def _refuse_non_finite_student(student: PreTrainedModel) -> None:
-    tensors = student.state_dict().items()
-    spoilt = [name for name, one in tensors if one.is_floating_point() and not bool(one.isfinite().all())]
+    tensors = {name: local(one) for name, one in student.state_dict().items() if one.is_floating_point()}
+    spoilt = [name for name, one in tensors.items() if not bool(one.isfinite().all())]
     if spoilt:
         raise ValueError(
             f"`model` must start with finite weights, and {len(spoilt)} of its tensors hold NaN or infinity "
