@@ -15,6 +15,7 @@ import torch
 
 from .cases import CASES, TaskCase, arguments, make_trainer, narrow_critics, state_of
 from .two_processes import run_in_two
+from .unlabelled_rows import MIXED
 
 # Micro-steps of a step.
 ACCUMULATIONS = (1, 2)
@@ -93,7 +94,7 @@ def work(folder: Path) -> None:
     """Be one of two processes."""
     with narrow_critics():
         train_cached(folder / "cached", accumulation=1)
-        for case, accumulation in itertools.product(CASES, ACCUMULATIONS):
+        for case, accumulation in [*itertools.product(CASES, ACCUMULATIONS), (MIXED, 2)]:
             train(case, folder / f"{case.name}-{accumulation}", accumulation, processes=2)
 
 

@@ -230,6 +230,7 @@ SHARED = {
     "dataset_config_name": None,
     "dataset_revision": None,
     "train_split": "train",
+    "without_labels": False,
     "validation_split": "validation",
     "validation_fraction": None,
     "image_column": "image",
@@ -245,8 +246,6 @@ SHARED = {
     "skip_bad_images": False,
     "max_train_samples": None,
     "max_eval_samples": None,
-}
-UNLABELED = {
     "unlabeled_dataset_name": None,
     "unlabeled_config_name": None,
     "unlabeled_revision": None,
@@ -262,7 +261,6 @@ CLASSES = {
 }
 OF_TASK: dict[str, dict[str, Any]] = {
     "segmentation": {
-        **UNLABELED,
         **CLASSES,
         "label_column": "label",
         "ignore_index": 255,
@@ -271,12 +269,11 @@ OF_TASK: dict[str, dict[str, Any]] = {
         "allow_lossy_masks": False,
     },
     "depth": {
-        **UNLABELED,
         "depth_column": "depth",
         "depth_scale": None,
         "depth_hole": None,
-        "depth_loss": "silog",
-        "depth_kind": "metric",
+        "depth_loss": None,
+        "depth_kind": None,
         "teacher_depth_kind": None,
         "min_depth": 0.001,
         "max_depth": None,
@@ -291,6 +288,7 @@ OF_TASK: dict[str, dict[str, Any]] = {
         "first_category_id": 0,
         "unknown_categories": "error",
         "min_visibility": 0.3,
+        "pseudo_label_threshold": None,
         "keep_aspect_ratio": False,
     },
 }
@@ -362,7 +360,7 @@ def changed(name: str, value: Any) -> Any:
         return value + 1
     if isinstance(value, list):
         return [9, *value[1:]] if value else [8, 9]
-    if name == "validation_fraction":
+    if name in ("validation_fraction", "pseudo_label_threshold"):
         return 0.25
     is_number = name.startswith(("max_", "depth_", "augmentation_"))
     return 7 if value is None and is_number else f"another_{name}"

@@ -110,9 +110,10 @@ class Critic(nn.Module):
     @torch.no_grad()
     def update_spectral_norms(self) -> None:
         """Run one power iteration on every normalised weight."""
+        module: Any
         for module in self.modules():
             if parametrize.is_parametrized(module, "weight"):
-                weights: Any = module.parametrizations["weight"]
+                weights = module.parametrizations["weight"]
                 weights[0].advance(weights.original)
 
     def _check_inputs(self, maps: Tensor, images: Tensor | None) -> None:

@@ -39,6 +39,9 @@ class DataFacts(NamedTuple):
         validation_images: Number of images that were scored; None if unknown.
         unlabeled: Origin of the images without labels, or None.
         notes: What the training rows hold: labels and texts.
+        has_labels: Whether labels were trained on.
+        is_scored: Whether there were images to score the student on.
+        agreement: Whether the scores are agreement with the teacher, for want of labels.
     """
 
     source: Origin
@@ -49,6 +52,9 @@ class DataFacts(NamedTuple):
     validation_images: int | None = None
     unlabeled: Origin | None = None
     notes: tuple[tuple[str, str], ...] = ()
+    has_labels: bool = True
+    is_scored: bool = True
+    agreement: bool = False
 
 
 class TermFacts(NamedTuple):

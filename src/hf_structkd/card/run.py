@@ -15,7 +15,7 @@ import torch
 from transformers import AutoConfig, PretrainedConfig
 from transformers.utils import logging
 
-from ..data import DataOptions, DenseOptions
+from ..data import DataOptions, has_labels
 from ..features import has_adapters
 from ..models.loading import config_of, holds_only_a_configuration, model_of
 from ..models.parameters import count_parameters
@@ -225,7 +225,7 @@ def _has_classes_of(hub_id: str | None, config: PretrainedConfig, token: str | N
 def _data_facts(options: DataOptions, run: Run) -> DataFacts:
     token = run.args.hub_token
     unlabeled = None
-    if isinstance(options, DenseOptions) and options.unlabeled_dataset_name is not None:
+    if options.unlabeled_dataset_name is not None:
         unlabeled = _dataset(options.unlabeled_dataset_name, options.unlabeled_revision, token)
     return DataFacts(
         source=_dataset(options.dataset_name, options.dataset_revision, token),
@@ -236,6 +236,9 @@ def _data_facts(options: DataOptions, run: Run) -> DataFacts:
         validation_images=_length(run.eval_dataset),
         unlabeled=unlabeled,
         notes=tuple(getattr(run.train_dataset, "notes", {}).items()),
+        has_labels=has_labels(run.train_dataset),
+        is_scored=run.eval_dataset is not None,
+        agreement=not has_labels(run.eval_dataset),
     )
 
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from transformers import PreTrainedModel, set_seed
+from transformers.trainer_utils import IntervalStrategy
 from transformers.utils import logging
 
 from ..card import RunNotes
-from ..data import LoadedData
+from ..data import LoadedData, has_labels
 from ..data.options import pair_of
 from ..hub.access import check_push, open_repository
 from ..matching.normalization import ImageNormalization
@@ -62,7 +63,9 @@ def distil(arguments: Arguments) -> None:
     trainer, metrics = experiment.train(args, with_teacher=True)
     scores = None
     with experiment.failures.of("The evaluation of the teacher"):
-        scores = trainer.evaluate_teacher() if trainer.teacher is not None else None
+        is_scored = trainer.eval_dataset is not None and has_labels(trainer.eval_dataset)
+        if trainer.teacher is not None and is_scored:
+            scores = trainer.evaluate_teacher()
     others: dict[str, Any] = {"teacher_metrics": scores, "alone": alone[0], "alone_metrics": alone[1]}
     experiment.publish(trainer, metrics, others)
 
@@ -122,6 +125,7 @@ class Experiment:
             # A data seed of its own shows runs of several seeds the same views.
             seed=training.seed if training.data_seed is None else training.data_seed,
         )
+        _check_labels(arguments, loaded)
         return cls(arguments, loaded, processor, teacher, teacher_processor)
 
     def train(self, args: StructKDTrainingArguments, *, with_teacher: bool) -> Run:
@@ -188,8 +192,9 @@ class Experiment:
         elif trainer.is_world_process_zero():
             with self.failures.of("The report"):
                 table = write_report(trainer, metrics, **others)
-                print(f"{table}\n\nThe student, its metrics and figures are in {trainer.args.output_dir}.")  # noqa: T201
-                trainer.run_notes = self.notes(metrics, table)
+                end = f"The student, its metrics and figures are in {trainer.args.output_dir}."
+                print("\n\n".join(filter(None, [table, end])))  # noqa: T201
+                trainer.run_notes = self.notes(metrics, table or None)
         with self.failures.of("The card or the push"):
             _publish(trainer)
         self.failures.raise_first()
@@ -230,6 +235,21 @@ def _publish(trainer: StructKDTrainer) -> None:
     commit = trainer.push_to_hub()
     if trainer.is_world_process_zero():
         print(f"The student is on the Hub: {commit.repo_url}")  # noqa: T201
+
+
+def _check_labels(arguments: Arguments, data: LoadedData) -> None:
+    """Raise `ValueError` where labels, or images to evaluate on, are missing for what is asked for."""
+    models, training, name = arguments.models, arguments.training, arguments.options.dataset_name
+    if data.labeled is None and (models.compare_baseline or models.teacher_model_name_or_path is None):
+        raise ValueError(
+            f"a student alone learns from labels, and those of {name!r} are missing or not read; leave "
+            f"{'`compare_baseline` out' if models.compare_baseline else '`without_labels` out, or add them'}."
+        )
+    if data.validation is None and training.eval_strategy != IntervalStrategy.NO:
+        raise ValueError(
+            f"`eval_strategy` {training.eval_strategy.value!r} needs images to evaluate on, and {name!r} has "
+            "no validation split; hold some out with --validation_fraction 0.1, or leave it out."
+        )
 
 
 def _student_name(arguments: Arguments) -> str:

@@ -38,6 +38,7 @@ def plot_boxes(
     *,
     class_names: Sequence[str],
     score_threshold: float = 0.5,
+    truth: str | None = None,
 ) -> None:
     """Draw a row for each picture: the true boxes, then the boxes that each model predicts.
 
@@ -51,6 +52,7 @@ def plot_boxes(
         path: File to write. Missing folders are created, an existing file is replaced.
         class_names: Name of each class id; the legend shows the classes that are drawn.
         score_threshold: Lowest score of a detection that is drawn, 0 to 1; the figure states it.
+        truth: Title of the true boxes, where they are none; None is "ground truth".
 
     Raises:
         ValueError: If there are no rows or no predictions, rows differ in their predictions, or an image
@@ -70,7 +72,7 @@ def plot_boxes(
             [_caption(len(shown), one, score_threshold) for shown, one in zip(of_row, found, strict=True)]
         )
         drawn += of_row
-    titles = ["ground truth", *rows[0].predictions]
+    titles = [truth or "ground truth", *rows[0].predictions]
     figure = image_grid(pictures, column_titles=titles, captions=captions)
     styles = box_styles({box.label for boxes in drawn for box in boxes}, class_names)
     note = (

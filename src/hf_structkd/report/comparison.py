@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.benchmark import Timer
 
+from ..metrics import AGREEMENT
+
 _UNKNOWN = "n/a"
 _TEACHER, _ALONE = "teacher", "alone"
 # A gap below this share of the metric is due to rounding; it does not show a better teacher.
@@ -32,6 +34,12 @@ class Headline(NamedTuple):
     label: str
     higher_is_better: bool = True
     further: Sequence[tuple[str, str]] = ()
+
+    def of_agreement(self) -> Headline:
+        """Return the same of a student that is compared with its teacher's answers in place of labels."""
+        further = [(f"{AGREEMENT}{name}", f"{label}, agreement") for name, label in self.further]
+        label = f"agreement with the teacher, {self.label}"
+        return self._replace(metric=f"{AGREEMENT}{self.metric}", label=label, further=further)
 
 
 class ComparisonRow(NamedTuple):

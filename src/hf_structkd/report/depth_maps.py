@@ -39,7 +39,9 @@ _BARS = 0.75
 Map = NDArray[np.float64]
 
 
-def plot_depth_maps(rows: Sequence[PictureRow[ArrayLike]], path: Path) -> None:
+def plot_depth_maps(
+    rows: Sequence[PictureRow[ArrayLike]], path: Path, *, truth: str | None = None, unit: str = "metres"
+) -> None:
     """Draw two rows for each picture: image, ground truth and predicted depths; below them the errors.
 
     All depths share one colour scale, from the 2nd to the 98th percentile of the ground truth. All errors
@@ -53,6 +55,8 @@ def plot_depth_maps(rows: Sequence[PictureRow[ArrayLike]], path: Path) -> None:
         rows: The pictures; all must have predictions of the same models in the same order. Truth and
             predictions are (H, W) in metres; the truth is 0, negative or not finite where it is unknown.
         path: File to write. Missing folders are created, an existing file is replaced.
+        truth: Title of the true depth, where it is none; None is "ground truth".
+        unit: What a depth of 1 is.
 
     Raises:
         ValueError: If there are no rows or no predictions, rows differ in their predictions, or an image
@@ -65,10 +69,10 @@ def plot_depth_maps(rows: Sequence[PictureRow[ArrayLike]], path: Path) -> None:
     images = checked_images(rows)
     # Depths of truth and predictions (NaN: unknown), and errors in % (inf: only the prediction is NaN).
     maps = [[_metres(values) for values in (row.truth, *row.predictions.values())] for row in rows]
-    for truth, *_ in maps:
-        truth[truth <= 0] = np.nan
-    errors_of = [[_error(truth, depth) for depth in found] for truth, *found in maps]
-    truths = np.concatenate([truth.ravel() for truth, *_ in maps])
+    for true, *_ in maps:
+        true[true <= 0] = np.nan
+    errors_of = [[_error(true, depth) for depth in found] for true, *found in maps]
+    truths = np.concatenate([true.ravel() for true, *_ in maps])
     depths = np.concatenate([depth.ravel() for of_row in maps for depth in of_row])
     errors = np.concatenate([error.ravel() for of_row in errors_of for error in of_row])
     depth_scale, error_scale = _depth_scale(truths, depths), _error_scale(errors)
@@ -80,12 +84,12 @@ def plot_depth_maps(rows: Sequence[PictureRow[ArrayLike]], path: Path) -> None:
         pictures += [[image, *map(depth_scale.paint, of_row)]]
         pictures += [[None, None, *map(error_scale.paint, wrong)]]
         captions += [[""] * columns, ["", "", *map(_caption, wrong)]]
-    figure = image_grid(pictures, column_titles=["image", "ground truth", *names], captions=captions)
+    figure = image_grid(pictures, column_titles=["image", truth or "ground truth", *names], captions=captions)
     figure.set_figheight(figure.get_figheight() + _BARS)
     for axes in figure.axes[columns + 1 :: 2 * columns]:
         axes.text(1.0, 0.5, "error of the\nprediction above", fontsize=9, ha="right", va="center")
     last, aspect = figure.axes[-columns:], _BAR_ASPECT / columns  # of a bar below one column
-    depth_scale.draw_bar(figure, last[:2], depths, "depth in metres (bright is near)", 2 * aspect)
+    depth_scale.draw_bar(figure, last[:2], depths, f"depth in {unit} (bright is near)", 2 * aspect)
     error_label = "error in % of the truth (dark is wrong)"
     error_scale.draw_bar(figure, last[2:], errors, error_label, len(names) * aspect)
     striped = []

@@ -13,6 +13,7 @@ from accelerate.utils import send_to_device
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..data import has_labels
 from ..matching.alignment import resize_map
 from ..matching.normalization import ImageNormalization
 from ..models.parameters import count_parameters
@@ -23,6 +24,9 @@ from .curves import plot_curves
 logger = logging.getLogger(__name__)
 
 _PICTURES = 4
+_OF_AGREEMENT = (
+    "There are no labels: the student is compared with its teacher's answers, which is no accuracy."
+)
 
 
 class Exhibit(NamedTuple):
@@ -33,12 +37,14 @@ class Exhibit(NamedTuple):
         batch: The batch that the models get; `labels` may be a list of maps of different sizes.
         outputs: Name of the model (teacher, alone, distilled) -> its output in the student's terms.
         scores: Name of the model -> its scores on all validation images, without a prefix.
+        truth: Title of what `labels` of the batch are where they are no labels, for example "teacher".
     """
 
     images: Tensor
     batch: Mapping[str, Any]
     outputs: Mapping[str, Any]
     scores: Mapping[str, Mapping[str, float]]
+    truth: str | None = None
 
     def picture(self, index: int, size: tuple[int, int]) -> NDArray[np.float32]:
         """Return image `index` resized to `size`, the size of the map beside it, as (H, W, 3)."""
@@ -59,6 +65,9 @@ class ReportedTask(Protocol):
     def as_student(self, teacher_output: Any, batch: Mapping[str, Any], /) -> Any:
         """Return the teacher's output in the student's terms."""
 
+    def answers(self, teacher_output: Any, batch: Mapping[str, Any], /) -> list[Any]:
+        """Return the teacher's answers in the form of labels."""
+
     def score_note(self, *, has_teacher: bool) -> str:
         """Return a note about the scores for the reader of the table, or an empty text."""
 
@@ -73,6 +82,7 @@ class FinishedRun(Protocol):
     model: Any
     state: Any
     teacher: Any
+    train_dataset: Any
     eval_dataset: Any
     processing_class: Any
     task: ReportedTask
@@ -89,7 +99,9 @@ def write_report(
 ) -> str:
     """Write `figures/curves.png` and the figures of the task, and return the comparison table.
 
-    Call this on one process; it does not wait for the others.
+    Call this on one process; it does not wait for the others. Without labels, table and pictures show how far
+    the student agrees with the teacher. Without evaluation data there is no table, and the pictures are of
+    training images.
 
     Args:
         trainer: Trainer of the distilled student, after training.
@@ -99,17 +111,14 @@ def write_report(
         alone_metrics: Scores that `evaluate()` of `alone` returned.
 
     Returns:
-        The Markdown table of teacher, alone and distilled, and notes on its numbers below it.
+        The Markdown table of teacher, alone and distilled, and notes on its numbers below it; empty without
+        evaluation data.
 
     Raises:
         ValueError: If one of the models is sharded, so that one process cannot run it.
     """
     task, teacher = trainer.task, trainer.teacher
-    if is_sharded(trainer.model) or (teacher is not None and teacher.is_sharded):
-        raise ValueError(
-            "`trainer` must hold whole models, got one that is sharded over several processes; compare what "
-            "it saved, in one process and without `shard`."
-        )
+    _refuse_shards(trainer.model, teacher)
     student = "student" if teacher is None else "distilled"
     runs = {student: trainer} if alone is None else {"alone": alone, student: trainer}
     found = {"teacher": teacher_metrics, "alone": alone_metrics, student: metrics}
@@ -118,7 +127,8 @@ def write_report(
         for name, of_model in found.items()
         if of_model is not None
     }
-    batch = collate_first(trainer)
+    batch, has_data = collate_first(trainer), trainer.eval_dataset is not None
+    agrees = not has_labels(_shown(trainer)) and teacher is not None
     images = batch["pixel_values"][:1]
     models = {name: (run.model, images) for name, run in runs.items()}
     if teacher is not None:
@@ -130,25 +140,47 @@ def write_report(
         for name, (model, image) in models.items()
         if name in scores
     ]
-    headline = task.headline
-    table = comparison_table(rows, headline)
+    headline = task.headline.of_agreement() if agrees else task.headline
+    table = comparison_table(rows, headline) if has_data else ""
     folder = Path(str(trainer.args.output_dir)) / "figures"
     plot_curves(
         {name: runs[name].state.log_history for name in reversed(runs) if name in scores},
         folder / "curves.png",
         titles=trainer.log_titles,
-        metric=f"eval_{headline.metric}",
-        metric_label=headline.label if headline.higher_is_better else f"{headline.label} (lower is better)",
+        **_first_panel(headline if has_data else None),
         teacher=scores["teacher"][headline.metric] if "teacher" in scores else None,
     )
-    task.draw(_exhibit(trainer, runs, batch, scores), folder)
-    notes = [how_timed(images.device), task.score_note(has_teacher=teacher is not None)]
-    return "\n\n".join([table, *filter(None, notes)])
+    task.draw(_exhibit(trainer, runs, batch, scores, agrees=agrees), folder)
+    note = _OF_AGREEMENT if agrees else task.score_note(has_teacher=teacher is not None)
+    return "\n\n".join([table, how_timed(images.device), *filter(None, [note])]) if has_data else ""
+
+
+def _refuse_shards(student: Any, teacher: Any) -> None:
+    if is_sharded(student) or (teacher is not None and teacher.is_sharded):
+        raise ValueError(
+            "`trainer` must hold whole models, got one that is sharded over several processes; compare what "
+            "it saved, in one process and without `shard`."
+        )
+
+
+def _first_panel(headline: Headline | None) -> dict[str, str]:
+    """Return what `plot_curves` draws first: the headline, or the total loss where nothing is evaluated."""
+    if headline is None:
+        return {"metric": "loss", "metric_label": "weighted sum of the terms"}
+    direction = "" if headline.higher_is_better else " (lower is better)"
+    return {"metric": f"eval_{headline.metric}", "metric_label": headline.label + direction}
+
+
+def _shown(trainer: FinishedRun) -> Any:
+    return trainer.train_dataset if trainer.eval_dataset is None else trainer.eval_dataset
 
 
 def collate_first(trainer: FinishedRun) -> dict[str, Any]:
-    """Return a few rows as one batch on the device, spread over the validation set if it has a length."""
-    data = trainer.eval_dataset
+    """Return a few rows as one batch on the device, spread over the data if these have a length.
+
+    These are the validation data; without any, the training data.
+    """
+    data = _shown(trainer)
     if hasattr(data, "__len__"):
         chosen = np.linspace(0, len(data) - 1, num=min(_PICTURES, len(data))).round().astype(int)
         rows = [data[int(index)] for index in chosen]
@@ -164,9 +196,13 @@ def _exhibit(
     runs: Mapping[str, FinishedRun],
     batch: Mapping[str, Any],
     scores: Mapping[str, Mapping[str, float]],
+    *,
+    agrees: bool,
 ) -> Exhibit:
     outputs: dict[str, Any] = {}
-    if trainer.teacher is not None:
+    if agrees:
+        batch = {**batch, "labels": trainer.task.answers(trainer.teacher(batch).output, batch)}
+    elif trainer.teacher is not None:
         outputs["teacher"] = trainer.task.as_student(trainer.teacher(batch).output, batch)
     for name, run in runs.items():
         outputs[name] = run.model.eval()(**run.task.model_inputs(batch))
@@ -174,4 +210,5 @@ def _exhibit(
     normalization = (
         ImageNormalization() if processor is None else ImageNormalization.from_image_processor(processor)
     )
-    return Exhibit(normalization.denormalize(batch["pixel_values"]).clamp(0, 1), batch, outputs, scores)
+    images = normalization.denormalize(batch["pixel_values"]).clamp(0, 1)
+    return Exhibit(images, batch, outputs, scores, "teacher" if agrees else None)

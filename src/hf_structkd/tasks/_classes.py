@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 from transformers import PretrainedConfig
 
-from ..data import ClassOptions
 from ..matching.label_spaces import load_label_map, match_label_spaces
 from ..models.prompted.prompts import read_prompts
 from .base import Task
@@ -39,7 +38,7 @@ class ClassTask(Task):
     ignore_index: int | None = None
 
     @staticmethod
-    def task_options(options: ClassOptions) -> dict[str, Any]:
+    def task_options(options: Any) -> dict[str, Any]:
         """Read the map of class names, text or a file."""
         given, prompts = options.teacher_label_map, options.teacher_prompts
         return {
@@ -84,7 +83,10 @@ class ClassTask(Task):
         if any(re.fullmatch(r"LABEL_\d+", name) for name in self.labels.names):
             text += " (LABEL_0, LABEL_1, …: generic names, taken to mean the same in both models)"
         text += f"; {_named(unused)} of the teacher's unused" if unused else ""
-        text += f"; {_named(unknown)} of the student's learned from labels alone" if unknown else ""
+        fate = (
+            "learned from labels alone" if self.learns_from_labels else "never learned: there are no labels"
+        )
+        text += f"; {_named(unknown)} of the student's {fate}" if unknown else ""
         if self.labels.ambiguous:
             text += f"; {_named(self.labels.ambiguous)} dropped: several classes of the teacher have one name"
         if self.ignore_index in self.id2label:
@@ -94,18 +96,19 @@ class ClassTask(Task):
         return {"classes": text} | ({"prompts": _named(asked)} if asked else {})
 
     def taught_classes(self) -> dict[str, str]:
-        """Say of each class whether labels and teacher teach it, the labels alone, or nothing."""
+        """Say of each class whether labels and teacher teach it, one of them alone, or nothing."""
+        alone, both = (
+            ("labels alone", "labels, and ") if self.learns_from_labels else ("nothing: no labels", "")
+        )
         if self.labels is None:
-            return dict.fromkeys(self.id2label.values(), "labels alone")
+            return dict.fromkeys(self.id2label.values(), alone)
         found: dict[str, str] = {}
         shared = zip(self.labels.student_ids, self.labels.teacher_ids, strict=True)
         for own, theirs in shared:
             names = ", ".join(self._teacher_names[index] for index in theirs)
-            found[self.id2label[own]] = f"labels, and the teacher's {names}"
+            found[self.id2label[own]] = f"{both}the teacher's {names}"
         for index, name in self.id2label.items():
-            found.setdefault(
-                name, "nothing: the ignored label" if index == self.ignore_index else "labels alone"
-            )
+            found.setdefault(name, "nothing: the ignored label" if index == self.ignore_index else alone)
         used = {index for group in self.labels.teacher_ids for index in group}
         unused = [name for index, name in self._teacher_names.items() if index not in used]
         return found | {f"{name} (teacher)": "nothing: the student does not have it" for name in unused}

@@ -60,6 +60,8 @@ class Task(ABC):
         score_map_channels: Channels of the maps that `score_maps` returns.
         has_logit_maps: Whether the outputs are maps of class logits, which `logit_maps` returns.
         labels: How the classes of the two models are matched; None where there are none, or no teacher.
+        learns_from_labels: Whether the training data have labels, see `without_labels`.
+        makes_labels: Whether the teacher's answers stand in for missing labels, see `filled_in`.
         answer_class: The class of a teacher's output that is made again from stored tensors.
         score_maps_are_bounded: Whether their values are bounded, as probabilities are.
         errors: Names of the metrics that are better when they are lower.
@@ -79,6 +81,8 @@ class Task(ABC):
     score_map_channels: int
     has_logit_maps: ClassVar[bool] = False
     labels: LabelMatch | None = None
+    learns_from_labels = True
+    makes_labels = False
     answer_class: ClassVar[Any]
     score_maps_are_bounded: ClassVar[bool] = True
     errors: ClassVar[frozenset[str]] = frozenset()
@@ -217,6 +221,27 @@ class Task(ABC):
     def has_labels(self, batch: Batch) -> bool:
         """Return whether anything in a batch is labelled, so that it can be scored."""
         return True
+
+    def without_labels(self) -> None:
+        """Learn from the teacher alone; raise `ValueError` where it cannot teach the student by itself."""
+        self.learns_from_labels = False
+
+    def note_in(self, student: PretrainedConfig) -> None:  # noqa: B027 - most configurations say all
+        """Write into the configuration of a trained student what it does not say by itself."""
+
+    def answers(self, teacher_output: Any, batch: Batch) -> list[Any]:
+        """Return the teacher's answers in the form of `labels`, one for each image, at the labels' sizes.
+
+        Where nothing is labelled, the student is scored against them: that is agreement, no accuracy.
+        """
+        raise ValueError(
+            f"the agreement with the teacher cannot be measured for {self.name}, whose task has no "
+            "`answers`; define it, or evaluate on labelled images."
+        )
+
+    def filled_in(self, batch: Batch, teacher_output: Any) -> Batch:
+        """Return a batch in which the teacher's answers stand in for missing labels, if `makes_labels`."""
+        return batch
 
     def image_predictions(self, output: Any, batch: Batch) -> list[Any]:
         """Return what is predicted for each image as arrays of numpy, without reading a label's values.

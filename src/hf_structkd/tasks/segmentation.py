@@ -267,6 +267,11 @@ class SegmentationTask(ClassTask):
         logits[:, list(self.labels.student_ids)] = shared
         return SemanticSegmenterOutput(logits=logits)
 
+    def answers(self, teacher_output: Any, batch: Batch) -> list[Tensor]:
+        """Return the teacher's most likely classes, maps (H, W) of the student's class ids."""
+        maps = at_image_sizes(self.prediction(self.as_student(teacher_output, batch)), batch)
+        return [logits.argmax(dim=0) for logits in maps]
+
     def metric(self) -> MeanIoU:
         """Make the metric of mean IoU, mean accuracy, overall accuracy and each class's IoU."""
         return MeanIoU(len(self.id2label), ignore_index=self.ignore_index, id2label=self.id2label)
@@ -283,4 +288,5 @@ class SegmentationTask(ClassTask):
             folder / "predictions.png",
             class_names=list(self.id2label.values()),
             ignore_index=self.ignore_index,
+            truth=exhibit.truth,
         )

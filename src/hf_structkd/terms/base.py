@@ -53,6 +53,7 @@ class Term(ABC):
         compares: A few words on what the term compares, for the card's table.
         default_weight: The weight that is used if none is given.
         needs_teacher: Whether the term reads the teacher's forward.
+        needs_labels: Whether the term compares with labels, and is off where the training data have none.
         reads: The parts of a forward that the term reads, "output", "features" or both; see `reads_for`.
         reads_nodes: Whether it reads no more of the teacher's maps than `pool_teacher` returns.
         reads_probabilities: Whether it reads no more of maps of class logits than their probabilities, of
@@ -70,6 +71,7 @@ class Term(ABC):
     compares: ClassVar[str]
     default_weight: ClassVar[float] = 0.0
     needs_teacher: ClassVar[bool] = True
+    needs_labels: ClassVar[bool] = False
     reads: ClassVar[frozenset[Reading]] = frozenset({"output"})
     reads_nodes: ClassVar[bool] = False
     reads_probabilities: ClassVar[bool] = False

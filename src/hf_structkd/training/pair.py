@@ -40,6 +40,7 @@ class ModelPair:
         teacher: The frozen teacher, or None as long as no term needs it.
         student_capture: Where the student's feature maps are taken, or None.
         expected_answers: How many answers of the teacher a training needs, or None where it is not known.
+        has_labels: Whether the training data have labels; otherwise the teacher alone teaches.
         trusts_keys: Whether a batch's `sample_key` is of the images in it. A collator of the caller's may
             have changed them; a cache then reads the images themselves.
 
@@ -62,6 +63,7 @@ class ModelPair:
         self.student_capture: Capture | None = None
         self.expected_answers: int | None = None
         self.trusts_keys = False
+        self.has_labels = True
         self._teacher_model = teacher_model
         self._kind = kind
         self._args = args
@@ -122,6 +124,11 @@ class ModelPair:
         root = self._args.teacher_cache
         if root is None:
             return FrozenTeacher(source, self.task, **settings)
+        if self.task.makes_labels:
+            raise ValueError(
+                "`teacher_cache` must be left out where the teacher's answers stand in for labels, which "
+                f"needs them before the student's, got {root!r}; leave it or the pseudo-labels out."
+            )
         settings |= {"dtype": self._args.teacher_cache_dtype, "top_k": self._args.teacher_cache_top_k}
         return CachedTeacher(source, self.task, root=root, feature=self._args.teacher_feature, **settings)
 
@@ -170,10 +177,18 @@ class ModelPair:
         if self._args.torch_compile:
             torch.compiler.reset()
 
+    def filled_in(self, batch: Batch) -> tuple[Batch, Forward | None]:
+        """Return a batch with the teacher's answers in place of missing labels, and its forward if it ran."""
+        is_missing = "labeled" in batch and not bool(batch["labeled"].all())
+        if self.teacher is None or not self.task.makes_labels or not is_missing:
+            return batch, None
+        answer = self.teacher(batch)
+        return self.task.filled_in(batch, answer.output), answer
+
     def forward(
-        self, model: nn.Module, batch: Batch, terms: Sequence[Term]
+        self, model: nn.Module, batch: Batch, terms: Sequence[Term], answer: Forward | None = None
     ) -> tuple[Forward, Forward | None]:
-        """Run both models for these terms; the teacher only if one of them needs it.
+        """Run both models for these terms; the teacher only if one of them needs it, and it has not run yet.
 
         Raises:
             RuntimeError: If a captured feature map has no gradient, so that a term on it would train nothing.
@@ -188,7 +203,7 @@ class ModelPair:
             )
         if self.teacher is None or not any(term.needs_teacher for term in terms):
             return student, None
-        return student, self.answer(batch, student, terms)
+        return student, answer or self.answer(batch, student, terms)
 
     def answer(self, batch: Batch, student: Forward, terms: Sequence[Term], *, keep: bool = True) -> Forward:
         """Return what the terms read of the teacher's answer to a batch.
@@ -232,4 +247,7 @@ class ModelPair:
     def _match(self, student: PreTrainedModel, teacher: PreTrainedModel | None) -> Task:
         self._kind.check_models(student, teacher)
         theirs = None if teacher is None else config_of(teacher)
-        return self._kind(config_of(student), theirs, **self._task_options)
+        task = self._kind(config_of(student), theirs, **self._task_options)
+        if teacher is not None and not self.has_labels:
+            task.without_labels()
+        return task

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, Trainer, get_scheduler
 from transformers.trainer_utils import has_length, number_of_arguments
 from transformers.utils import logging
 
-from ..data import MixedDataset, MixedIterableDataset, StoredRows, StreamedRows
+from ..data import MixedDataset, MixedIterableDataset, StoredRows, StreamedRows, has_labels
 from ..matching.normalization import ImageNormalization
 from ..models import load_image_processor, load_student
 from ..models.loading import config_of, model_of, resizing_to
@@ -177,7 +177,7 @@ def check_support(trainer: Trainer, task: Task) -> None:
             raise ValueError(f"`{name}` has no effect on StructKDTrainer's loss; leave it out.")
 
 
-def warn_of_missing_labels(trainer: Trainer, task: Task) -> None:
+def warn_of_missing_labels(trainer: Any, task: Task) -> None:
     """Say before a training if nothing in the validation data is labelled; usually this reads one row.
 
     Raises:
@@ -185,8 +185,13 @@ def warn_of_missing_labels(trainer: Trainer, task: Task) -> None:
     """
     data = trainer.eval_dataset
     for name, rows in (data if isinstance(data, dict) else {"": data}).items():
-        if rows is None or any(
-            _is_labelled(row, trainer.data_collator, task) for row in islice(_rows_of(rows), _LOOKED_AT)
+        agrees = trainer.teacher is not None and not has_labels(rows)  # which needs no label
+        if (
+            rows is None
+            or agrees
+            or any(
+                _is_labelled(row, trainer.data_collator, task) for row in islice(_rows_of(rows), _LOOKED_AT)
+            )
         ):
             continue
         if trainer.is_world_process_zero():

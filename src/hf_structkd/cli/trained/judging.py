@@ -150,7 +150,7 @@ def record(judged: Sequence[Judged], options: DataOptions) -> dict[str, Any]:
     return {
         "task": first.trained.kind.short_name,
         "dataset": options.dataset_name or "the embedded scenes",
-        "split": first.scored.data.validation.split,
+        "split": first.scored.rows.split,
         "metric": first.trained.kind.headline.metric,
         "higher_is_better": first.trained.kind.headline.higher_is_better,
         "device": first.trained.device.type,
