@@ -105,11 +105,7 @@ def write_report(
         ValueError: If one of the models is sharded, so that one process cannot run it.
     """
     task, teacher = trainer.task, trainer.teacher
-    if is_sharded(trainer.model) or (teacher is not None and teacher.is_sharded):
-        raise ValueError(
-            "`trainer` must hold whole models, got one that is sharded over several processes; compare what "
-            "it saved, in one process and without `shard`."
-        )
+    _refuse_shards(trainer)
     student = "student" if teacher is None else "distilled"
     runs = {student: trainer} if alone is None else {"alone": alone, student: trainer}
     found = {"teacher": teacher_metrics, "alone": alone_metrics, student: metrics}
@@ -144,6 +140,14 @@ def write_report(
     task.draw(_exhibit(trainer, runs, batch, scores), folder)
     notes = [how_timed(images.device), task.score_note(has_teacher=teacher is not None)]
     return "\n\n".join([table, *filter(None, notes)])
+
+
+def _refuse_shards(trainer: FinishedRun) -> None:
+    if is_sharded(trainer.model) or (trainer.teacher is not None and trainer.teacher.is_sharded):
+        raise ValueError(
+            "`trainer` must hold whole models, got one that is sharded over several processes; compare what "
+            "it saved, in one process and without `shard`."
+        )
 
 
 def collate_first(trainer: FinishedRun) -> dict[str, Any]:
