@@ -21,7 +21,7 @@ from .top_k import pack, unpack
 
 CacheDtype = Literal["float16", "float32"]
 _OUTPUT, _FEATURE, _NODES = "output", "feature", "nodes"
-_SHOWN = ("pixel_values", "pixel_mask")
+_SHOWN = ("pixel_values", "pixel_mask", "prompt_depth")
 
 
 class AnswerReader(OutputReader, Protocol):
