@@ -32,7 +32,7 @@ _BEFORE_RELU = {
 
 def smallest_image(arch: str) -> tuple[int, int]:
     """Height and width that the tiny model takes, in train mode too if the batch has two images."""
-    return (32, 32) if arch == "data2vec-vision" else (64, 64)
+    return (32, 32) if arch in ("data2vec-vision", "eomt", "eomt_dinov3") else (64, 64)
 
 
 def tiny_segmentation_model(

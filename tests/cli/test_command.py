@@ -183,24 +183,3 @@ def test_a_cache_filled_by_one_command_serves_the_other(
     assert "teacher (read from cache)" in printed
     assert "4 of 4 answers" in printed
     assert (tmp_path / "out" / "model.safetensors").is_file()
-
-
-@pytest.mark.long
-def test_the_doctor_says_what_a_run_will_be_and_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A night is lost on a class that no name matches, or on a run that takes a week."""
-    settings_for(tmp_path, monkeypatch)
-    config = json.loads(Path("teacher/config.json").read_text())
-    config["id2label"]["0"] = "lava"
-    config["label2id"] = {name: int(index) for index, name in config["id2label"].items()}
-    Path("teacher/config.json").write_text(json.dumps(config))
-    main(["doctor", "seg", "run.json", "--max_steps", "600"])
-    printed = capsys.readouterr().out
-    assert re.search(rf"class {CLASS_NAMES[0]} +labels alone", printed)
-    assert re.search(rf"class {CLASS_NAMES[1]} +labels, and the teacher's {CLASS_NAMES[1]}", printed)
-    assert re.search(r"class lava \(teacher\) +nothing", printed)
-    assert re.search(r"student +0\.\d+ M parameters, [\d.e-]+ GFLOPs", printed)
-    assert re.search(r"the run +600 steps, about", printed)
-    assert "of 4 answers in answers" in printed
-    assert not any(path.name in ("model.safetensors", "README.md") for path in Path("out").rglob("*"))

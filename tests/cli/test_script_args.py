@@ -253,7 +253,12 @@ SHARED = {
     "unlabeled_image_column": "image",
     "max_unlabeled_samples": None,
 }
-CLASSES = {"id2label_path": None, "teacher_label_map": None, "labels_are_teacher_ids": False}
+CLASSES = {
+    "id2label_path": None,
+    "teacher_label_map": None,
+    "teacher_prompts": None,
+    "labels_are_teacher_ids": False,
+}
 OF_TASK: dict[str, dict[str, Any]] = {
     "segmentation": {
         **CLASSES,

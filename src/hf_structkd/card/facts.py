@@ -85,6 +85,7 @@ class CardFacts:
         teacher: Origin of the teacher; None for a student that was trained alone.
         teacher_description: Class and size of the teacher.
         needs_library: Whether the student has a class of `hf_structkd`, whose code lies beside it.
+        is_wrapped: Whether it is a network that is no model of transformers, whose code lies beside it.
         is_adapter: Whether the files hold adapters of PEFT alone, and not the model that they stand on.
         base_is_found: Whether transformers finds that model, with the student's classes, by its name.
         settings: Further settings of distillation and training, by name, as text.
@@ -116,6 +117,7 @@ class CardFacts:
     processes: int
     versions: Mapping[str, str]
     needs_library: bool = False
+    is_wrapped: bool = False
     is_adapter: bool = False
     base_is_found: bool = False
     teacher: Origin | None = None

@@ -19,6 +19,7 @@ from ..data import DataOptions, has_labels
 from ..features import has_adapters
 from ..models.loading import config_of, holds_only_a_configuration, model_of
 from ..models.parameters import count_parameters
+from ..models.plain_module import ModuleConfig
 from ..models.shipping import needs_own_code
 from ..models.teacher_forms import class_name
 from .command import printable_command
@@ -196,6 +197,7 @@ def _models(run: Run, notes: RunNotes) -> dict[str, Any]:
         "architecture": type(model_of(run.model)).__name__,
         "parameters": count_parameters(run.model),
         "needs_library": needs_own_code(config),
+        "is_wrapped": config.model_type == ModuleConfig.model_type,
         "is_adapter": is_adapter,
         "base_is_found": is_adapter and _has_classes_of(student.hub_id, config, token),
         "student": student,

@@ -19,7 +19,7 @@ from ..hub.access import check_push, open_repository
 from ..matching.normalization import ImageNormalization
 from ..models import TeacherSource
 from ..models.freezing import freeze
-from ..models.initialization import start_from_teacher
+from ..models.initialization import read_layers, start_from_teacher
 from ..models.loading import (
     config_of,
     load_image_processor,
@@ -108,12 +108,16 @@ class Experiment:
             pair_of("image_size", options.image_size),
             keep_aspect_ratio=options.fits_images,
             revision=models.student_revision,
+            trust_remote_code=models.trust_remote_code,
         )
         name, revision = models.teacher_model_name_or_path, models.teacher_revision
-        teacher = None if name is None else TeacherSource(name, task, revision=revision)
+        trust = {"trust_remote_code": models.trust_remote_code}
+        teacher = None if name is None else TeacherSource(name, task, revision=revision, **trust)
         if teacher is not None and training.teacher_cache is None:
             teacher.model  # noqa: B018 - a teacher that cannot be loaded ends the run before it begins
-        teacher_processor = None if name is None else load_image_processor(name, revision=revision)
+        teacher_processor = (
+            None if teacher is None else load_image_processor(teacher.folder, revision=revision)
+        )
         loaded = task.load_data(
             options,
             normalization=ImageNormalization.from_image_processor(processor),
@@ -138,9 +142,10 @@ class Experiment:
             task,
             id2label=self.data.id2label,
             revision=models.student_revision,
+            trust_remote_code=models.trust_remote_code,
             ignore_index=self.data.ignore_index,
         )
-        if models.init_student_from_teacher:
+        if models.init_student_from_teacher or models.teacher_layers:
             self._start_from_teacher(student)
         freeze(student, models.freeze)
         trainer = StructKDTrainer(
@@ -162,9 +167,12 @@ class Experiment:
             raise ValueError(
                 "`init_student_from_teacher` needs a `teacher_model_name_or_path`, got none; name one."
             )
-        task, _, options, _ = self.arguments
-        matched = task(config_of(student), self.teacher.config, **task.task_options(options))
-        start = start_from_teacher(student, self.teacher.model, matched.labels)
+        task, models, options, _ = self.arguments
+        chosen = task.task_options(options)
+        teacher = self.teacher.asked_for(config_of(student), chosen)
+        matched = task(config_of(student), teacher.config, **chosen)
+        layers = read_layers(models.teacher_layers)
+        start = start_from_teacher(student, teacher.model, matched.labels, layers=layers)
         logger.info("The student starts from its teacher: %s.", start)
 
     def publish(
@@ -177,7 +185,11 @@ class Experiment:
             metrics: Its scores.
             others: What `write_report` compares it with.
         """
-        if trainer.is_world_process_zero():
+        if trainer.args.shard:
+            logger.warning(
+                "A sharded run has no report: figures are drawn by one process, which has no model."
+            )
+        elif trainer.is_world_process_zero():
             with self.failures.of("The report"):
                 table = write_report(trainer, metrics, **others)
                 end = f"The student, its metrics and figures are in {trainer.args.output_dir}."

@@ -14,7 +14,8 @@ from ..data import DataOptions
 ESSENTIAL: Mapping[str, tuple[str, ...]] = {
     "models": ("student_model_name_or_path", "teacher_model_name_or_path", "compare_baseline"),
     "data": (
-        *("dataset_name", "validation_fraction", "image_size", "label_values", "teacher_label_map"),
+        *("dataset_name", "validation_fraction", "image_size", "label_values"),
+        *("teacher_label_map", "teacher_prompts"),
         *("depth_scale", "teacher_depth_kind", "bbox_format", "augmentation_views"),
     ),
     "terms": ("preset", "pixel_weight", "pairwise_weight", "holistic_weight"),
@@ -22,6 +23,8 @@ ESSENTIAL: Mapping[str, tuple[str, ...]] = {
     "run": ("output_dir", "teacher_cache", "resume_from_checkpoint", "push_to_hub"),
 }
 """Names of the options that `--help` shows, by group; those that a task does not have are left out."""
+
+_OF_TRAINING = ("augmentation_views",)
 
 # The first group with a prefix of the name counts.
 _OF_TRAINER: Mapping[str, tuple[str, ...]] = {
@@ -42,6 +45,7 @@ _OF_TRAINER: Mapping[str, tuple[str, ...]] = {
 }
 _OF_LIBRARY: Mapping[str, tuple[str, ...]] = {
     "critic": ("critic_", "gradient_penalty"),
+    "devices and precision": ("shard",),
     "teacher": ("teacher_", "student_feature"),
     "terms": ("",),
 }
@@ -68,20 +72,23 @@ class Formatter(argparse.HelpFormatter):
 def essential_help(parser: Any) -> str:
     """Return the help on the options that matter, with examples."""
     actions = {action.dest: action for action in reversed(_options(parser))}
+    hidden = () if "num_train_epochs" in actions else _OF_TRAINING
+    own = {kind.help_group: list(_names(kind)) for kind in parser.dataclass_types if _is_small(kind)}
     groups = {
-        title: [actions[name] for name in names if name in actions] for title, names in ESSENTIAL.items()
+        title: [actions[name] for name in names if name in actions and name not in hidden]
+        for title, names in {**own, **ESSENTIAL}.items()
     }
     shown = sum(map(len, groups.values()))
     more = f"These are {shown} of {len(actions)} options: --help-all prints all, in groups."
-    return f"{_formatted(parser, groups)}\n{_examples(parser.prog)}\n{more}\n"
+    return f"{_formatted(parser, groups)}\n{_examples(parser)}\n{more}\n"
 
 
 def full_help(parser: Any) -> str:
     """Return the help on every option, in groups."""
     groups: dict[str, list[argparse.Action]] = {title: [] for title in _ORDER}
     for action in _options(parser):
-        groups[_group_of(action.dest, parser.dataclass_types)].append(action)
-    return f"{_formatted(parser, groups)}\n{_examples(parser.prog)}"
+        groups.setdefault(_group_of(action.dest, parser.dataclass_types), []).append(action)
+    return f"{_formatted(parser, groups)}\n{_examples(parser)}"
 
 
 def _options(parser: Any) -> list[argparse.Action]:
@@ -102,13 +109,18 @@ def _group_of(name: str, types: Iterable[Any]) -> str:
     return next((title for title, starts in rules.items() if name.startswith(starts)), "training")
 
 
-def _names(kind: Any) -> set[str]:
-    return {one.name for one in fields(kind)}
+def _names(kind: Any) -> dict[str, None]:
+    return dict.fromkeys(one.name for one in fields(kind))
+
+
+def _is_small(kind: Any) -> bool:
+    """Return whether all options of a class matter: it has a group of its own, which is none of a run."""
+    return getattr(kind, "help_group", None) not in (None, *ESSENTIAL)
 
 
 def _formatted(parser: Any, groups: Mapping[str, list[argparse.Action]]) -> str:
     formatter = Formatter(parser.prog, max_help_position=32, width=110)
-    formatter.add_usage(f"{parser.prog} [FILE.yaml] [--option value ...]", [], [])
+    formatter.add_usage(parser.usage or f"{parser.prog} [FILE.yaml] [--option value ...]", [], [])
     for title, actions in groups.items():
         formatter.start_section(title)
         formatter.add_arguments(actions)
@@ -116,8 +128,10 @@ def _formatted(parser: Any, groups: Mapping[str, list[argparse.Action]]) -> str:
     return formatter.format_help()
 
 
-def _examples(program: str) -> str:
-    words = program.partition(" ")[2]
+def _examples(parser: Any) -> str:
+    if parser.epilog is not None:
+        return f"examples:\n{parser.epilog}\n"
+    program, words = parser.prog, parser.prog.partition(" ")[2]
     return f"""examples:
   {program} --dataset_name street --validation_fraction 0.1 --image_size 512 512 \\
       --teacher_model_name_or_path TEACHER --student_model_name_or_path STUDENT --output_dir outputs/street

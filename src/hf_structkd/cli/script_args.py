@@ -14,7 +14,7 @@ from typing import Any, ClassVar, NamedTuple, NoReturn
 import yaml
 from transformers import HfArgumentParser
 
-from ..data import DataOptions
+from ..data import ClassOptions, DataOptions
 from ..data.options import option
 from ..tasks import Task
 from ..training.arguments import StructKDTrainingArguments
@@ -32,11 +32,19 @@ class ModelArguments:
     student_model_name_or_path: str | None = option(
         None, "Hub id or folder; one with only config.json starts from scratch."
     )
-    teacher_model_name_or_path: str | None = option(None, "Hub id or folder.")
+    teacher_model_name_or_path: str | None = option(
+        None, "Hub id or folder, or a file of ONNX, TorchScript or torch.export."
+    )
     student_revision: str | None = option(None, "Branch, tag or commit.")
     teacher_revision: str | None = option(None, "Branch, tag or commit.")
+    trust_remote_code: bool = option(
+        False, "Run code that lies beside student or teacher, as a wrapped network has it."
+    )
     init_student_from_teacher: bool = option(
         False, "Start the student, also the one alone, from what fits of the teacher's weights."
+    )
+    teacher_layers: list[str] = option(
+        [], "Also start the student's layers from these of the teacher: '*.encoder.layer=0,2,4'."
     )
     freeze: list[str] = option(
         [], "Patterns of names of student parameters that stay as they are, such as 'backbone.*'."
@@ -101,6 +109,7 @@ def parse_arguments(
     argv: Sequence[str] | None = None,
     defaults: Mapping[str, Any] | None = None,
     prog: str | None = None,
+    **parser_options: Any,
 ) -> tuple[Any, ...]:
     """Parse flags into dataclasses; a YAML or JSON file before them and `--preset` set what no flag sets.
 
@@ -111,6 +120,7 @@ def parse_arguments(
         argv: The arguments; None takes those of the command line.
         defaults: Defaults of the script.
         prog: What the help calls the command; None is the name of the script.
+        **parser_options: `usage` and `epilog`, the examples of the help, where they are not those of a run.
 
     Returns:
         One instance of each dataclass.
@@ -121,17 +131,20 @@ def parse_arguments(
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     # Abbreviations are off, because `convert_preset` needs the full names of the flags.
-    parser = _Parser(types, allow_abbrev=False, prog=prog)
-    parser.add_argument("--preset", choices=sorted(PRESETS), help="Weights of a published configuration.")
+    parser = _Parser(types, allow_abbrev=False, prog=prog, **parser_options)
+    trains = StructKDTrainingArguments in types
+    if trains:
+        parser.add_argument("--preset", choices=sorted(PRESETS), help="Weights of a published configuration.")
     parser.add_argument("--help-all", action=_FullHelp, nargs=0, default=argparse.SUPPRESS)
     file: dict[str, Any] = {}
     if arguments and arguments[0].endswith((".yaml", ".yml", ".json")):
         path = Path(arguments.pop(0))
         file = _converted(parser, _read(path), source=path.name)
     scripts = _converted(parser, defaults or {}, source="`defaults`")
-    preset = _chosen_preset(arguments, file)
+    preset = _chosen_preset(arguments, file) if trains else None
     parser.set_defaults(**{**scripts, **(preset_settings(preset) if preset else {}), **file})
-    *parsed, _, unknown = parser.parse_args_into_dataclasses(arguments, return_remaining_strings=True)
+    *filled, unknown = parser.parse_args_into_dataclasses(arguments, return_remaining_strings=True)
+    parsed = filled[: len(types)]  # behind them stands what belongs to none, the preset
     if unknown:
         raise UsageError(f"{unknown[0]!r} is no option; {_hint(unknown[0], parser._option_string_actions)}")
     flags = {
@@ -211,6 +224,8 @@ def _as_flag(parser: argparse.ArgumentParser, action: argparse.Action, value: An
     kind: Any = action.type
     takes_map = kind is dict or action.dest in StructKDTrainingArguments._VALID_DICT_FIELDS
     takes_list = action.nargs == "+"
+    if is_map and action.dest in ClassOptions.task_fields:
+        return json.dumps(value)  # the flag takes JSON
     if (value is None and (action.default is None or kind is str or takes_list)) or (is_map and takes_map):
         return value
     if value is None or is_map or (is_list and not takes_list and action.dest not in _TAKE_LISTS):

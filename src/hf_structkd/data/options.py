@@ -136,11 +136,16 @@ class DataOptions:
 class ClassOptions(DataOptions):
     """Options of a task whose labels are classes."""
 
-    task_fields: ClassVar[tuple[str, ...]] = ("teacher_label_map",)
+    task_fields: ClassVar[tuple[str, ...]] = ("teacher_label_map", "teacher_prompts")
 
     id2label_path: str | None = option(None, "JSON file of class names; unset reads them off the dataset.")
     teacher_label_map: str | None = option(
         None, "JSON object or file: teacher class name to student class name."
+    )
+    teacher_prompts: str | None = option(
+        None,
+        "JSON object or file: student class name to the phrase, or list of phrases, that a teacher which "
+        "reads text looks for; unset looks for the names.",
     )
     labels_are_teacher_ids: bool = option(
         False, "Where nothing names the classes, take the ids of the labels for those of the teacher."

@@ -38,6 +38,12 @@ def readable(what: str, name: str | Path, *, revision: str | None = None) -> Ite
         except Exception as error:  # the readers of configurations and weights raise many types
             if hub_fault(error) is not None:
                 raise
+            if "trust_remote_code" in str(error):
+                raise ValueError(
+                    f"{what} {name} brings code of its own, which is run only if you trust it; read it, then "
+                    "pass --trust_remote_code, or in Python the model that its auto class loads with "
+                    "`trust_remote_code=True`."
+                ) from error
             said = " ".join(f"{type(error).__name__}: {error}".split())
             said = said if len(said) <= _LONGEST else f"{said[:_LONGEST]}…"
             raise ValueError(

@@ -50,21 +50,23 @@ class ComparisonRow(NamedTuple):
         metrics: Name -> value, as the Trainer's `evaluate()` returns them, without a prefix.
         parameters: Number of parameters, see `models.parameters.count_parameters`.
         milliseconds: Milliseconds for one image, see `milliseconds_per_image`.
+        further: Text of further columns, by their titles; all rows have the same.
     """
 
     name: str
     metrics: Mapping[str, float]
     parameters: int
     milliseconds: float
+    further: Mapping[str, str] = {}
 
 
 def comparison_table(rows: Sequence[ComparisonRow], headline: Headline) -> str:
     """Return a Markdown table with a line for each model, aligned so that it also reads as plain text.
 
     The columns are the metric, the share of the gap closed (for every row except the teacher and the student
-    alone, and only if both are there), the further metrics, the parameters, and the milliseconds for an
-    image. The share is "n/a" if the teacher is not better than the student alone, or if the table prints the
-    same score for both.
+    alone, and only if both are there), the further metrics, the parameters, the milliseconds for an image,
+    and what the rows add. The share is "n/a" if the teacher is not better than the student alone, or if the
+    table prints the same score for both.
 
     Args:
         rows: The models, in the order of the lines.
@@ -98,6 +100,7 @@ def comparison_table(rows: Sequence[ComparisonRow], headline: Headline) -> str:
     columns += [[label, *_same_precision(_column(rows, key))] for key, label in headline.further]
     columns.append(["parameters", *(_parameters(row.parameters) for row in rows)])
     columns.append(["ms an image", *(_milliseconds(row.milliseconds) for row in rows)])
+    columns += [[title, *(row.further[title] for row in rows)] for title in rows[0].further]
     table = _markdown(columns)
     if has_share:
         table += f"\n\nShare of the gap closed: (row − {_ALONE}) / ({_TEACHER} − {_ALONE})."

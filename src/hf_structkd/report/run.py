@@ -17,6 +17,7 @@ from ..data import has_labels
 from ..matching.alignment import resize_map
 from ..matching.normalization import ImageNormalization
 from ..models.parameters import count_parameters
+from ..models.sharding import is_sharded
 from .comparison import ComparisonRow, Headline, comparison_table, how_timed, milliseconds_per_image
 from .curves import plot_curves
 
@@ -112,8 +113,12 @@ def write_report(
     Returns:
         The Markdown table of teacher, alone and distilled, and notes on its numbers below it; empty without
         evaluation data.
+
+    Raises:
+        ValueError: If one of the models is sharded, so that one process cannot run it.
     """
     task, teacher = trainer.task, trainer.teacher
+    _refuse_shards(trainer.model, teacher)
     student = "student" if teacher is None else "distilled"
     runs = {student: trainer} if alone is None else {"alone": alone, student: trainer}
     found = {"teacher": teacher_metrics, "alone": alone_metrics, student: metrics}
@@ -148,6 +153,14 @@ def write_report(
     task.draw(_exhibit(trainer, runs, batch, scores, agrees=agrees), folder)
     note = _OF_AGREEMENT if agrees else task.score_note(has_teacher=teacher is not None)
     return "\n\n".join([table, how_timed(images.device), *filter(None, [note])]) if has_data else ""
+
+
+def _refuse_shards(student: Any, teacher: Any) -> None:
+    if is_sharded(student) or (teacher is not None and teacher.is_sharded):
+        raise ValueError(
+            "`trainer` must hold whole models, got one that is sharded over several processes; compare what "
+            "it saved, in one process and without `shard`."
+        )
 
 
 def _first_panel(headline: Headline | None) -> dict[str, str]:

@@ -59,7 +59,7 @@ def task_of(model: PreTrainedModel | str | Path, *, revision: str | None = None)
     if isinstance(model, PreTrainedModel):
         return find_task(type(model).__name__)
     with readable("`model`", model, revision=revision):
-        architectures = AutoConfig.from_pretrained(model, revision=revision).architectures
-    if not architectures:
+        config = AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=False)
+    if not config.architectures:
         raise ValueError(f"`model` {model} has a configuration that names no architecture; pass `task`.")
-    return find_task(architectures[0])
+    return find_task(config.architectures[0])

@@ -17,6 +17,13 @@ from .detectors import DetectionQueries
 _SAME_OBJECT = 0.5
 
 
+def checked_threshold(score: float | None) -> float | None:
+    """Return `pseudo_label_threshold`, or raise `ValueError` if it is no score above 0."""
+    if score is not None and not 0 < score <= 1:
+        raise ValueError(f"`pseudo_label_threshold` must lie in (0, 1], got {score}; 0.7 is usual.")
+    return score
+
+
 def confident_boxes(
     queries: DetectionQueries, head: DetectionHead, threshold: float
 ) -> list[dict[str, Tensor]]:

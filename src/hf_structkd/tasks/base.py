@@ -12,7 +12,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from ..adversary.score_maps import ScoreMaps
 from ..data import DataOptions, LoadedData, Normalization
-from ..features import FeatureCapture, LevelsCapture
+from ..features import FeatureCapture, LevelsCapture, unwrap
 from ..features.forward import Batch, Capture, Forward, run_model
 from ..matching.label_spaces import LabelMatch
 from ..models.teacher_forms import TeacherForm
@@ -20,11 +20,20 @@ from ..report import Exhibit, Headline
 
 
 class MapPair(NamedTuple):
-    """Two maps on one grid, (B, C_s, h, w) and (B, C_t, h, w), and which pixels count, (B, h, w) or None."""
+    """Two maps on one grid, (B, C_s, h, w) and (B, C_t, h, w), and which pixels count, (B, h, w) or None.
+
+    Where the teacher's side is nodes that were stored, `node_sums` is what was stored with them.
+    """
 
     student: Tensor
     teacher: Tensor
     mask: Tensor | None
+    node_sums: Tensor | None = None
+
+
+def classes_of(names: Mapping[str, Any], own: str) -> frozenset[str]:
+    """Return the classes of a mapping of `transformers`, and the one around networks of other kinds."""
+    return frozenset(names.values()) | {own}
 
 
 class StreamingMetric(Protocol):
@@ -134,10 +143,11 @@ class Task(ABC):
         """Capture the feature maps that are compared, found on these images."""
 
     def capture_features(self, model: nn.Module, pixel_values: Tensor, modules: Sequence[str]) -> Capture:
-        """Capture the modules of these names, or where no name is given what `find_features` finds."""
-        if not modules:
+        """Capture the modules of these names, else those that the model names, else what is found."""
+        names = modules or getattr(unwrap(model).config, "feature_modules", ())
+        if not names:
             return self.find_features(model, pixel_values)
-        return LevelsCapture([FeatureCapture.of_module(model, name) for name in modules])
+        return LevelsCapture([FeatureCapture.of_module(model, name) for name in names])
 
     def model_inputs(self, batch: Batch) -> dict[str, Any]:
         """Return the part of a batch that both models are shown."""

@@ -36,7 +36,7 @@ from ._depth_maps import (
     supervised_loss,
 )
 from ._drawing import picture_rows
-from .base import MapPair, Task
+from .base import MapPair, Task, classes_of
 
 
 class DepthTask(Task):
@@ -70,7 +70,7 @@ class DepthTask(Task):
 
     name = "depth-estimation"
     auto_model = AutoModelForDepthEstimation
-    model_classes = frozenset(MODEL_FOR_DEPTH_ESTIMATION_MAPPING_NAMES.values())
+    model_classes = classes_of(MODEL_FOR_DEPTH_ESTIMATION_MAPPING_NAMES, "ModuleForDepthEstimation")
     score_map_channels = 1
     score_maps_are_bounded = False
     answer_class = DepthEstimatorOutput

@@ -15,21 +15,23 @@ from transformers.models.detr.modeling_detr import DetrObjectDetectionOutput
 from ..adversary.critic import SMALLEST_MAP
 from ..adversary.score_maps import ScoreMaps
 from ..data import DetectionOptions, LoadedData, Normalization, collate_detection, load_detection_data
+from ..features import unwrap
 from ..features.forward import Batch, Capture, Forward
 from ..features.pyramid import PyramidCapture, pair_levels
 from ..losses import DetectionHead, query_distillation_loss
 from ..matching.alignment import at_least
 from ..metrics import AGREEMENT, PADDING, MeanAveragePrecision, detection_statistics
 from ..metrics._detections import DETECTION
+from ..models.prompted import PROMPTED_DETECTORS
 from ..report import Exhibit, Headline, plot_boxes, plot_class_bars
-from ._box_answers import confident_boxes, filled_in, with_boxes
+from ._box_answers import checked_threshold, confident_boxes, filled_in, with_boxes
 from ._box_labels import boxes_to_find, check_box_labels
 from ._classes import ClassTask
 from ._dense import on_image, padding_mask
 from ._detected import detected_boxes
 from ._drawing import box_rows, class_scores
 from ._set_loss import run_student, weighted_set_loss
-from .base import MapPair
+from .base import MapPair, classes_of
 from .detectors import (
     DetectionQueries,
     are_finite,
@@ -66,6 +68,7 @@ class DetectionTask(ClassTask):
         student: The student's configuration; `id2label` names its classes.
         teacher: The teacher's configuration, or None when nothing is distilled.
         teacher_label_map: Teacher class name to student class name, where the names differ.
+        teacher_prompts: Student class name to the phrases that a teacher which reads text was asked for.
         pseudo_label_threshold: The teacher's boxes of at least this score are the labels of images without
             any; None leaves these to the terms of the distillation.
 
@@ -75,7 +78,9 @@ class DetectionTask(ClassTask):
 
     name = "object-detection"
     auto_model = AutoModelForObjectDetection
-    model_classes = frozenset(MODEL_FOR_OBJECT_DETECTION_MAPPING_NAMES.values())
+    model_classes = classes_of(MODEL_FOR_OBJECT_DETECTION_MAPPING_NAMES, "ModuleForObjectDetection")
+    teacher_forms = PROMPTED_DETECTORS
+    fewest_classes = 1
     collate = staticmethod(collate_detection)
     answer_class = DetrObjectDetectionOutput
     metric_labels: ClassVar[Mapping[str, str]] = {
@@ -108,17 +113,14 @@ class DetectionTask(ClassTask):
         seed: int,
     ) -> LoadedData:
         """Load the data, see `load_detection_data`; where they name no classes, the teacher does."""
-        names = None if teacher is None else teacher.id2label
+        names = teacher and teacher.id2label
         known: dict[str, Any] = {"normalization": normalization, "default_id2label": names, "seed": seed}
         return load_detection_data(options=options, **known)
 
     @staticmethod
     def task_options(options: DetectionOptions) -> dict[str, Any]:
-        """Read the map of class names, and the threshold of pseudo-labels."""
-        return {
-            **ClassTask.task_options(options),
-            "pseudo_label_threshold": options.pseudo_label_threshold,
-        }
+        """Read the map of class names, the prompts, and the threshold of pseudo-labels."""
+        return {**ClassTask.task_options(options), "pseudo_label_threshold": options.pseudo_label_threshold}
 
     def __init__(
         self,
@@ -126,16 +128,14 @@ class DetectionTask(ClassTask):
         teacher: PretrainedConfig | None = None,
         *,
         teacher_label_map: Mapping[str, str] | None = None,
+        teacher_prompts: Mapping[str, Any] | None = None,
         pseudo_label_threshold: float | None = None,
     ) -> None:
         """Match the two label spaces."""
-        super().__init__(student, teacher, teacher_label_map=teacher_label_map)
-        self._student, self._teacher = student, teacher
-        if pseudo_label_threshold is not None and not 0 < pseudo_label_threshold <= 1:
-            raise ValueError(
-                f"`pseudo_label_threshold` must lie in (0, 1], got {pseudo_label_threshold}; 0.7 is usual."
-            )
-        self._threshold = pseudo_label_threshold
+        super().__init__(
+            student, teacher, teacher_label_map=teacher_label_map, teacher_prompts=teacher_prompts
+        )
+        self._threshold = checked_threshold(pseudo_label_threshold)
         self.makes_labels = pseudo_label_threshold is not None
 
     @staticmethod
@@ -153,7 +153,8 @@ class DetectionTask(ClassTask):
     @staticmethod
     def find_features(model: nn.Module, pixel_values: Tensor) -> PyramidCapture:
         """Capture every level of the pyramid that the decoder reads."""
-        return PyramidCapture.of_detector(model, pixel_values)
+        module = getattr(unwrap(model), "feature_module", None)  # of a `WrappedTeacher`
+        return PyramidCapture.of_detector(model, pixel_values, module=module)
 
     def model_inputs(self, batch: Batch) -> dict[str, Any]:
         """Return the images and, where there is one, the mask of what is no padding."""

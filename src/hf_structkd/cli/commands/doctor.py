@@ -1,178 +1,146 @@
-"""`structkd doctor`: a few steps that nothing is kept of, and what they say of a run before it begins."""
+"""`structkd doctor`: a few steps on one batch that nothing is kept of, and what they say of a run."""
 
 from __future__ import annotations
 
-import logging
-import math
-import re
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
-from transformers import TrainerCallback
-from transformers.trainer_utils import IntervalStrategy, SaveStrategy, has_length
+from transformers import PreTrainedModel
 
-from ...features.forward import Batch
-from ...features.probe import probing
+from ...models.loading import config_of, model_of
 from ...models.parameters import count_parameters
-from ...training.arguments import StructKDTrainingArguments
+from ...tasks import Task
 from ...training.trainer import StructKDTrainer
-from ..distil import Experiment
-from ..endings import UsageError
+from ..costs import peak_bytes, size_of
+from ..doctor.classes import class_lines, renaming_hint
+from ..doctor.findings import Findings
+from ..doctor.lines import Plan, amount, cache_line, time_lines
+from ..doctor.patients import Patient
+from ..doctor.rehearsal import Rehearsal, planned_steps, rehearse
+from ..doctor.values import ignored_share, image_line, label_lines
+from ..endings import ExitCode
+from ..script_args import Arguments
 from ..task_words import arguments_of
+from ..trained.loading import fixed_size
 
 NAME = "doctor"
-SUMMARY = "try a few steps, keep nothing, and say what the run will be; the options are those of distill"
+SUMMARY = "try one batch, keep nothing, and say what the run will be; the options are those of distill"
 
-_STATUS = Path("/proc/self/status")
-_STEPS = 4
-_MOST_IDS = 20
+_MOSTLY = 0.5
+_MUCH_LARGER = 1.5
 
 
 def run(argv: Sequence[str]) -> None:
-    """Load everything, run a few steps on a student that is thrown away, and print what was found.
+    """Load what can be loaded, take a few steps on one batch, and print what was found.
 
     Raises:
-        UsageError: If no teacher is named.
+        UsageError: If a model is not named.
+        SystemExit: If something stops the run, with the code of such an error.
     """
-    warnings = _Warnings()
     arguments = arguments_of(NAME, argv)
-    if arguments.models.teacher_model_name_or_path is None:
-        raise UsageError("--teacher_model_name_or_path is missing: name a Hub id or a folder.")
-    experiment = Experiment.load(arguments)
-    args = arguments.training
-    trainer = experiment.trainer(args, with_teacher=True)
-    steps = _planned_steps(trainer)
-    batch = trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))
-    with tempfile.TemporaryDirectory() as folder:
-        _keep_nothing(args, folder)
-        clock = _Clock()
-        trainer.add_callback(clock)
-        trainer.train()
-    lines = {
-        **{f"class {name}": how for name, how in trainer.task.taught_classes().items()},
-        **_labels(batch),
-        "student": _size(trainer.model, trainer.task.model_inputs(batch)),
-        **_teacher(trainer, batch),
-        **_peak_memory(args.device),
-        **_length(steps, clock.seconds, args),
-    }
-    width = max(map(len, lines))
-    print("\n".join(f"{label:<{width + 2}}{text}" for label, text in lines.items()))  # noqa: T201
-    traps = [f"{number}. {text}" for number, text in enumerate(warnings.texts, 1)]
-    print("\n".join(["", "traps:", *traps] if traps else ["", "No trap was found."]))  # noqa: T201
+    with closing(Findings()) as findings, tempfile.TemporaryDirectory() as folder:
+        examine(arguments, Path(folder), findings)
+    print(findings)  # noqa: T201
+    if findings.stops:
+        raise SystemExit(ExitCode.INPUT)
 
 
-class _Warnings(logging.Handler):
-    """Gathers what the library warns of, each sentence once."""
+def examine(arguments: Arguments, folder: Path, findings: Findings) -> None:
+    """Fill the findings on a run.
 
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.texts: list[str] = []
-        logging.getLogger(__name__.partition(".")[0]).addHandler(self)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if (text := record.getMessage()) not in self.texts:
-            self.texts.append(text)
-
-
-class _Clock(TrainerCallback):
-    """Takes the seconds of each step."""
-
-    def __init__(self) -> None:
-        self.seconds: list[float] = []
-
-    def on_step_begin(self, *_: Any, **__: Any) -> None:
-        self._begin = time.perf_counter()
-
-    def on_step_end(self, *_: Any, **__: Any) -> None:
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        self.seconds.append(time.perf_counter() - self._begin)
-
-
-def _keep_nothing(args: StructKDTrainingArguments, folder: str) -> None:
-    args.output_dir, args.max_steps, args.resume_from_checkpoint = folder, _STEPS, None
-    args.save_strategy, args.eval_strategy = SaveStrategy.NO, IntervalStrategy.NO
-    args.logging_strategy, args.load_best_model_at_end = IntervalStrategy.NO, False
-
-
-def _planned_steps(trainer: StructKDTrainer) -> int | None:
-    args: StructKDTrainingArguments = trainer.args
-    loader: Any = trainer.get_train_dataloader()
-    if args.max_steps > 0:
-        return int(args.max_steps)
-    if not has_length(loader):
-        return None
-    steps: int = math.ceil(args.num_train_epochs * math.ceil(len(loader) / args.gradient_accumulation_steps))
-    return steps
+    Args:
+        arguments: The command line.
+        folder: Takes what a run would write.
+        findings: What is filled.
+    """
+    plan = Plan(arguments.training)
+    patient = Patient.load(arguments, folder, findings)
+    trainer = found = steps = None
+    if patient.experiment is not None:
+        with findings.stopping():
+            trainer = patient.experiment.trainer(arguments.training, with_teacher=True)
+            steps = planned_steps(trainer)
+            found = rehearse(trainer)
+    student = patient.student() if trainer is None else model_of(trainer.model)
+    task = _match(patient, student, findings)
+    names = student.config.id2label
+    if found is not None:
+        images = image_line(found.batch, patient.normalization)
+        findings.add("one batch", images | label_lines(found.batch, names))
+        _label_traps(found, names, findings)
+    elif patient.experiment is None:
+        findings.add("one batch", {"labels": "none: the data cannot be loaded as they are"})
+    costs = _sizes(patient, task, student, trainer, found)
+    if found is not None and patient.experiment is not None:
+        data = patient.experiment.data
+        costs |= time_lines(plan, found, steps, data.validation) | cache_line(found, data.train)
+        if plan.step_seconds(found) > _MUCH_LARGER * found.step:
+            findings.trap(
+                "Reading the images takes longer than the models need for them; raise "
+                "--dataloader_num_workers to the number of free cores."
+            )
+    peak = peak_bytes(plan.device)
+    findings.add("costs", costs | ({"peak memory": f"{amount(peak)} of the process"} if peak else {}))
+    _size_traps(patient, student, findings)
 
 
-def _labels(batch: Batch) -> dict[str, str]:
-    """Say what the labels of the first batch hold."""
-    labels = batch.get("labels")
-    if "labeled" in batch and not bool(batch["labeled"].any()):
-        return {"labels": "none: the teacher alone teaches"}
-    if isinstance(labels, Tensor) and labels.is_floating_point():
-        known = labels[labels > 0]
-        if not known.numel():
-            return {"depth": "none is labelled in the first batch"}
-        share = known.numel() / labels.numel()
-        return {"depth": f"{known.min():.3g} to {known.max():.3g} m, {share:.0%} of the pixels"}
-    if isinstance(labels, Tensor):
-        ids = torch.unique(labels).tolist()
-        more = ", …" if len(ids) > _MOST_IDS else ""
-        return {"label ids": ", ".join(map(str, ids[:_MOST_IDS])) + more}
-    if not labels:
-        return {"labels": "none in the first batch"}
-    boxes = torch.cat([one["boxes"] for one in labels])
-    if not len(boxes):
-        return {"boxes": "none in the first batch"}
-    sides = boxes[:, 2:].amin().item(), boxes[:, 2:].amax().item()
-    return {
-        "boxes": f"{len(boxes)} in {len(labels)} images, sides {sides[0]:.1%} to {sides[1]:.1%} of the image"
-    }
+def _match(patient: Patient, student: PreTrainedModel, findings: Findings) -> Task:
+    """Add how the classes meet; return the task of both models, or of the student where they do not."""
+    config = config_of(student)
+    task = alone = patient.arguments.task(config, None)
+    with findings.stopping():
+        task = patient.match(config)
+    findings.add("classes", class_lines(task))
+    if alone.taught_classes():
+        hint = renaming_hint(task.labels, config.id2label, patient.teacher.config.id2label)
+        findings.traps += [hint] if hint else []
+    return task
 
 
-def _size(model: nn.Module, inputs: Mapping[str, Any]) -> str:
-    one = {name: value[:1] for name, value in inputs.items()}
-    with probing(model), FlopCounterMode(display=False) as counter:
-        model(**one)
-    return (
-        f"{count_parameters(model) / 1e6:.2f} M parameters, {counter.get_total_flops() / 1e9:.3g} GFLOPs an "
-        "image (matrix products and convolutions, two a multiply-add)"
-    )
+def _sizes(
+    patient: Patient,
+    task: Task,
+    student: PreTrainedModel,
+    trainer: StructKDTrainer | None,
+    found: Rehearsal | None,
+) -> dict[str, str]:
+    batch: Mapping[str, Any] = patient.blank_batch() if found is None else found.batch
+    start = "; it starts from random weights" if patient.is_from_scratch else ""
+    lines = {"student": f"{size_of(student, task.model_inputs(batch))}{start}"}
+    if not patient.teacher.is_loaded and patient.arguments.training.teacher_cache is not None:
+        return lines | {"teacher": f"{patient.teacher.description}, read from the cache"}
+    if trainer is not None and trainer.teacher is not None:
+        return lines | {"teacher": size_of(trainer.teacher.model, trainer.teacher.inputs(batch))}
+    return lines | {"teacher": size_of(patient.teacher.model, task.model_inputs(batch))}
 
 
-def _teacher(trainer: StructKDTrainer, batch: Batch) -> dict[str, str]:
-    teacher = trainer.teacher
-    if teacher is None:
-        return {}
-    if not teacher.source.is_loaded:
-        return {"teacher": f"{teacher.source.description}, read from the cache"}
-    return {"teacher": _size(teacher.model, teacher.inputs(batch))}
+def _label_traps(found: Rehearsal, names: Mapping[int, str], findings: Findings) -> None:
+    share = ignored_share(found.batch, names)
+    if share > _MOSTLY:
+        findings.trap(
+            f"{share:.0%} of the pixels of the batch are ignored, so that labels teach little; check "
+            "`ignore_index`, `label_values` and `reduce_labels`."
+        )
 
 
-def _peak_memory(device: torch.device) -> dict[str, str]:
-    """Say how much memory was taken at most; without an accelerator Linux alone tells it."""
-    peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
-    if not peak and _STATUS.is_file():
-        found = re.search(r"VmHWM:\s+(\d+) kB", _STATUS.read_text(encoding="utf-8"))
-        peak = int(found[1]) * 1024 if found else 0
-    return {"peak memory": f"{peak / 2**30:.2f} GiB"} if peak else {}
-
-
-def _length(steps: int | None, seconds: Sequence[float], args: StructKDTrainingArguments) -> dict[str, str]:
-    """Say how long a step takes, the first left out, and the whole run without its evaluations."""
-    a_step = median(seconds[1:] or seconds)
-    text = f"{a_step:.3g} s (median of {len(seconds[1:]) or 1}; {args.global_batch_size} images"
-    lines = {"a step": f"{text}, {torch.get_num_threads()} CPU threads, {args.device.type})"}
-    if steps is not None:
-        lines["the run"] = f"{steps} steps, about {steps * a_step / 60:.1f} minutes without evaluations"
-    return lines
+def _size_traps(patient: Patient, student: PreTrainedModel, findings: Findings) -> None:
+    ours, theirs = count_parameters(student), count_parameters(patient.teacher.outline)
+    if theirs < ours:
+        findings.trap(
+            f"The teacher has fewer parameters than the student ({theirs:,} and {ours:,}); check that the "
+            "two are not exchanged."
+        )
+    wanted = fixed_size(patient.teacher_processor)
+    shown = patient.arguments.training.teacher_image_size or patient.arguments.options.image_size
+    if wanted is None:
+        return
+    ratio = max(max(a / b, b / a) for a, b in zip(wanted, shown, strict=True))
+    if ratio > _MUCH_LARGER:
+        findings.trap(
+            f"The teacher's image processor makes images of {wanted[0]} × {wanted[1]}, and the run shows it "
+            f"{shown[0]} × {shown[1]}; a teacher is best at the size that it was trained with: set "
+            f"--teacher_image_size {wanted[0]} {wanted[1]}, or another --image_size."
+        )

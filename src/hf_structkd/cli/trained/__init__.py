@@ -1,0 +1,1 @@
+"""Trained models of any task, ours or not: load, show images, score and measure them."""
