@@ -35,11 +35,11 @@ from ._depth_maps import (
     scored_pixels,
     supervised_loss,
 )
-from ._drawing import picture_rows
-from .base import MapPair, Task, classes_of
+from ._pictures import DepthPictures
+from .base import MapPair, classes_of
 
 
-class DepthTask(Task):
+class DepthTask(DepthPictures):
     """Monocular depth estimation.
 
     The batch holds `pixel_values` (B, 3, H, W), `labels` (B, H, W) float32 in metres, where 0, NaN and
@@ -292,9 +292,7 @@ class DepthTask(Task):
 
     def draw(self, exhibit: Exhibit, folder: Path) -> None:
         """Draw every model's depth in metres, and its errors, into `predictions.png`."""
-        outputs = exhibit.outputs.items()
-        depths = {name: self.in_metres(output, exhibit.batch)[:, None] for name, output in outputs}
         is_metric = exhibit.truth is None or self.teacher_depth_kind == "metric"
         unit = "metres" if is_metric else "the teacher's own units"
-        rows = picture_rows(exhibit, depths, lambda one: one[0])
+        rows = self.picture_rows(exhibit)
         plot_depth_maps(rows, folder / "predictions.png", truth=exhibit.truth, unit=unit)
