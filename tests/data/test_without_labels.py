@@ -206,6 +206,21 @@ def test_classes_can_be_named_and_must_come_from_somewhere(tmp_path: Path) -> No
         load_segmentation(name, default_id2label=None)
 
 
+def test_photos_join_images_with_boxes(tmp_path: Path) -> None:
+    """It was refused: the student would have learned that they are empty."""
+    boxes = {"bbox": [[2.0, 3.0, 8.0, 9.0]], "category": [1]}
+    row = {"image": PIL.Image.new("RGB", (32, 24)), "objects": boxes}
+    rows = datasets.Dataset.from_list([row, row])
+    datasets.DatasetDict({"train": rows, "validation": rows}).save_to_disk(tmp_path / "data")
+    photos = pictures(tmp_path / "photos", "1.jpg")
+    settings = {"unlabeled_dataset_name": photos, "labels_are_teacher_ids": True}
+    data = load_detection(str(tmp_path / "data"), **settings)
+    assert [bool(row["labeled"]) for row in data.train] == [True, True, False]
+    assert data.train.has_labels
+    assert len(data.labeled) == 2
+    assert is_empty(data.train[2]["labels"])
+
+
 def test_images_do_not_join_where_nothing_is_labelled(tmp_path: Path) -> None:
     name = pictures(tmp_path / "photos", "1.jpg")
     with pytest.raises(ValueError, match="`unlabeled_dataset_name` joins images to labelled ones"):

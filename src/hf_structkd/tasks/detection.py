@@ -42,6 +42,7 @@ from .detectors import (
     own_image_processor,
     rendered,
     shared_queries,
+    shown_mask,
     spread_queries,
 )
 
@@ -160,7 +161,7 @@ class DetectionTask(ClassTask):
         """Return the images and, where there is one, the mask of what is no padding."""
         inputs = {"pixel_values": batch["pixel_values"]}
         if "pixel_mask" in batch:
-            inputs["pixel_mask"] = batch["pixel_mask"].long()
+            inputs["pixel_mask"] = shown_mask(batch["pixel_mask"], (self._student, self._teacher))
         return inputs
 
     def student_forward(self, model: nn.Module, batch: Batch, capture: Capture | None) -> Forward:
