@@ -34,7 +34,9 @@ def network() -> nn.Conv2d:
     return nn.Conv2d(3, cases.NUM_LABELS, 4, stride=4).eval()
 
 
-def write_onnx(folder: Path, shape: tuple[Any, ...] = ("batch", 3, "height", "width")) -> Path:
+def write_onnx(
+    folder: Path, shape: tuple[Any, ...] = ("batch", 3, "height", "width"), names: str = str(NAMES)
+) -> Path:
     onnx = pytest.importorskip("onnx", reason="onnx, which writes the file, is not installed")
     pytest.importorskip("onnxruntime", reason="onnxruntime, which runs the file, is not installed")
     helper, kind = onnx.helper, onnx.TensorProto.FLOAT
@@ -47,7 +49,7 @@ def write_onnx(folder: Path, shape: tuple[Any, ...] = ("batch", 3, "height", "wi
         [onnx.numpy_helper.from_array(value, name) for name, value in weights.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    helper.set_model_props(model, {"names": str(NAMES)})
+    helper.set_model_props(model, {"names": names})
     onnx.save(model, folder / "teacher.onnx")
     return folder / "teacher.onnx"
 
@@ -144,6 +146,13 @@ def test_a_file_that_names_no_classes_or_is_none_is_refused(tmp_path: Path) -> N
         torch.save(network().state_dict(), tmp_path / name)
         with pytest.raises(ValueError, match=rf"`teacher_model` .*{name} is no .* file that can be read"):
             TeacherSource(tmp_path / name, SegmentationTask)
+
+
+def test_metadata_that_name_no_classes_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"`names` in the metadata of an ONNX file must map .*, got 'road; car'"
+    ):
+        TeacherSource(write_onnx(tmp_path, names="road; car"), SegmentationTask)
 
 
 def test_a_file_is_refused_as_a_student(tmp_path: Path) -> None:
