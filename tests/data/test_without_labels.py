@@ -14,6 +14,7 @@ import pytest
 from transformers import PretrainedConfig
 
 from hf_structkd.data import load_depth_data, load_detection_data, load_segmentation_data
+from hf_structkd.data.folders import read_folder
 from hf_structkd.matching.normalization import ImageNormalization
 from hf_structkd.tasks import DetectionTask, SegmentationTask, Task
 
@@ -190,6 +191,12 @@ def test_what_could_be_a_label_is_not_passed_over(kind: str, tmp_path: Path) -> 
     with pytest.raises(ValueError, match=message) as raised:
         load()
     assert "pass `without_labels` to learn from a teacher alone" in str(raised.value)
+
+
+def test_what_is_no_folder_of_images_is_left_to_the_hub(tmp_path: Path) -> None:
+    """A dataset on the Hub has no folder here, and would have had no rows."""
+    for folder in (Path("somebody/photos"), tmp_path):
+        assert read_folder(folder, "label", without_labels=True) is None
 
 
 def test_folders_of_classes_can_be_read_for_their_photos(tmp_path: Path) -> None:
