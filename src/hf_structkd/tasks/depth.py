@@ -55,8 +55,8 @@ class DepthTask(DepthPictures):
         teacher: The teacher's configuration, or None when nothing is distilled.
         loss: "silog", "l1", "berhu" (all metric) or "ssi" (scale and shift invariant); None is "silog" for a
             metric student and "ssi" for others.
-        depth_kind: What the student predicts; any but "metric" needs the loss "ssi". None is "metric", and
-            without labels what the teacher predicts.
+        depth_kind: What the student predicts; any but "metric" needs the loss "ssi". None is what it was
+            trained for, or "metric", and without labels what the teacher predicts.
         teacher_depth_kind: What the teacher predicts; None asks its configuration, see `kind_of`.
         min_depth: Metres; nearer ground truth is not scored.
         max_depth: Metres; farther ground truth is not scored; None scores all.
@@ -111,7 +111,7 @@ class DepthTask(DepthPictures):
     ) -> None:
         """Check the options."""
         chosen = (loss, depth_kind, teacher_depth_kind, prompt_depth_column is not None)
-        self._take(DepthKinds.of(teacher, *chosen))
+        self._take(DepthKinds.of(student, teacher, *chosen))
         self._scoring: dict[str, Any] = {
             "min_depth": min_depth,
             "max_depth": max_depth,

@@ -26,6 +26,7 @@ from ..models.prompted import PROMPTED_DETECTORS
 from ..report import Exhibit, Headline, plot_boxes, plot_class_bars
 from ._box_answers import checked_threshold, confident_boxes, filled_in, with_boxes
 from ._box_labels import boxes_to_find, check_box_labels
+from ._classes import taught_names
 from ._dense import on_image, padding_mask
 from ._detected import detected_boxes
 from ._drawing import class_scores
@@ -112,7 +113,7 @@ class DetectionTask(BoxPictures):
         seed: int,
     ) -> LoadedData:
         """Load the data, see `load_detection_data`; where they name no classes, the teacher does."""
-        names = teacher and teacher.id2label
+        names = taught_names(options, teacher)
         known: dict[str, Any] = {"normalization": normalization, "default_id2label": names, "seed": seed}
         return load_detection_data(options=options, **known)
 
