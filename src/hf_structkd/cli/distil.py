@@ -185,9 +185,10 @@ class Experiment:
             metrics: Its scores.
             others: What `write_report` compares it with.
         """
-        if trainer.args.shard:
+        if trainer.is_world_process_zero() and trainer.args.shard:
             logger.warning(
-                "A sharded run has no report: figures are drawn by one process, which has no model."
+                "No table and no figures are made of a sharded run, because one process makes them: compare "
+                "the saved student and its teacher without `shard`."
             )
         elif trainer.is_world_process_zero():
             with self.failures.of("The report"):
