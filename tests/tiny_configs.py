@@ -253,14 +253,14 @@ def _zoedepth() -> PretrainedConfig:
     )
 
 
-DEPTH = {
+DEPTH_VARIANTS = {
     "chmv2": _chmv2,
     "depth_anything": _depth_anything,
     "depth_pro": _depth_pro,
     "dpt": _dpt,
+    "dpt_hierarchical": _dpt_hierarchical,
     "glpn": _glpn,
     "prompt_depth_anything": _prompt_depth_anything,
     "tipsv2_dpt": _tipsv2_dpt_depth,
     "zoedepth": _zoedepth,
 }
-DEPTH_VARIANTS = DEPTH | {"dpt_hierarchical": _dpt_hierarchical}

@@ -13,10 +13,9 @@ from transformers import (
     PreTrainedModel,
 )
 
-from .tiny_configs import DEPTH, DEPTH_VARIANTS, SEGMENTATION
+from .tiny_configs import DEPTH_VARIANTS, SEGMENTATION
 
 SEGMENTATION_ARCHITECTURES: tuple[str, ...] = tuple(SEGMENTATION)
-DEPTH_ARCHITECTURES: tuple[str, ...] = tuple(DEPTH)
 # With a DPT on a backbone of maps instead of tokens: no architecture of its own, yet other code.
 DEPTH_MODELS: tuple[str, ...] = tuple(DEPTH_VARIANTS)
 

@@ -39,9 +39,8 @@ class Headline(NamedTuple):
 
     def of_agreement(self) -> Headline:
         """Return the same of a student that is compared with its teacher's answers in place of labels."""
-        further = [(f"{AGREEMENT}{name}", f"{label}, agreement") for name, label in self.further]
         label = f"agreement with the teacher, {self.label}"
-        return self._replace(metric=f"{AGREEMENT}{self.metric}", label=label, further=further)
+        return self._replace(metric=f"{AGREEMENT}{self.metric}", label=label, further=())
 
 
 class ComparisonRow(NamedTuple):

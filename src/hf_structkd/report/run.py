@@ -131,7 +131,7 @@ def write_report(
         ValueError: If one of the models is sharded, so that one process cannot run it.
     """
     task, teacher = trainer.task, trainer.teacher
-    _refuse_shards(trainer.model, teacher)
+    _refuse_shards(trainer)
     student = "student" if teacher is None else "distilled"
     runs = {student: trainer} if alone is None else {"alone": alone, student: trainer}
     found = {"teacher": teacher_metrics, "alone": alone_metrics, student: metrics}
@@ -167,14 +167,6 @@ def write_report(
     return "\n\n".join([table, *notes])
 
 
-def _refuse_shards(student: Any, teacher: Any) -> None:
-    if is_sharded(student) or (teacher is not None and teacher.is_sharded):
-        raise ValueError(
-            "`trainer` must hold whole models, got one that is sharded over several processes; compare what "
-            "it saved, in one process and without `shard`."
-        )
-
-
 def _first_panel(headline: Headline | None) -> dict[str, str]:
     """Return what `plot_curves` draws first: the headline, or the total loss where nothing is evaluated."""
     if headline is None:
@@ -185,6 +177,14 @@ def _first_panel(headline: Headline | None) -> dict[str, str]:
 
 def _shown(trainer: FinishedRun) -> Any:
     return trainer.train_dataset if trainer.eval_dataset is None else trainer.eval_dataset
+
+
+def _refuse_shards(trainer: FinishedRun) -> None:
+    if is_sharded(trainer.model) or (trainer.teacher is not None and trainer.teacher.is_sharded):
+        raise ValueError(
+            "`trainer` must hold whole models, got one that is sharded over several processes; compare what "
+            "it saved, in one process and without `shard`."
+        )
 
 
 def _rows(

@@ -143,6 +143,10 @@ class Task(ShownTask):
         """Return the part of a batch that both models are shown."""
         return {"pixel_values": batch["pixel_values"]}
 
+    def teacher_inputs(self, batch: Batch) -> dict[str, Any]:
+        """Return the part of a batch that the teacher is shown, which may be more."""
+        return self.model_inputs(batch)
+
     def student_forward(self, model: nn.Module, batch: Batch, capture: Capture | None) -> Forward:
         """Run the student; it is shown more than `model_inputs` where its own loss reads labels."""
         return run_model(model, self.model_inputs(batch), capture)

@@ -26,6 +26,7 @@ from ..models.prompted import PROMPTED_DETECTORS
 from ..report import Exhibit, Headline, plot_boxes, plot_class_bars
 from ._box_answers import checked_threshold, confident_boxes, filled_in, with_boxes
 from ._box_labels import boxes_to_find, check_box_labels
+from ._classes import taught_names
 from ._dense import on_image, padding_mask
 from ._detected import detected_boxes
 from ._drawing import class_scores
@@ -42,6 +43,7 @@ from .detectors import (
     own_image_processor,
     rendered,
     shared_queries,
+    shown_mask,
     spread_queries,
 )
 
@@ -111,7 +113,7 @@ class DetectionTask(BoxPictures):
         seed: int,
     ) -> LoadedData:
         """Load the data, see `load_detection_data`; where they name no classes, the teacher does."""
-        names = teacher and teacher.id2label
+        names = taught_names(options, teacher)
         known: dict[str, Any] = {"normalization": normalization, "default_id2label": names, "seed": seed}
         return load_detection_data(options=options, **known)
 
@@ -158,7 +160,7 @@ class DetectionTask(BoxPictures):
         """Return the images and, where there is one, the mask of what is no padding."""
         inputs = {"pixel_values": batch["pixel_values"]}
         if "pixel_mask" in batch:
-            inputs["pixel_mask"] = batch["pixel_mask"].long()
+            inputs["pixel_mask"] = shown_mask(batch["pixel_mask"], (self._student, self._teacher))
         return inputs
 
     def student_forward(self, model: nn.Module, batch: Batch, capture: Capture | None) -> Forward:

@@ -13,6 +13,7 @@ from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPI
 from transformers.utils import is_torchvision_available
 
 from ..losses import DetectionHead, boxes_from_corners, foreground_probabilities, render_detections
+from ..matching.alignment import reaching_the_corner
 
 _CORNERS = 4
 # A logit whose probability is exactly 0 in float32.
@@ -34,6 +35,9 @@ _CANNOT_LEARN = _CANNOT_TEACH | {
     "PPDocLayoutV4ForObjectDetection": _NO_TRAINING,
 }
 
+# Types of models that read the size of the image off its mask, see `reaching_the_corner`.
+_MEASURE_MASKS = ("deformable_detr", "grounding-dino", "mm-grounding-dino")
+
 
 class DetectionQueries(NamedTuple):
     """What a detector predicts for each image: Q queries in no order, each with its classes and its box.
@@ -46,6 +50,17 @@ class DetectionQueries(NamedTuple):
 
     logits: Tensor
     boxes: Tensor
+
+
+def shown_mask(mask: Tensor, models: Iterable[PretrainedConfig | None]) -> Tensor:
+    """Return the mask (B, H, W) of what is no padding, int64, as both models can take it.
+
+    Args:
+        mask: Not 0 on the image.
+        models: The configurations of the two models.
+    """
+    measured = any(one is not None and one.model_type in _MEASURE_MASKS for one in models)
+    return reaching_the_corner(mask.long()) if measured else mask.long()
 
 
 def check_can_learn(model: PreTrainedModel) -> None:

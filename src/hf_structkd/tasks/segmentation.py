@@ -32,6 +32,7 @@ from ..models.prompted import PROMPTED_SEGMENTERS
 from ..models.query_segmentation import QUERY_SEGMENTERS, ScoreMapOutput
 from ..models.teacher_forms import WrappedTeacher
 from ..report import Exhibit, Headline, plot_label_maps
+from ._classes import taught_names
 from ._dense import at_image_sizes, by_label_size, captured_pairs, on_image, padding_mask
 from ._pictures import ClassPictures
 from .base import MapPair, classes_of
@@ -92,7 +93,7 @@ class SegmentationTask(ClassPictures):
         seed: int,
     ) -> LoadedData:
         """Load the data, see `load_segmentation_data`; the teacher names their classes only if asked to."""
-        names = None if teacher is None else teacher.id2label
+        names = taught_names(options, teacher)
         return load_segmentation_data(
             options=options, normalization=normalization, default_id2label=names, seed=seed
         )

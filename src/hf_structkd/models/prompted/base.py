@@ -77,8 +77,8 @@ class PromptedTeacher(WrappedTeacher):
             count = len(phrase_tokens(phrase, tokenizer, specials=True))
             if count > length:
                 raise ValueError(
-                    f"`teacher_prompts` must fit the teacher's {length} tokens a phrase, got {phrase!r} of "
-                    f"{count}; shorten it."
+                    f"`teacher_prompts` or the class names must fit the teacher's {length} tokens a "
+                    f"phrase, got {phrase!r} of {count}; write a shorter one in `teacher_prompts`."
                 )
         self._keep(tokenizer(list(prompts.phrases), **padded_to(length)))
 
@@ -109,8 +109,8 @@ def phrase_tokens(phrase: str, tokenizer: Any, *, specials: bool = False) -> lis
     tokens: list[int] = tokenizer(phrase, add_special_tokens=False)["input_ids"]
     if all(token == tokenizer.unk_token_id for token in tokens):
         raise ValueError(
-            f"`teacher_prompts` must be words that the teacher knows, got {phrase!r}, of which its tokenizer "
-            "makes nothing; write other words, in its language."
+            f"`teacher_prompts` or the class names must be words that the teacher knows, got "
+            f"{phrase!r}, of which its tokenizer makes nothing; write other words in `teacher_prompts`."
         )
     if specials:
         tokens = tokenizer(phrase)["input_ids"]

@@ -29,8 +29,8 @@ class GroundingDinoTeacher(PromptedTeacher):
         for phrase in phrases:
             if set(phrase_tokens(phrase, tokenizer)).intersection(_SEPARATORS):
                 raise ValueError(
-                    "`teacher_prompts` must have no full stop or question mark, which end a phrase for this "
-                    f"teacher, got {phrase!r}; leave it out."
+                    "`teacher_prompts` or the class names must have no full stop or question mark, "
+                    f"which end a phrase for this teacher, got {phrase!r}; leave it out in `teacher_prompts`."
                 )
         encoded = tokenizer(f"{'. '.join(phrases)}.", return_tensors="pt")
         tokens, longest = encoded["input_ids"][0], self.config.max_text_len
@@ -43,8 +43,9 @@ class GroundingDinoTeacher(PromptedTeacher):
             )
         if len(tokens) > longest:
             raise ValueError(
-                f"`teacher_prompts` must fit the teacher's {longest} tokens in all, got {len(phrases)} "
-                f"phrases of {len(tokens)}; write shorter ones, or fewer."
+                f"`teacher_prompts` or the class names must fit the teacher's {longest} tokens in "
+                f"all, got {len(phrases)} phrases of {len(tokens)}; write shorter ones in `teacher_prompts`, "
+                "or empty lists."
             )
         self._keep(encoded)
         phrase_of = ends.cumsum(0) - 1
