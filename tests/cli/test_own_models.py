@@ -10,6 +10,7 @@ import torch
 from transformers import AutoModelForSemanticSegmentation
 
 from hf_structkd import wrap_model
+from hf_structkd.cli.commands import evaluate
 from hf_structkd.cli.distil import distil
 from hf_structkd.cli.script_args import parse_run
 from hf_structkd.scenes.scenes import CLASS_NAMES
@@ -59,3 +60,6 @@ def test_a_wrapped_student_learns_from_a_file_and_is_saved_with_its_code(
     again = AutoModelForSemanticSegmentation.from_pretrained(tmp_path / "out", trust_remote_code=True)
     assert again.config.id2label == CLASSES
     assert not torch.equal(again.inner.head.weight, student.inner.head.weight)
+    scored = ("--trust_remote_code", "--max_eval_samples", "1", "--repeats", "1", "--image_size", "64", "64")
+    evaluate.run([str(tmp_path / "out"), *scored])
+    assert "mean IoU" in capsys.readouterr().out

@@ -272,6 +272,7 @@ OF_TASK: dict[str, dict[str, Any]] = {
         "depth_column": "depth",
         "depth_scale": None,
         "depth_hole": None,
+        "prompt_depth_column": None,
         "depth_loss": None,
         "depth_kind": None,
         "teacher_depth_kind": None,

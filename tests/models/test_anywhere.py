@@ -28,7 +28,7 @@ from tests.tiny_models import (
 PROGRAM = """
 import sys
 from pathlib import Path
-import torch, transformers
+import PIL.Image, torch, transformers
 for folder in sorted(Path(sys.argv[1]).iterdir()):
     auto = getattr(transformers, (folder / "auto_model").read_text())
     student = auto.from_pretrained(folder, trust_remote_code=True).eval()
@@ -36,6 +36,10 @@ for folder in sorted(Path(sys.argv[1]).iterdir()):
         output = student(**torch.load(folder / "inputs.pt"))
     answer = output.get("predicted_depth", output.get("logits"))
     torch.save([answer, output.get("pred_boxes", answer)], folder / "answers.pt")
+    if folder.name.startswith("wrapped"):
+        task = (folder / "task").read_text()
+        predict = transformers.pipeline(task, model=str(folder), trust_remote_code=True)
+        assert predict(PIL.Image.new("RGB", (80, 50))) is not None
 assert "hf_structkd" not in sys.modules
 """
 
@@ -90,6 +94,7 @@ def test_every_student_answers_the_same_without_this_library(tmp_path: Path) -> 
         folder = tmp_path / "students" / name.replace(" ", "-").replace(",", "")
         student.save_pretrained(folder)
         ship_code(student, folder, task.auto_model)
+        (folder / "task").write_text(task.name)
         (folder / "auto_model").write_text(task.auto_model.__name__)
         inputs = {"pixel_values": random_images(name.split()[-1])}
         if "prompt" in name:

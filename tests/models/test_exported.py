@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from hf_structkd import StructKDTrainer
 from hf_structkd.models import TeacherSource, load_exported, wrap_model
 from hf_structkd.tasks import DepthTask, SegmentationTask
 from tests import cases
@@ -33,7 +34,9 @@ def network() -> nn.Conv2d:
     return nn.Conv2d(3, cases.NUM_LABELS, 4, stride=4).eval()
 
 
-def write_onnx(folder: Path, shape: tuple[Any, ...] = ("batch", 3, "height", "width")) -> Path:
+def write_onnx(
+    folder: Path, shape: tuple[Any, ...] = ("batch", 3, "height", "width"), names: str = str(NAMES)
+) -> Path:
     onnx = pytest.importorskip("onnx", reason="onnx, which writes the file, is not installed")
     pytest.importorskip("onnxruntime", reason="onnxruntime, which runs the file, is not installed")
     helper, kind = onnx.helper, onnx.TensorProto.FLOAT
@@ -46,7 +49,7 @@ def write_onnx(folder: Path, shape: tuple[Any, ...] = ("batch", 3, "height", "wi
         [onnx.numpy_helper.from_array(value, name) for name, value in weights.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    helper.set_model_props(model, {"names": str(NAMES)})
+    helper.set_model_props(model, {"names": names})
     onnx.save(model, folder / "teacher.onnx")
     return folder / "teacher.onnx"
 
@@ -84,6 +87,19 @@ def test_a_file_teaches_what_the_network_in_it_knows(write: Writer, tmp_path: Pa
     trainer.train()
     assert trainer.state.log_history[0]["loss_pixel"] > 0
     assert trainer.evaluate_teacher()["mean_iou"] > 0
+
+
+def test_the_answers_of_a_file_are_stored_for_another_run(tmp_path: Path) -> None:
+    """A file is run most slowly of all teachers."""
+    path, losses = str(write_script(tmp_path)), []
+    for run in ("first", "second"):
+        cache = {"teacher_cache": str(tmp_path / "cache"), "teacher_cache_dtype": "float32"}
+        args = cases.arguments(tmp_path / run, max_steps=1, **OFF, **cache, holistic_weight=0.0)
+        trainer = cases.make_trainer(cases.SEGMENTATION, args, teacher=path)
+        trainer.train()
+        losses.append(trainer.state.log_history[0]["loss"])
+    assert losses[0] == losses[1]
+    assert len([*(tmp_path / "cache").iterdir()]) == 1
 
 
 def test_terms_on_features_are_refused_by_their_weights(tmp_path: Path) -> None:
@@ -130,6 +146,21 @@ def test_a_file_that_names_no_classes_or_is_none_is_refused(tmp_path: Path) -> N
         torch.save(network().state_dict(), tmp_path / name)
         with pytest.raises(ValueError, match=rf"`teacher_model` .*{name} is no .* file that can be read"):
             TeacherSource(tmp_path / name, SegmentationTask)
+
+
+def test_metadata_that_name_no_classes_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"`names` in the metadata of an ONNX file must map .*, got 'road; car'"
+    ):
+        TeacherSource(write_onnx(tmp_path, names="road; car"), SegmentationTask)
+
+
+def test_a_file_is_refused_as_a_student(tmp_path: Path) -> None:
+    """Its weights are constants, and what is saved of a student is a folder."""
+    with pytest.raises(
+        ValueError, match=r"teacher\.pt is a file of operations, which can teach and not learn"
+    ):
+        StructKDTrainer(str(write_script(tmp_path)), None, cases.arguments(tmp_path / "run", **cases.ALONE))
 
 
 def test_a_missing_onnxruntime_is_named_with_the_extra_that_brings_it(

@@ -12,7 +12,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from hf_structkd import wrap_model
-from hf_structkd.models import TeacherSource, load_image_processor, load_student
+from hf_structkd.models import TeacherSource, load_image_processor, load_student, load_teacher
 from hf_structkd.models.initialization import start_from_teacher
 from hf_structkd.models.loading import config_of
 from hf_structkd.tasks import TASKS, SegmentationTask, Task, task_of
@@ -79,9 +79,10 @@ def test_the_code_of_a_folder_runs_only_where_it_is_trusted(tmp_path: Path) -> N
     """Weights from a stranger would else run a program of his."""
     segmenter().save_pretrained(tmp_path)
     (tmp_path / "unet.py").write_text("raise SystemExit('the code of a folder runs')")
-    for load in (lambda: load_student(tmp_path, SegmentationTask), lambda: task_of(tmp_path)):
+    assert task_of(tmp_path) is SegmentationTask
+    for load in (load_student, load_teacher, TeacherSource):
         with pytest.raises(ValueError, match=r"brings code of its own, .* pass --trust_remote_code"):
-            load()
+            load(tmp_path, SegmentationTask)
 
 
 @pytest.mark.parametrize(

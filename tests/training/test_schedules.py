@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
 from transformers import TrainerCallback
 
-from hf_structkd import PixelTerm, StructKDTrainer
-from tests.cases import SEGMENTATION, StopAt, arguments, make_trainer, state_of
-from tests.tiny_models import tiny_segmentation_model
-
-CHEAP = {"holistic_weight": 0.0, "pairwise_weight": 0.0, "max_steps": 2}
-
-
-def student() -> nn.Module:
-    """With BatchNorm in training, whose statistics are averaged too."""
-    return tiny_segmentation_model("segformer", num_labels=5)
-
+from hf_structkd import PixelTerm, StructKDTrainingArguments
+from tests.average_worker import CHEAP, EXACT, stopped_and_resumed, student
+from tests.cases import SEGMENTATION, arguments, make_trainer, state_of
 
 # ---- the ramp of a weight ----
 
@@ -94,25 +85,23 @@ def test_the_average_is_evaluated_saved_and_left(tmp_path: Path) -> None:
     )
 
 
-def resumed(folder: Path, **settings: Any) -> Iterator[StructKDTrainer]:
-    """Yield a run in one go, and one that is stopped at its second step and resumed."""
-    for name, stops in (("whole", ()), ("stopped", (StopAt(2),))):
-        args = arguments(folder / name, save_strategy="steps", save_steps=2, **settings)
-        trainer = make_trainer(SEGMENTATION, args, student=student(), callbacks=list(stops))
-        trainer.train()
-        if stops:
-            trainer = make_trainer(SEGMENTATION, copy.deepcopy(args), student=student())
-            trainer.train(resume_from_checkpoint=True)
-        yield trainer
-
-
 def test_a_resumed_run_has_the_same_average_and_the_same_ramp(tmp_path: Path) -> None:
     """Resumed from the average, the optimiser would go on with other weights than it had."""
-    settings = {**CHEAP, "max_steps": 3, "ema_decay": 0.7, "pixel_warmup_steps": 4}
-    whole, again = resumed(tmp_path, **settings)
+    whole, again = stopped_and_resumed(tmp_path, **EXACT)
     first, second = state_of(whole), state_of(again)
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert whole.state.log_history[2]["loss"] == again.state.log_history[2]["loss"]
+
+
+@pytest.mark.long
+def test_two_processes_have_one_average_also_when_they_are_resumed(tmp_path: Path) -> None:
+    """BatchNorm has statistics of its own in each process: one would score another student than is saved."""
+    command = [sys.executable, "-m", "tests.average_worker", str(tmp_path)]
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr[-4000:]
+    first, *others = [torch.load(path) for path in sorted(tmp_path.glob("*.pt"))]
+    assert len(others) == 3
+    assert all(torch.equal(first[name], other[name]) for other in others for name in first)
 
 
 def test_the_best_average_is_left_at_the_end(tmp_path: Path) -> None:
@@ -140,6 +129,12 @@ def test_a_checkpoint_without_an_average_is_refused(tmp_path: Path) -> None:
     args = arguments(tmp_path, **CHEAP, ema_decay=0.5)
     with pytest.raises(ValueError, match=r"ema_decay was 0(\.0)? and is 0\.5"):
         make_trainer(SEGMENTATION, args).train(resume_from_checkpoint=True)
+
+
+def test_an_average_of_a_sharded_student_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(StructKDTrainingArguments, "world_size", 2)
+    with pytest.raises(ValueError, match=r"`ema_decay` does not go with `shard`, got 0\.5: the average"):
+        arguments(tmp_path, shard=["student"], ema_decay=0.5, holistic_weight=0.0)
 
 
 @pytest.mark.parametrize("decay", [-0.1, 1.0])

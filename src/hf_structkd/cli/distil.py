@@ -185,14 +185,15 @@ class Experiment:
             metrics: Its scores.
             others: What `write_report` compares it with.
         """
-        if trainer.args.shard:
+        if trainer.is_world_process_zero() and trainer.args.shard:
             logger.warning(
-                "A sharded run has no report: figures are drawn by one process, which has no model."
+                "No table and no figures are made of a sharded run, because one process makes them: compare "
+                "the saved student and its teacher without `shard`."
             )
         elif trainer.is_world_process_zero():
             with self.failures.of("The report"):
-                table = write_report(trainer, metrics, **others)
-                end = f"The student, its metrics and figures are in {trainer.args.output_dir}."
+                table = write_report(trainer, metrics, **others, part=self.failures.of)
+                end = f"The student, its metrics, figures and report.html are in {trainer.args.output_dir}."
                 print("\n\n".join(filter(None, [table, end])))  # noqa: T201
                 trainer.run_notes = self.notes(metrics, table or None)
         with self.failures.of("The card or the push"):

@@ -47,6 +47,7 @@ _OF_LIBRARY: Mapping[str, tuple[str, ...]] = {
     "critic": ("critic_", "gradient_penalty"),
     "devices and precision": ("shard",),
     "teacher": ("teacher_", "student_feature"),
+    "training": ("ema_",),
     "terms": ("",),
 }
 _ORDER = (

@@ -22,7 +22,7 @@ def learns_from_labels(rows: Any, options: DataOptions) -> bool:
     names_column = options.target_column != options.target_kind
     if options.target_column is None or names_column or options.image_column not in features:
         return True
-    others = [feature for name, feature in features.items() if name != options.image_column]
+    others = [feature for name, feature in features.items() if name not in options.input_columns]
     return not all(_is_number(feature) for feature in others)
 
 

@@ -117,6 +117,11 @@ class DataOptions:
         _check_count("max_unlabeled_samples", self.max_unlabeled_samples)
 
     @property
+    def input_columns(self) -> tuple[str, ...]:
+        """Columns of what models are shown."""
+        return (self.image_column,)
+
+    @property
     def target_column(self) -> str | None:
         """Column of the labels; None where no option names it."""
         return getattr(self, f"{self.target_kind}_column", None)

@@ -11,7 +11,7 @@ from typing import Any
 from transformers import PretrainedConfig, PreTrainedModel
 
 from ..data._names_file import read_names
-from .exported_networks import SUFFIXES, load_exported
+from .exported_networks import load_exported
 from .plain_module import ModuleConfig
 from .wrapped_module import model_around
 from .wrapping import check_answer
@@ -22,11 +22,6 @@ _ANSWERS = {
     "detection": ("logits", "pred_boxes"),
 }
 _USUAL_SIDE = 224  # a multiple of most strides and patches
-
-
-def is_exported(name: str | Path) -> bool:
-    """Return whether a teacher is named by a file of operations."""
-    return Path(name).suffix in SUFFIXES and Path(name).is_file()
 
 
 def load_exported_teacher(path: Path, task: str) -> PreTrainedModel:
@@ -45,8 +40,7 @@ def load_exported_teacher(path: Path, task: str) -> PreTrainedModel:
         ImportError: If onnxruntime is missing.
     """
     network = load_exported(path)
-    digest = hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
-    config = ModuleConfig(file=f"{path.name}, {digest}")
+    config = ModuleConfig(file=f"{path.name}, {_digest(path)}")
     if task != "depth":
         config.id2label = network.id2label or _names_beside(path)
         config.label2id = {name: label for label, name in config.id2label.items()}
@@ -59,6 +53,15 @@ def load_exported_teacher(path: Path, task: str) -> PreTrainedModel:
             raise
         # It may take images of another size; the first batch tells.
     return model.eval()
+
+
+def _digest(path: Path) -> str:
+    """Return a digest of a file and of those that begin with its name, such as the weights of large ONNX files."""
+    digest = hashlib.blake2b(digest_size=16)
+    for part in sorted(one for one in path.parent.iterdir() if one.name.startswith(path.name)):
+        with part.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "blake2b").digest())
+    return digest.hexdigest()
 
 
 def refuse_features(config: PretrainedConfig, name: str, weights: Sequence[str]) -> None:

@@ -13,10 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-SUFFIXES = (".onnx", ".pt2", ".pt", ".pth", ".ts", ".torchscript")
-"""How the names of such files end."""
-
+_SUFFIXES = (".onnx", ".pt2", ".pt", ".pth", ".ts", ".torchscript")
 _NAMES_KEYS = ("id2label", "names")  # in an ONNX file's metadata; the second is of YOLO tools
+
+
+def is_exported(name: str | Path) -> bool:
+    """Return whether a model is named by a file of operations."""
+    return Path(name).suffix in _SUFFIXES and Path(name).is_file()
 
 
 class Shape(NamedTuple):
@@ -127,7 +130,10 @@ class OnnxNetwork(ExportedNetwork):
             )
         given = {self._input.name: images.detach().cpu().numpy().astype(kind)}
         names = [output.name for output in self._session.get_outputs()]
-        values = self._session.run(names, given)
+        try:
+            values = self._session.run(names, given)
+        except Exception as error:  # of types that onnxruntime does not name in public
+            raise RuntimeError(" ".join(str(error).split())) from error
         named = zip(names, values, strict=True)
         return {name: torch.from_numpy(value).to(images.device) for name, value in named}
 
@@ -204,11 +210,20 @@ def _names(metadata: Mapping[str, str]) -> dict[int, str] | None:
     """Return the classes in a file's metadata, where exporters write them as JSON or as Python writes it."""
     for key in _NAMES_KEYS:
         if key in metadata:
-            text = metadata[key]
             try:
-                names = json.loads(text)
-            except ValueError:
-                names = literal_eval(text)
-            named = dict(enumerate(names)) if isinstance(names, list) else names
-            return {int(label): str(name) for label, name in named.items()}
+                return _read_names(metadata[key])
+            except (AttributeError, SyntaxError, ValueError) as error:
+                raise ValueError(
+                    f"`{key}` in the metadata of an ONNX file must map class ids to names, got "
+                    f"{metadata[key][:80]!r}; write it as JSON."
+                ) from error
     return None
+
+
+def _read_names(text: str) -> dict[int, str]:
+    try:
+        names = json.loads(text)
+    except ValueError:
+        names = literal_eval(text)
+    named = dict(enumerate(names)) if isinstance(names, list) else names
+    return {int(label): str(name) for label, name in named.items()}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import torch
+from accelerate.utils.operations import recursively_apply
 from torch import Tensor, distributed, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
@@ -38,6 +40,7 @@ def shard_model(model: nn.Module, device: torch.device) -> None:
                 tensor.data = tensor.data.to(device).contiguous()
                 distributed.broadcast(tensor.data, src=0)
                 sent.add(tensor)
+        module.register_forward_hook(_without_views)
         kind = type(module)
         fully_shard(module, mesh=mesh, reshard_after_forward=True, ignored_params=numbers)
         # Classes are known by their names: to tasks, in tables, and to transformers for the weights in files.
@@ -47,18 +50,31 @@ def shard_model(model: nn.Module, device: torch.device) -> None:
             module.set_force_sum_reduction_for_comms(True)  # gloo knows no averages
 
 
+def _without_views(module: nn.Module, args: Any, output: Any) -> Any:
+    """Copy what a layer returns of it, where that is a view: whoever changes one in place cuts off its hooks.
+
+    One of these puts the layer together again in the backward.
+    """
+    return recursively_apply(Tensor.clone, output, test_type=_is_view) if torch.is_grad_enabled() else output
+
+
+def _is_view(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.requires_grad and value._is_view()
+
+
 def _layers(model: nn.Module) -> list[nn.Module]:
     """Return the repeated layers of a model, inner ones before those around them.
 
-    A layer that shares a weight with what is outside it is left out, because both would keep it.
+    A layer that is a single operation is left out, and one that shares a weight with what is outside it,
+    because both would keep the weight.
     """
     repeated = {layer for one in model.modules() if isinstance(one, nn.ModuleList) for layer in one}
     least = sum(parameter.numel() for parameter in model.parameters()) / _MOST_GROUPS
     owners = _owners(model)
     found = []
     for layer in reversed([*model.modules()]):
-        has_forward = type(layer).forward is not nn.Module.forward
-        if layer in repeated and has_forward:
+        is_called = type(layer).forward is not nn.Module.forward
+        if layer in repeated and is_called and any(layer.children()):
             own = _owners(layer)
             is_alone = all(owners[parameter] == count for parameter, count in own.items())
             if is_alone and sum(parameter.numel() for parameter in own) >= least:

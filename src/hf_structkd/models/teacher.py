@@ -32,8 +32,8 @@ class OutputReader(Protocol):
 
     name: ClassVar[str]
 
-    def model_inputs(self, batch: Batch) -> dict[str, Any]:
-        """Pick the entries of a batch that a model takes."""
+    def teacher_inputs(self, batch: Batch) -> dict[str, Any]:
+        """Pick the entries of a batch that the teacher takes."""
 
     def prediction(self, output: Any) -> Tensor:
         """Return the tensor of a model's output that the task scores."""
@@ -134,7 +134,12 @@ class FrozenTeacher:
 
     def inputs(self, batch: Batch) -> dict[str, Any]:
         """Return the entries of a batch that the teacher takes, converted for it."""
-        inputs = {**self._task.model_inputs(batch), "pixel_values": self.images(batch["pixel_values"])}
+        inputs = {**self._task.teacher_inputs(batch), "pixel_values": self.images(batch["pixel_values"])}
+        inputs |= {
+            name: value.to(self.model.dtype)
+            for name, value in inputs.items()
+            if isinstance(value, Tensor) and value.is_floating_point()
+        }
         if self._image_size is not None and "pixel_mask" in inputs:
             inputs["pixel_mask"] = resize_ids(inputs["pixel_mask"], self._image_size)
         return inputs

@@ -14,7 +14,8 @@ from huggingface_hub import snapshot_download
 from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedModel
 
 from ..hub.access import explained
-from .exported import is_exported, load_exported_teacher
+from .exported import load_exported_teacher
+from .exported_networks import is_exported
 from .loading import WEIGHT_PATTERNS, config_of, load_teacher
 from .parameters import count_parameters
 from .plain_module import ModuleConfig

@@ -127,7 +127,7 @@ class WrappedModule(PlainModule):
         """Raise `ValueError` with the reason if it cannot be saved."""
         if self.obstacle:
             raise ValueError(
-                f"`model` is a wrapped network that cannot be saved, and so cannot be a student: "
+                "`model` is a wrapped network that cannot be saved, and so cannot be a student: "
                 f"{self.obstacle}; see `wrap_model`."
             )
 

@@ -44,20 +44,26 @@ class DepthKinds(NamedTuple):
     @classmethod
     def of(
         cls,
+        student: PretrainedConfig,
         teacher: PretrainedConfig | None,
         loss: str | None,
         depth_kind: DepthKind | None,
         teacher_depth_kind: DepthKind | None,
+        has_prompt: bool,
     ) -> DepthKinds:
-        """Fill in what was not chosen; raise `ValueError` where kinds and loss do not go together."""
-        known, source = kind_of(teacher)
+        """Fill in what was not chosen: a student predicts what it did when it was trained, or metres.
+
+        Raises:
+            ValueError: If kinds and loss are unknown or do not go together.
+        """
+        known, source = kind_of(teacher, has_prompt=has_prompt)
         if teacher_depth_kind is not None or teacher is None:
             source = "as given"
-        student = depth_kind or "metric"
-        loss_of_student = loss or ("silog" if student == "metric" else "ssi")
+        own = depth_kind or getattr(student, _NOTE, "metric")
+        loss_of_student = loss or ("silog" if own == "metric" else "ssi")
         theirs = teacher_depth_kind or known or "metric"
-        check_kinds(loss_of_student, student, theirs)
-        return cls(student, theirs, loss_of_student, source, (depth_kind, loss))
+        check_kinds(loss_of_student, own, theirs)
+        return cls(own, theirs, loss_of_student, source, (depth_kind, loss))
 
     def without_labels(self) -> DepthKinds:
         """Return the kinds of a student that learns from the teacher alone: what the teacher predicts.
@@ -130,16 +136,30 @@ def in_one_kind(
     return student_map, teacher_map
 
 
-def kind_of(teacher: PretrainedConfig | None) -> tuple[DepthKind | None, str]:
+def kind_of(teacher: PretrainedConfig | None, *, has_prompt: bool = False) -> tuple[DepthKind | None, str]:
     """Return what a teacher predicts, None where nothing says so, and for people what does.
 
     A student of this library has it in its configuration, see `note_kind`. Depth Anything's
     `depth_estimation_type` is "metric", or "relative" for depth that is inverse. Most architectures predict
-    one kind; a DPT may predict each, and only the names of the published ones say which.
+    one kind; a DPT may predict each, and only the names of the published ones say which. A Prompt Depth
+    Anything answers in the unit of its prompt; without one, between the ends of a range that nobody knows.
+
+    Raises:
+        ValueError: If there is a prompt, and another model, which would be shown it in vain.
     """
+    takes_prompt = getattr(teacher, "model_type", None) == "prompt_depth_anything"
+    if has_prompt and teacher is not None:
+        if not takes_prompt:
+            raise ValueError(
+                "`prompt_depth_column` is for a teacher that takes a prompt, Prompt Depth Anything, got one "
+                f"of the type {teacher.model_type}; leave it out."
+            )
+        return "metric", "by its prompt"
     noted = getattr(teacher, _NOTE, None)
     if noted in DEPTH_KINDS:
         return noted, "by its configuration"
+    if takes_prompt:
+        return "relative", "for want of a prompt; name its column, `prompt_depth_column`"
     stated = getattr(teacher, "depth_estimation_type", None)
     if stated in ("metric", "relative"):
         return "metric" if stated == "metric" else "inverse", "by its configuration"

@@ -6,13 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
+import transformers
 from torch import Tensor, nn
+from transformers.utils import is_torchvision_available
 
 from ..adversary.critic import SMALLEST_MAP
 from ..data.load_depth import DepthKind
 from ..losses.depth import DEPTH_LOSSES, valid_depth
 from ..losses.depth_fits import affine_statistics, align_scale_shift
-from ..matching.alignment import at_least, resize_map
+from ..matching.alignment import align_to_coarser, at_least, resize_map
 from ..metrics import counted_pixels
 
 METRIC_LABELS = {
@@ -38,6 +40,22 @@ NEAREST = 1e-3
 def read_depth(output: Any) -> Tensor:
     depth: Tensor = output.predicted_depth
     return depth
+
+
+def depth_processor(size: tuple[int, int]) -> Any:
+    """Return DPT's image processor with ImageNet's colours."""
+    name = "DPTImageProcessor" + ("" if is_torchvision_available() else "Pil")
+    return getattr(transformers, name)(
+        size={"height": size[0], "width": size[1]},
+        image_mean=[0.485, 0.456, 0.406],
+        image_std=[0.229, 0.224, 0.225],
+    )
+
+
+def aligned_maps(student_map: Tensor, teacher_map: Tensor) -> tuple[Tensor, Tensor]:
+    """Return both maps (B, h, w) in float32 at the coarser of their grids."""
+    pair = align_to_coarser(student_map.float().unsqueeze(1), teacher_map.float().unsqueeze(1))
+    return pair[0].squeeze(1), pair[1].squeeze(1)
 
 
 def scored_pixels(labels: Iterable[Tensor], scoring: Mapping[str, Any]) -> list[Tensor]:

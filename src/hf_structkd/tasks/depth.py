@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-import transformers
 from torch import Tensor, nn
 from transformers import AutoModelForDepthEstimation, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import DepthEstimatorOutput
 from transformers.models.auto.modeling_auto import MODEL_FOR_DEPTH_ESTIMATION_MAPPING_NAMES
-from transformers.utils import is_torchvision_available
 
 from ..adversary.score_maps import ScoreMaps
 from ..data import DepthKind, DepthOptions, LoadedData, Normalization, collate_dense, load_depth_data
@@ -19,7 +17,6 @@ from ..features import FeatureCapture, find_decoder
 from ..features.forward import Batch, Forward
 from ..losses.depth import valid_depth
 from ..losses.depth_distillation import depth_distillation_loss
-from ..matching.alignment import align_to_coarser
 from ..metrics import DepthErrors, depth_statistics
 from ..report import Exhibit, Headline, plot_depth_maps
 from ._dense import at_image_sizes, by_label_size, captured_pairs, on_image, padding_mask
@@ -27,8 +24,10 @@ from ._depth_kinds import DepthKinds, in_one_kind, note_kind
 from ._depth_maps import (
     METRIC_LABELS,
     NEAREST,
+    aligned_maps,
     as_if_measured,
     critic_size,
+    depth_processor,
     fitted_to_labels,
     normalized,
     pooled,
@@ -36,11 +35,11 @@ from ._depth_maps import (
     scored_pixels,
     supervised_loss,
 )
-from ._drawing import picture_rows
-from .base import MapPair, Task, classes_of
+from ._pictures import DepthPictures
+from .base import MapPair, classes_of
 
 
-class DepthTask(Task):
+class DepthTask(DepthPictures):
     """Monocular depth estimation.
 
     The batch holds `pixel_values` (B, 3, H, W), `labels` (B, H, W) float32 in metres, where 0, NaN and
@@ -56,12 +55,13 @@ class DepthTask(Task):
         teacher: The teacher's configuration, or None when nothing is distilled.
         loss: "silog", "l1", "berhu" (all metric) or "ssi" (scale and shift invariant); None is "silog" for a
             metric student and "ssi" for others.
-        depth_kind: What the student predicts; any but "metric" needs the loss "ssi". None is "metric", and
-            without labels what the teacher predicts.
+        depth_kind: What the student predicts; any but "metric" needs the loss "ssi". None is what it was
+            trained for, or "metric", and without labels what the teacher predicts.
         teacher_depth_kind: What the teacher predicts; None asks its configuration, see `kind_of`.
         min_depth: Metres; nearer ground truth is not scored.
         max_depth: Metres; farther ground truth is not scored; None scores all.
         crop: "eigen" scores the customary part of NYUv2's images; None all of them.
+        prompt_depth_column: Not None where the batch holds `prompt_depth` (B, 1, H, W) for the teacher.
         median_scaling: Multiply each prediction, before it is scored, so that its median is the truth's.
 
     Raises:
@@ -92,6 +92,7 @@ class DepthTask(Task):
     def task_options(options: DepthOptions) -> dict[str, Any]:
         """Read the supervised loss, what the models predict and what is scored."""
         own = {name: getattr(options, name) for name in options.task_fields if name != "depth_loss"}
+        own["prompt_depth_column"] = options.prompt_depth_column
         return own | {"loss": options.depth_loss, "crop": None if options.crop == "none" else options.crop}
 
     def __init__(
@@ -106,9 +107,11 @@ class DepthTask(Task):
         max_depth: float | None = None,
         crop: str | None = None,
         median_scaling: bool = False,
+        prompt_depth_column: str | None = None,
     ) -> None:
         """Check the options."""
-        self._take(DepthKinds.of(teacher, loss, depth_kind, teacher_depth_kind))
+        chosen = (loss, depth_kind, teacher_depth_kind, prompt_depth_column is not None)
+        self._take(DepthKinds.of(student, teacher, *chosen))
         self._scoring: dict[str, Any] = {
             "min_depth": min_depth,
             "max_depth": max_depth,
@@ -133,12 +136,7 @@ class DepthTask(Task):
     @staticmethod
     def image_processor(size: tuple[int, int], config: PretrainedConfig) -> Any:
         """Make DPT's processor with ImageNet's colours; its post-processing fits every model of this task."""
-        name = "DPTImageProcessor" + ("" if is_torchvision_available() else "Pil")
-        return getattr(transformers, name)(
-            size={"height": size[0], "width": size[1]},
-            image_mean=[0.485, 0.456, 0.406],
-            image_std=[0.229, 0.224, 0.225],
-        )
+        return depth_processor(size)
 
     @staticmethod
     def find_features(model: nn.Module, pixel_values: Tensor) -> FeatureCapture:
@@ -151,6 +149,10 @@ class DepthTask(Task):
         if name is not None:
             return FeatureCapture.of_module(model, name)
         return FeatureCapture.before_regressor(model, pixel_values, get_map=read_depth)
+
+    def teacher_inputs(self, batch: Batch) -> dict[str, Any]:
+        """Return the images and, where there is one, the prompt."""
+        return self.model_inputs(batch) | {name: batch[name] for name in ("prompt_depth",) if name in batch}
 
     def prediction(self, output: Any) -> Tensor:
         """Return the depth map (B, h, w), in metres for a model of kind "metric"."""
@@ -217,9 +219,7 @@ class DepthTask(Task):
         return in_one_kind(*self._aligned_maps(student, teacher), self.depth_kind, self.teacher_depth_kind)
 
     def _aligned_maps(self, student: Forward, teacher: Forward) -> tuple[Tensor, Tensor]:
-        maps = self.prediction(student.output).float(), self.prediction(teacher.output).float()
-        pair = align_to_coarser(maps[0].unsqueeze(1), maps[1].unsqueeze(1))
-        return pair[0].squeeze(1), pair[1].squeeze(1)
+        return aligned_maps(self.prediction(student.output), self.prediction(teacher.output))
 
     def evaluation_statistics(self, output: Any, batch: Batch) -> Tensor:
         """Return each image's errors at its label's own size, see `depth_statistics`."""
@@ -263,8 +263,8 @@ class DepthTask(Task):
 
     def settings(self) -> dict[str, Any]:
         """Return the loss and what the two models predict."""
-        kinds = {"depth_kind": self.depth_kind, "teacher_depth_kind": self.teacher_depth_kind}
-        return {"depth_loss": self.loss, **kinds}
+        own, theirs = self.depth_kind, self.teacher_depth_kind
+        return {"depth_loss": self.loss, "depth_kind": own, "teacher_depth_kind": theirs}
 
     def describe(self) -> dict[str, str]:
         """Say what the two models predict, and whether the teacher's kind is read off its configuration."""
@@ -292,9 +292,7 @@ class DepthTask(Task):
 
     def draw(self, exhibit: Exhibit, folder: Path) -> None:
         """Draw every model's depth in metres, and its errors, into `predictions.png`."""
-        outputs = exhibit.outputs.items()
-        depths = {name: self.in_metres(output, exhibit.batch)[:, None] for name, output in outputs}
         is_metric = exhibit.truth is None or self.teacher_depth_kind == "metric"
         unit = "metres" if is_metric else "the teacher's own units"
-        rows = picture_rows(exhibit, depths, lambda one: one[0])
+        rows = self.picture_rows(exhibit)
         plot_depth_maps(rows, folder / "predictions.png", truth=exhibit.truth, unit=unit)

@@ -22,7 +22,7 @@ from .top_k import pack, unpack
 
 CacheDtype = Literal["float16", "float32"]
 _OUTPUT, _FEATURE, _NODES, _SUMS = "output", "feature", "nodes", "sums"
-_SHOWN = ("pixel_values", "pixel_mask")
+_SHOWN = ("pixel_values", "pixel_mask", "prompt_depth")
 
 
 class AnswerReader(OutputReader, Protocol):

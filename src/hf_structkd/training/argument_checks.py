@@ -72,6 +72,11 @@ def check_shard(args: TrainingArguments, names: Sequence[str]) -> None:
     is_quantized = "teacher" in names and getattr(args, "teacher_dtype", None) == "int8"
     for name, is_refused, advice in (
         ("teacher_dtype", is_quantized, "weights in eight bits cannot be split; choose bfloat16"),
+        (
+            "ema_decay",
+            "student" in names and getattr(args, "ema_decay", 0) > 0,
+            "the average would be a whole student on every process; leave it out",
+        ),
         ("torch_compile", args.torch_compile, "compiled code does not put layers together; leave it out"),
         (
             "auto_find_batch_size",

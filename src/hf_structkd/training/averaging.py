@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import broadcast
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -44,6 +45,14 @@ class AveragedStudent(TrainerCallback):
         """Add the student as the step has left it; the first one is the average."""
         if self._average is not None:
             self._average.update_parameters(kwargs["model"])
+            self._share_if_shown(control)
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Let all processes have one average where the end of an epoch asks for it."""
+        if self._average is not None:
+            self._share_if_shown(control)
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -51,6 +60,7 @@ class AveragedStudent(TrainerCallback):
         """Leave the average as the student, unless the best one was read back."""
         is_best = args.load_best_model_at_end and state.best_model_checkpoint is not None
         if self._average is not None and not is_best:
+            self._share()
             _swap(kwargs["model"], self._average.module)
         self._average = None
 
@@ -93,6 +103,17 @@ class AveragedStudent(TrainerCallback):
         with torch.no_grad():
             for name, tensor in _trained(student).items():
                 tensor.copy_(saved[name])
+
+    def _share_if_shown(self, control: TrainerControl) -> None:
+        if control.should_evaluate or control.should_save:
+            self._share()
+
+    def _share(self) -> None:
+        """Give every process the statistics of the first one, which are those that are saved.
+
+        DDP keeps the weights equal, and the statistics of BatchNorm only until a forward has moved them.
+        """
+        broadcast([*self._average.module.buffers()])
 
     def _begin(self, student: nn.Module) -> None:
         self._average = AveragedModel(

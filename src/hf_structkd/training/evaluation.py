@@ -107,7 +107,7 @@ class Evaluation:
         """
         trainer.gather_function = ImageGather(trainer, loader)
         self._found_labels = False
-        agrees = self._pair.teacher is not None and not has_labels(loader.dataset)
+        agrees = self._pair.teacher is not None and not has_labels(getattr(loader, "dataset", None))
         if self.metric is None:
             keeps = description == "Prediction" or not trainer.args.batch_eval_metrics
             self._joins_batches = keeps and trainer.args.eval_do_concat_batches

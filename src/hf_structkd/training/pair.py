@@ -178,9 +178,11 @@ class ModelPair:
             torch.compiler.reset()
 
     def filled_in(self, batch: Batch) -> tuple[Batch, Forward | None]:
-        """Return a batch with the teacher's answers in place of missing labels, and its forward if it ran."""
-        is_missing = "labeled" in batch and not bool(batch["labeled"].all())
-        if self.teacher is None or not self.task.makes_labels or not is_missing:
+        """Return a batch with the teacher's answers in place of missing labels, and its forward if it ran.
+
+        It runs whether a label is missing or not: its forward may be a meeting of all processes.
+        """
+        if self.teacher is None or not self.task.makes_labels or "labeled" not in batch:
             return batch, None
         answer = self.teacher(batch)
         return self.task.filled_in(batch, answer.output), answer

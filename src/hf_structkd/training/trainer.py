@@ -15,6 +15,7 @@ from ..hub.pushing import token_hidden
 from ..models import FrozenTeacher, TeacherSource, ship_code
 from ..models.loading import model_of
 from ..models.restoring import restore_student
+from ..models.sharding import is_sharded, share_buffers, whole, whole_state
 from ..tasks import Task, task_of
 from ..terms import Term
 from . import set_up
@@ -30,6 +31,7 @@ from .manifest import begin_checkpoint, checkpoint_to_resume
 from .pair import ModelPair
 from .predictions import Predicted
 from .publishing import PublishingTrainer
+from .sharding import check_sharding, keep_whole_states, sharded_student
 
 
 class StructKDTrainer(PublishingTrainer):
@@ -100,6 +102,7 @@ class StructKDTrainer(PublishingTrainer):
         # Dense models take **kwargs, from which Trainer concludes that they divide their loss themselves.
         self.model_accepts_loss_kwargs = False
         set_up.check_support(self, self.task)
+        check_sharding(self)
         self._average = AveragedStudent(args.ema_decay)
         for callback in (RunCallback(self.train_dataset, self.distillation), self._average):
             self.add_callback(callback)
@@ -144,6 +147,8 @@ class StructKDTrainer(PublishingTrainer):
         Keeps Trainer's contract: the detached loss. What a term trains steps with the student's optimiser.
         """
         self._guard.before_micro_step(self)
+        if is_sharded(self.model):
+            share_buffers(self.model)
         self.distillation.before_backward()
         loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
         values = self.distillation.after_backward(micro_steps=self.current_gradient_accumulation_steps)
@@ -156,6 +161,7 @@ class StructKDTrainer(PublishingTrainer):
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
         """Return Trainer's norm; stop before a gradient that is not finite reaches the weights."""
         norm = super()._get_grad_norm(model, grad_norm)
+        norm = whole(norm) if isinstance(norm, Tensor) else norm
         self._guard.watch_gradients(norm, self, max_grad_norm=self.args.max_grad_norm)
         return norm
 
@@ -188,12 +194,15 @@ class StructKDTrainer(PublishingTrainer):
         set_up.warn_of_missing_labels(self, self.task)
         self._guard.begin()
         self.distillation.prepare(set_up.training_plan(self.args, max_steps), self.train_dataset)
-        return super()._prepare_for_training(max_steps, train_dataloader, resume_from_checkpoint)
+        with sharded_student(self):
+            return super()._prepare_for_training(max_steps, train_dataloader, resume_from_checkpoint)
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """Add what the terms own to `self.optimizer`, which is made once and returned, as Trainer does."""
         is_new = self.optimizer is None
         optimizer: torch.optim.Optimizer = super().create_optimizer(model)
+        if is_new and is_sharded(self.model):
+            keep_whole_states(optimizer)
         self.distillation.add_modules(optimizer, self, anew=is_new)
         return optimizer
 
@@ -246,9 +255,17 @@ class StructKDTrainer(PublishingTrainer):
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         """Save a finite student as Trainer does, while `args`, which it pickles, hold no token."""
         self._guard.refuse_to_save(self)
+        if is_sharded(self.model):
+            state_dict = whole_state(self.model)
         with token_hidden(self), self._average.shown(self.model):
             super()._save(output_dir, state_dict)
         ship_code(model_of(self.model), output_dir or self.args.output_dir, self.task.auto_model)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        """Save as Trainer does; where states are shards, every process gives its part of the whole ones."""
+        if is_sharded(self.model) and not self.args.should_save:
+            self.optimizer.state_dict()
+        super()._save_optimizer_and_scheduler(output_dir)
 
     def _save_rng_state(self, output_dir: str) -> None:
         """Complete the checkpoint; after this Trainer writes its state, pushes and rotates."""

@@ -80,12 +80,16 @@ def judge(models: Sequence[Trained], options: DataOptions, settings: ScoringArgu
             scores,
             operations(one.model, image),
             latency,
-            peak_in_own_process(one.name, scored.size, one.device) if settings.memory else None,
+            _memory_of(one, scored.size) if settings.memory else None,
         )
         for one, scored, scores, image, latency in zip(
             models, prepared, found, inputs, latencies, strict=True
         )
     ]
+
+
+def _memory_of(one: Trained, size: tuple[int, int]) -> int | None:
+    return peak_in_own_process(one.name, size, one.device, trusts_code=one.trusts_code)
 
 
 def table(judged: Sequence[Judged]) -> str:

@@ -15,10 +15,9 @@ import torch
 import transformers
 import yaml
 
-from hf_structkd.cli.distil import Experiment
-from hf_structkd.cli.script_args import parse_run
-from hf_structkd.tasks import TASKS
-
+from ...tasks import TASKS
+from ..distil import Experiment
+from ..script_args import parse_run
 from .plan import Run
 
 

@@ -37,15 +37,19 @@ def result_file(run: Run, results: Path) -> Path:
     return results / f"{run.name}.json"
 
 
-def table(plan: Path, results: Path) -> str:
+def table(plan: Path, results: Path, *, command: str) -> str:
     """Return the Markdown tables of a plan's finished runs, with commands and figures.
 
-    The page lies beside the folder that holds `results`, and the figures in that folder.
+    Args:
+        plan: The YAML file.
+        results: Folder of the JSON files. The page lies beside the folder that holds it, and the figures in
+            that folder.
+        command: What runs a plan.
     """
     lines = []
     for experiment, runs in records(plan, results).items():
         first = min(run["seed"] for run in runs)
-        lines += [*_heading(plan, experiment, runs), _HEAD.format(first=first)]
+        lines += [*_heading(f"{command} {plan.as_posix()}", experiment, runs), _HEAD.format(first=first)]
         lines += _teacher_row(runs)
         lines += [_row(setting, runs) for setting in _settings(runs)]
         lines += ["", f"![scores and curves of {experiment}]({results.parent.name}/{experiment}.png)", ""]
@@ -58,11 +62,16 @@ def replace_block(page: str, name: str, text: str) -> str:
     Raises:
         ValueError: If the page has no such block.
     """
-    start, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    start, end = marked_block(name).splitlines()
     if page.count(start) != 1 or page.count(end) != 1:
         raise ValueError(f"the page must hold {start!r} and {end!r} once each; add the two lines.")
     before, rest = page.split(start)
     return f"{before}{start}\n{text}{end}{rest.split(end)[1]}"
+
+
+def marked_block(name: str) -> str:
+    """Return the two comments between which a block of a page stands."""
+    return f"<!-- {name} -->\n<!-- end of {name} -->"
 
 
 def scores_by_seed(runs: Iterable[Record], setting: str) -> dict[int, float]:
@@ -80,7 +89,7 @@ def _settings(runs: Sequence[Record]) -> list[str]:
     return list(dict.fromkeys(run["setting"] for run in runs))
 
 
-def _heading(plan: Path, experiment: str, runs: Sequence[Record]) -> list[str]:
+def _heading(command: str, experiment: str, runs: Sequence[Record]) -> list[str]:
     one = runs[0]
     scored = one["options"].get("validation_split", "validation")
     chosen = f"; chosen on `{one['chosen_on']}`" if one["chosen_on"] else "; this is a choice, not a result"
@@ -89,7 +98,7 @@ def _heading(plan: Path, experiment: str, runs: Sequence[Record]) -> list[str]:
     arrow = "" if one["higher_is_better"] else " (lower is better)"
     return [
         f"**{one['title']}**: {one['metric_label']}{arrow} on `{scored}`{chosen}. {one['machine']}, {when}.",
-        f"`python scripts/ablate.py {plan.as_posix()} --only '{experiment}/*'`",
+        f"`{command} --only '{experiment}/*'`",
         "",
     ]
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import yaml
-from ablation.plan import OF_THE_RUN, WEIGHTS, Run, read_plan
+
+from hf_structkd.cli.ablation.plan import OF_THE_RUN, WEIGHTS, Run, read_plan
 
 Changed = Callable[..., list[Run]]
 

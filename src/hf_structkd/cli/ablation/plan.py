@@ -9,9 +9,9 @@ from typing import Any
 
 import yaml
 
-from hf_structkd.data.loading import split_ranges
-from hf_structkd.tasks import TASKS
-from hf_structkd.terms import BUILT_IN_TERMS
+from ...data.loading import split_ranges
+from ...tasks import TASKS
+from ...terms import BUILT_IN_TERMS
 
 WEIGHTS = tuple(f"{term.name}_weight" for term in BUILT_IN_TERMS)
 TEACHING = tuple(f"{term.name}_weight" for term in BUILT_IN_TERMS if term.needs_teacher)

@@ -6,7 +6,7 @@ import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from ablation.queue import work
+from hf_structkd.cli.ablation.queue import work
 
 
 def command(name: str, program: str, folder: Path) -> tuple[str, list[str], Path]:

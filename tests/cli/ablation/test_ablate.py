@@ -12,16 +12,17 @@ from typing import Any
 import datasets
 import pytest
 import yaml
-from ablate import report
-from ablation.one_run import is_finished, train
-from ablation.plan import WEIGHTS, read_plan
-from ablation.report import records, replace_block, result_file, table
 
+from hf_structkd.cli.ablation.command import report
+from hf_structkd.cli.ablation.one_run import is_finished, train
+from hf_structkd.cli.ablation.plan import WEIGHTS, read_plan
+from hf_structkd.cli.ablation.report import records, replace_block, result_file, table
+from hf_structkd.cli.main import main
 from hf_structkd.scenes.scenes import CLASS_NAMES, load_scenes
 
-from ..tiny_models import tiny_segmentation_model
+from ...tiny_models import tiny_segmentation_model
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PLANS = sorted((ROOT / "examples" / "ablations").glob("*.yaml"))
 RESULTS, PAGE = ROOT / "docs" / "results" / "runs", ROOT / "docs" / "results.md"
 
@@ -118,4 +119,41 @@ def test_the_documentation_shows_the_committed_runs(plan: Path, monkeypatch: pyt
     monkeypatch.chdir(ROOT)
     name = f"runs of {plan.name}"
     page = PAGE.read_text(encoding="utf-8")
-    assert replace_block(page, name, table(plan.relative_to(ROOT), RESULTS)) == page
+    assert (
+        replace_block(page, name, table(plan.relative_to(ROOT), RESULTS, command="python scripts/ablate.py"))
+        == page
+    )
+
+
+def test_a_page_that_is_not_there_is_begun(world: Path, tmp_path: Path) -> None:
+    """A user has no page with two comments in it."""
+    page = tmp_path / "new" / "results.md"
+    report([world / "plan.yaml"], results=world / "runs", page=page)
+    report([world / "plan.yaml"], results=world / "runs", page=page)
+    text = page.read_text()
+    assert text.startswith("# Results\n")
+    assert text.count("`structkd ablate ") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["ablate"], "no plan is named"),
+        (["ablate", "plan.yaml", "--proceses", "2"], "did you mean '--processes'?"),
+        (["ablate", "plan.yaml", "--until", "soon"], "`until` must be a time as HH:MM, got 'soon'"),
+        (["ablate", "plan.yaml", "--one", "x"], "must name a run of the plans, got 'x'"),
+    ],
+)
+def test_a_slip_is_one_sentence(
+    world: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    sentence: str,
+) -> None:
+    monkeypatch.chdir(world)
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert end.value.code in (2, 3)
+    assert sentence in line

@@ -6,7 +6,8 @@ import random
 import statistics
 
 import pytest
-from ablation.statistics import compare
+
+from hf_structkd.cli.ablation.statistics import compare
 
 ALONE = {1: 0.30, 2: 0.34, 3: 0.32, 4: 0.35, 5: 0.29}
 OTHER = {1: 0.36, 2: 0.35, 3: 0.38, 4: 0.36, 5: 0.37}

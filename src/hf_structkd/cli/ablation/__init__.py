@@ -1,0 +1,1 @@
+"""Many runs from one plan: what is run, one run, many runs, their statistics, and the report."""

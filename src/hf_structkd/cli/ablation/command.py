@@ -1,0 +1,138 @@
+"""Work through a plan of runs, or write the tables and figures of those that are finished."""
+
+from __future__ import annotations
+
+import fnmatch
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ...data.options import option
+from ..endings import ExitCode, UsageError
+from ..model_words import words_before_options
+from ..script_args import parse_arguments
+from .figures import draw
+from .one_run import is_finished, train
+from .plan import Run, read_plan
+from .queue import work
+from .report import marked_block, records, replace_block, result_file, table
+
+_EXAMPLES = """  structkd ablate camvid.yaml --processes 2      train what has no result yet; may be killed
+  structkd ablate camvid.yaml --only 'camvid/*'  a part of the runs
+  structkd ablate camvid.yaml --report           tables and figures, from the results alone"""
+
+
+@dataclass(kw_only=True)
+class AblationArguments:
+    """Which runs of a plan are made, and where their results go."""
+
+    help_group: ClassVar[str] = "runs"
+
+    report: bool = option(False, "Write tables and figures, and train nothing.")
+    only: str = option("*", "Pattern of EXPERIMENT/SETTING-seedN.")
+    processes: int = option(1, "Trainings at once, each with one thread.")
+    until: str | None = option(None, "HH:MM at which everything is stopped.")
+    output_dir: str = option("outputs/ablation", "Folder of checkpoints and students.")
+    cache: str = option("outputs/ablation/answers", "Folder of the teachers' answers, which runs share.")
+    results: str = option("outputs/ablation/runs", "Folder of one JSON file a run; figures go beside it.")
+    page: str = option("outputs/ablation/results.md", "Markdown page that gets the tables.")
+    one: str | None = option(None, "Name of the one run that this process makes.")
+
+    def __post_init__(self) -> None:
+        """Check the number of processes and the time."""
+        if self.processes < 1:
+            raise ValueError(f"`processes` must be at least 1, got {self.processes}; 1 runs one at a time.")
+        if self.until is not None:
+            next_time(self.until)
+
+
+def ablate(argv: Sequence[str], *, command: str = "structkd ablate", **defaults: Any) -> None:
+    """Run, or report.
+
+    Args:
+        argv: Plans, YAML files, then options.
+        command: What tables call the command.
+        **defaults: Defaults of options that are not those of the class.
+
+    Raises:
+        SystemExit: If a run failed.
+        UsageError: If no plan is named, or `--one` names no run.
+    """
+    words, rest = words_before_options(argv)
+    usage = f"{command} PLAN.yaml... [--option value ...]"
+    options: dict[str, Any] = {"prog": command, "usage": usage, "epilog": _EXAMPLES, "defaults": defaults}
+    (args,) = parse_arguments(AblationArguments, argv=rest, **options)
+    plans = [Path(word) for word in words]
+    if not plans:
+        raise UsageError(f"no plan is named; write its YAML file, as `{command} camvid.yaml` does.")
+    if args.report:
+        report(plans, results=Path(args.results), page=Path(args.page), command=command)
+        return
+    runs = [run for plan in plans for run in read_plan(plan)]
+    if args.one is not None:
+        _make_one(runs, args)
+        return
+    chosen = [run for run in runs if fnmatch.fnmatch(run.name, args.only)]
+    waiting = [run for run in chosen if not is_finished(run, result_file(run, Path(args.results)))]
+    print(f"{len(chosen)} runs, {len(chosen) - len(waiting)} of them finished", flush=True)  # noqa: T201
+    folder = Path(args.output_dir)
+    commands = [(run.name, _command(run, plans, args), folder / run.name / "log.txt") for run in waiting]
+    until = None if args.until is None else next_time(args.until)
+    if work(commands, processes=args.processes, until=until):
+        raise SystemExit(ExitCode.UNEXPECTED)
+
+
+def report(plans: Sequence[Path], *, results: Path, page: Path, command: str = "structkd ablate") -> None:
+    """Write the table of every plan into its block of the page, and a figure of every experiment.
+
+    A page that is not there is begun.
+    """
+    text = page.read_text(encoding="utf-8") if page.is_file() else _new_page(plans)
+    for plan in plans:
+        text = replace_block(text, _block(plan), table(plan, results, command=command))
+        for experiment, runs in records(plan, results).items():
+            draw(runs, results.parent / f"{experiment}.png")
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(text, encoding="utf-8")
+    print(f"The tables are in {page}, the figures in {results.parent}.")  # noqa: T201
+
+
+def next_time(text: str) -> datetime:
+    """Return the next moment at which a clock shows HH:MM.
+
+    Raises:
+        ValueError: If the text is no such time.
+    """
+    now = datetime.now()
+    try:
+        clock = datetime.strptime(text, "%H:%M")
+    except ValueError as error:
+        raise ValueError(f"`until` must be a time as HH:MM, got {text!r}; 03:25 is one.") from error
+    moment = now.replace(hour=clock.hour, minute=clock.minute, second=0, microsecond=0)
+    return moment if moment > now else moment + timedelta(days=1)
+
+
+def _make_one(runs: Sequence[Run], args: AblationArguments) -> None:
+    run = next((run for run in runs if run.name == args.one), None)
+    if run is None:
+        raise UsageError(f"`--one` must name a run of the plans, got {args.one!r}.")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what is stopped still counts its time
+    results = result_file(run, Path(args.results))
+    train(run, folder=Path(args.output_dir) / run.name, results=results, cache=Path(args.cache))
+
+
+def _command(run: Run, plans: Sequence[Path], args: AblationArguments) -> list[str]:
+    own = [part for name in ("output_dir", "results", "cache") for part in (f"--{name}", getattr(args, name))]
+    return [sys.executable, "-m", "hf_structkd", "ablate", *map(str, plans), "--one", run.name, *own]
+
+
+def _new_page(plans: Sequence[Path]) -> str:
+    return "\n".join(["# Results", "", *(marked_block(_block(plan)) for plan in plans), ""])
+
+
+def _block(plan: Path) -> str:
+    return f"runs of {plan.name}"
