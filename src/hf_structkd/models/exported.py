@@ -56,7 +56,7 @@ def load_exported_teacher(path: Path, task: str) -> PreTrainedModel:
 
 
 def _digest(path: Path) -> str:
-    """Return a digest of a file and of those whose names begin with its own: the weights of large ONNX files."""
+    """Return a digest of a file and of those whose names begin with its own, as large ONNX files have."""
     digest = hashlib.blake2b(digest_size=16)
     for part in sorted(one for one in path.parent.iterdir() if one.name.startswith(path.name)):
         with part.open("rb") as file:
