@@ -11,9 +11,12 @@ import datasets
 import numpy as np
 import PIL.Image
 import pytest
+from transformers import PretrainedConfig
 
 from hf_structkd.data import load_depth_data, load_detection_data, load_segmentation_data
+from hf_structkd.data.folders import read_folder
 from hf_structkd.matching.normalization import ImageNormalization
+from hf_structkd.tasks import DetectionTask, SegmentationTask, Task
 
 from .test_loaders import NAMES, png, saved, split
 
@@ -190,6 +193,12 @@ def test_what_could_be_a_label_is_not_passed_over(kind: str, tmp_path: Path) -> 
     assert "pass `without_labels` to learn from a teacher alone" in str(raised.value)
 
 
+def test_what_is_no_folder_of_images_is_left_to_the_hub(tmp_path: Path) -> None:
+    """A dataset on the Hub has no folder here, and would have had no rows."""
+    for folder in (Path("somebody/photos"), tmp_path):
+        assert read_folder(folder, "label", without_labels=True) is None
+
+
 def test_folders_of_classes_can_be_read_for_their_photos(tmp_path: Path) -> None:
     """The classes of whole photos are none of the places in them."""
     data = load_segmentation(pictures(tmp_path, "cat/1.jpg", "dog/2.jpg"), without_labels=True)
@@ -204,6 +213,17 @@ def test_classes_can_be_named_and_must_come_from_somewhere(tmp_path: Path) -> No
     assert data.id2label == {0: "road", 1: "car"}
     with pytest.raises(ValueError, match="which has no labels; name a teacher"):
         load_segmentation(name, default_id2label=None)
+
+
+@pytest.mark.parametrize("task", [SegmentationTask, DetectionTask])
+def test_the_classes_that_a_teacher_is_asked_for_are_the_students(task: type[Task], tmp_path: Path) -> None:
+    """A teacher that reads text has no classes of its own, and photos name none."""
+    name = pictures(tmp_path / "photos", "1.jpg")
+    prompts = json.dumps({"apple": ["a red apple", "a green apple"], "pear": "a pear"})
+    options = task.options(dataset_name=name, teacher_prompts=prompts)
+    teacher = PretrainedConfig(num_labels=2)
+    data = task.load_data(options, normalization=ImageNormalization(), teacher=teacher, seed=0)
+    assert data.id2label == {0: "apple", 1: "pear"}
 
 
 def test_photos_join_images_with_boxes(tmp_path: Path) -> None:

@@ -181,6 +181,7 @@ def test_a_relative_teacher_makes_a_relative_student_and_labels_a_metric_one(tmp
     assert (trainer.task.depth_kind, trainer.task.loss) == ("inverse", "ssi")
     later = DepthTask(DEPTH.student(0).config, trainer.model.config)
     assert later.teacher_depth_kind == "inverse", "who is taught by the student later is told"
+    assert DepthTask(trainer.model.config).depth_kind == "inverse", "and who evaluates it"
     metric = make_trainer(DEPTH, arguments(tmp_path, max_steps=1), teacher=teacher)
     metric.train()
     assert (metric.task.depth_kind, metric.task.loss) == ("metric", "silog")

@@ -95,6 +95,7 @@ class CardFacts:
         scores: Scores of the student; empty before the first evaluation.
         table: Markdown table of teacher, student alone and distilled; None if nothing was compared.
         figures: Paths of the figures, relative to the card.
+        report: Path of the page of the run, relative to the card; None if there is none.
         command: Command of the training, without tokens and paths of one machine; None if unknown.
         train_seconds: Duration of the training in seconds; None before its end.
         license: Licence that the caller asks for; None means the teacher's.
@@ -129,6 +130,7 @@ class CardFacts:
     scores: tuple[Score, ...] = ()
     table: str | None = None
     figures: tuple[str, ...] = ()
+    report: str | None = None
     command: str | None = None
     train_seconds: float | None = None
     language: str | None = None

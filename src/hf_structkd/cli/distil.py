@@ -191,8 +191,8 @@ class Experiment:
             )
         elif trainer.is_world_process_zero():
             with self.failures.of("The report"):
-                table = write_report(trainer, metrics, **others)
-                end = f"The student, its metrics and figures are in {trainer.args.output_dir}."
+                table = write_report(trainer, metrics, **others, part=self.failures.of)
+                end = f"The student, its metrics, figures and report.html are in {trainer.args.output_dir}."
                 print("\n\n".join(filter(None, [table, end])))  # noqa: T201
                 trainer.run_notes = self.notes(metrics, table or None)
         with self.failures.of("The card or the push"):

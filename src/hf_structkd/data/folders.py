@@ -90,7 +90,7 @@ def read_folder(
         return _read_pairs(folder, files, target_kind, map_kind, "image" if "image" in kinds else None)
     could_be = _could_be_labels(folder, files)
     stands_alone = len(kinds) == 1 and kinds <= {"image", None} and not could_be
-    if without_labels or (stands_alone and not any("/" in file.key for file in files)):
+    if kinds and (without_labels or (stands_alone and not any("/" in file.key for file in files))):
         return _images_alone(files)
     if "image" not in kinds and not (kinds and could_be):
         return None

@@ -59,7 +59,8 @@ class DepthOptions(DataOptions):
     )
     depth_kind: DepthKind | None = option(
         None,
-        "What the student predicts; unset is 'metric', and without labels what the teacher predicts.",
+        "What the student predicts; unset is what it was trained for, or 'metric', and without labels what "
+        "the teacher predicts.",
     )
     teacher_depth_kind: DepthKind | None = option(
         None,

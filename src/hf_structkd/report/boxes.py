@@ -66,7 +66,7 @@ def plot_boxes(
     pictures, captions, drawn = [], [], []
     for image, row in zip(checked_images(rows), rows, strict=True):
         found = [row.truth, *row.predictions.values()]
-        of_row = [_drawn(boxes, image.shape[:2], score_threshold) for boxes in found]
+        of_row = [drawn_boxes(boxes, image.shape[:2], score_threshold) for boxes in found]
         pictures.append([image] * len(found))
         captions.append(
             [_caption(len(shown), one, score_threshold) for shown, one in zip(of_row, found, strict=True)]
@@ -90,7 +90,7 @@ def plot_boxes(
     save(figure, path)
 
 
-def _drawn(boxes: Boxes, size: tuple[int, ...], threshold: float) -> list[DrawnBox]:
+def drawn_boxes(boxes: Boxes, size: tuple[int, ...], threshold: float) -> list[DrawnBox]:
     """Return the boxes that are drawn, the highest score first, cut at the edges of the picture."""
     height, width = size
     inside = np.asarray(boxes.corners, dtype=np.float64).clip(0, (width, height, width, height)).tolist()

@@ -13,7 +13,7 @@ from ._figure import add_legend_below, save
 from ._palette import class_palette
 from ._pictures import PictureRow, checked_images, image_grid, stripes, stripes_patch
 
-_IGNORED = ((0, 0, 0), (150, 150, 150))
+IGNORED = ((0, 0, 0), (150, 150, 150))
 _TITLE = "mean IoU: on this picture, over the classes in its {} or the prediction"
 
 
@@ -55,7 +55,7 @@ def plot_label_maps(
         predictions = [np.asarray(ids) for ids in row.predictions.values()]
         valid = label != ignore_index
         classes = colours[np.where(valid, label, 0)]
-        painted = np.where(valid[..., None], classes, stripes(label.shape, _IGNORED))
+        painted = np.where(valid[..., None], classes, stripes(label.shape, IGNORED))
         pictures.append([image, painted, *(colours[ids] for ids in predictions)])
         captions.append(["", "", *(_caption(label[valid], ids[valid]) for ids in predictions)])
         shown |= {int(i) for ids in (label[valid], *predictions) for i in np.unique(ids)}
@@ -64,7 +64,7 @@ def plot_label_maps(
     figure = image_grid(pictures, column_titles=titles, captions=captions)
     handles = [Patch(facecolor=tuple(colours[i] / 255), label=class_names[i]) for i in sorted(shown)]
     if has_ignored:
-        handles.append(stripes_patch(_IGNORED, "ignored, not scored"))
+        handles.append(stripes_patch(IGNORED, "ignored, not scored"))
     add_legend_below(figure, handles, _TITLE.format(truth or "label"))
     save(figure, path)
 

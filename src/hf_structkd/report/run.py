@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -18,8 +20,11 @@ from ..matching.alignment import resize_map
 from ..matching.normalization import ImageNormalization
 from ..models.parameters import count_parameters
 from ..models.sharding import is_sharded
+from ._pictures import PictureRow
 from .comparison import ComparisonRow, Headline, comparison_table, how_timed, milliseconds_per_image
 from .curves import plot_curves
+from .page.gallery import MOST_SCORED, Range, Shot, shrunk
+from .page.page import Compared, PageRun, PageTask, write_page
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +58,7 @@ class Exhibit(NamedTuple):
         return array
 
 
-class ReportedTask(Protocol):
+class ReportedTask(PageTask, Protocol):
     """The parts of a `tasks.Task` that a report uses."""
 
     headline: Headline
@@ -74,19 +79,24 @@ class ReportedTask(Protocol):
     def draw(self, exhibit: Exhibit, folder: Path, /) -> None:
         """Draw `predictions.png`, and further figures of the task, into a folder."""
 
+    def picture_rows(self, exhibit: Exhibit, /) -> Sequence[PictureRow[Any]]:
+        """Return each image with its label and all predictions, in the form that `paint` takes."""
 
-class FinishedRun(Protocol):
+    def image_scores(self, output: Any, batch: Mapping[str, Any], /) -> list[float]:
+        """Return the headline's metric of each image by itself."""
+
+    def range_errors(
+        self, output: Any, batch: Mapping[str, Any], /
+    ) -> Sequence[Mapping[Range, tuple[float, float]]]:
+        """Return for each image the sum of errors and the number of pixels in each range of the truth."""
+
+
+class FinishedRun(PageRun, Protocol):
     """The parts of a `StructKDTrainer` that a report uses; `teacher` and `processing_class` may be None."""
 
-    args: Any
-    model: Any
-    state: Any
-    teacher: Any
     train_dataset: Any
-    eval_dataset: Any
     processing_class: Any
     task: ReportedTask
-    log_titles: Mapping[str, str]
 
 
 def write_report(
@@ -96,8 +106,9 @@ def write_report(
     teacher_metrics: Mapping[str, float] | None = None,
     alone: FinishedRun | None = None,
     alone_metrics: Mapping[str, float] | None = None,
+    part: Callable[[str], AbstractContextManager[Any]] = nullcontext,
 ) -> str:
-    """Write `figures/curves.png` and the figures of the task, and return the comparison table.
+    """Write `figures/curves.png`, the figures of the task and `report.html`, and return the comparison table.
 
     Call this on one process; it does not wait for the others. Without labels, table and pictures show how far
     the student agrees with the teacher. Without evaluation data there is no table, and the pictures are of
@@ -109,6 +120,8 @@ def write_report(
         teacher_metrics: Scores that its `evaluate_teacher()` returned; None without a teacher.
         alone: Trainer of the same student without a teacher, if there is one.
         alone_metrics: Scores that `evaluate()` of `alone` returned.
+        part: Gets the name of the page and returns what surrounds its writing; the page comes last, so that
+            whoever goes on after its failure has all the rest.
 
     Returns:
         The Markdown table of teacher, alone and distilled, and notes on its numbers below it; empty without
@@ -130,29 +143,28 @@ def write_report(
     batch, has_data = collate_first(trainer), trainer.eval_dataset is not None
     agrees = not has_labels(_shown(trainer)) and teacher is not None
     images = batch["pixel_values"][:1]
-    models = {name: (run.model, images) for name, run in runs.items()}
-    if teacher is not None:
-        if not teacher.source.is_loaded:
-            logger.warning("The report loads the teacher's weights for its pictures and its time an image.")
-        models = {"teacher": (teacher.model, teacher.images(images)), **models}
-    rows = [
-        ComparisonRow(name, scores[name], count_parameters(model), milliseconds_per_image(model, image))
-        for name, (model, image) in models.items()
-        if name in scores
-    ]
     headline = task.headline.of_agreement() if agrees else task.headline
+    rows = _rows(teacher, runs, scores, images) if has_data else []
     table = comparison_table(rows, headline) if has_data else ""
     folder = Path(str(trainer.args.output_dir)) / "figures"
+    first = _first_panel(headline if has_data else None)
+    histories = {name: runs[name].state.log_history for name in reversed(runs) if name in scores}
     plot_curves(
-        {name: runs[name].state.log_history for name in reversed(runs) if name in scores},
+        histories,
         folder / "curves.png",
         titles=trainer.log_titles,
-        **_first_panel(headline if has_data else None),
+        **first,
         teacher=scores["teacher"][headline.metric] if "teacher" in scores else None,
     )
     task.draw(_exhibit(trainer, runs, batch, scores, agrees=agrees), folder)
     note = _OF_AGREEMENT if agrees else task.score_note(has_teacher=teacher is not None)
-    return "\n\n".join([table, how_timed(images.device), *filter(None, [note])]) if has_data else ""
+    notes = [how_timed(images.device), *filter(None, [note])] if has_data else []
+    with part("report.html"):
+        shown, kind = _shown(trainer), "validation" if has_data else "training"
+        size = len(shown) if hasattr(shown, "__len__") else None
+        compared = Compared(scores, rows, headline, histories, notes, first, kind, size)
+        write_page(trainer, compared, _shots(trainer, runs, scores, agrees=agrees))
+    return "\n\n".join([table, *notes])
 
 
 def _first_panel(headline: Headline | None) -> dict[str, str]:
@@ -175,19 +187,70 @@ def _refuse_shards(trainer: FinishedRun) -> None:
         )
 
 
+def _rows(
+    teacher: Any,
+    runs: Mapping[str, FinishedRun],
+    scores: Mapping[str, Mapping[str, float]],
+    images: Tensor,
+) -> list[ComparisonRow]:
+    models = {name: (run.model, images) for name, run in runs.items()}
+    if teacher is not None:
+        if not teacher.source.is_loaded:
+            logger.warning("The report loads the teacher's weights for its pictures and its time an image.")
+        models = {"teacher": (teacher.model, teacher.images(images)), **models}
+    return [
+        ComparisonRow(name, scores[name], count_parameters(model), milliseconds_per_image(model, image))
+        for name, (model, image) in models.items()
+        if name in scores
+    ]
+
+
 def collate_first(trainer: FinishedRun) -> dict[str, Any]:
     """Return a few rows as one batch on the device, spread over the data if these have a length.
 
     These are the validation data; without any, the training data.
     """
-    data = _shown(trainer)
+    return _collated(trainer, [row for _, row in _some_rows(_shown(trainer), _PICTURES)])
+
+
+def _some_rows(data: Any, most: int) -> Iterator[tuple[int, Any]]:
+    """Yield rows and their places, spread over the data if it has a length, otherwise the first ones."""
     if hasattr(data, "__len__"):
-        chosen = np.linspace(0, len(data) - 1, num=min(_PICTURES, len(data))).round().astype(int)
-        rows = [data[int(index)] for index in chosen]
-    else:
-        rows = [row for row, _ in zip(data, range(_PICTURES), strict=False)]
+        chosen = np.linspace(0, len(data) - 1, num=min(most, len(data))).round().astype(int)
+        return ((int(index), data[int(index)]) for index in chosen)
+    return zip(range(most), data, strict=False)
+
+
+def _collated(trainer: FinishedRun, rows: Sequence[Any]) -> dict[str, Any]:
     batch: dict[str, Any] = send_to_device(trainer.task.collate(rows), trainer.args.device)
     return batch
+
+
+@torch.no_grad()
+def _shots(
+    trainer: FinishedRun,
+    runs: Mapping[str, FinishedRun],
+    scores: Mapping[str, Mapping[str, float]],
+    *,
+    agrees: bool,
+) -> Iterator[Shot]:
+    """Yield some of the images that are shown, with every model's score on each."""
+    task, rows = trainer.task, _some_rows(_shown(trainer), MOST_SCORED)
+    while part := list(islice(rows, _PICTURES)):
+        batch = _collated(trainer, [row for _, row in part])
+        exhibit = _exhibit(trainer, runs, batch, scores, agrees=agrees)
+        outputs, shown = exhibit.outputs.items(), exhibit.batch
+        of_images = {name: task.image_scores(output, shown) for name, output in outputs}
+        ranges = {name: task.range_errors(output, shown) for name, output in outputs}
+        pictures = [shrunk(row) for row in task.picture_rows(exhibit)]
+        for i, (place, _) in enumerate(part):
+            yield Shot(
+                place,
+                pictures[i] if pictures else None,
+                {name: of_model[i] for name, of_model in of_images.items()},
+                {name: of_model[i] for name, of_model in ranges.items()},
+                exhibit.truth,
+            )
 
 
 @torch.no_grad()

@@ -9,7 +9,8 @@ from transformers import PretrainedConfig, PreTrainedModel
 from ..adversary.score_maps import ScoreMaps
 from ..features.forward import Batch, Capture, Forward, run_model
 from ..models.reading import readable
-from .base import MapPair, StreamingMetric, Task
+from ._shown import StreamingMetric
+from .base import MapPair, Task
 from .depth import DepthTask
 from .detection import DetectionTask
 from .segmentation import SegmentationTask

@@ -8,11 +8,19 @@ from typing import Any, ClassVar
 
 from transformers import PretrainedConfig
 
+from ..data import ClassOptions
 from ..matching.label_spaces import load_label_map, match_label_spaces
 from ..models.prompted.prompts import read_prompts
 from .base import Task
 
 _MOST_NAMES = 6
+
+
+def taught_names(options: ClassOptions, teacher: PretrainedConfig | None) -> dict[int, str] | None:
+    """Return the classes that a teacher teaches: those that it is asked for, or its own; None without one."""
+    if options.teacher_prompts is not None:
+        return dict(enumerate(read_prompts(options.teacher_prompts)))
+    return None if teacher is None else dict(teacher.id2label)
 
 
 class ClassTask(Task):

@@ -44,21 +44,26 @@ class DepthKinds(NamedTuple):
     @classmethod
     def of(
         cls,
+        student: PretrainedConfig,
         teacher: PretrainedConfig | None,
         loss: str | None,
         depth_kind: DepthKind | None,
         teacher_depth_kind: DepthKind | None,
         has_prompt: bool,
     ) -> DepthKinds:
-        """Fill in what was not chosen; raise `ValueError` where kinds and loss do not go together."""
+        """Fill in what was not chosen: a student predicts what it did when it was trained, or metres.
+
+        Raises:
+            ValueError: If kinds and loss are unknown or do not go together.
+        """
         known, source = kind_of(teacher, has_prompt=has_prompt)
         if teacher_depth_kind is not None or teacher is None:
             source = "as given"
-        student = depth_kind or "metric"
-        loss_of_student = loss or ("silog" if student == "metric" else "ssi")
+        own = depth_kind or getattr(student, _NOTE, "metric")
+        loss_of_student = loss or ("silog" if own == "metric" else "ssi")
         theirs = teacher_depth_kind or known or "metric"
-        check_kinds(loss_of_student, student, theirs)
-        return cls(student, theirs, loss_of_student, source, (depth_kind, loss))
+        check_kinds(loss_of_student, own, theirs)
+        return cls(own, theirs, loss_of_student, source, (depth_kind, loss))
 
     def without_labels(self) -> DepthKinds:
         """Return the kinds of a student that learns from the teacher alone: what the teacher predicts.

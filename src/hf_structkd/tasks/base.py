@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
@@ -16,7 +15,7 @@ from ..features import FeatureCapture, LevelsCapture, unwrap
 from ..features.forward import Batch, Capture, Forward, run_model
 from ..matching.label_spaces import LabelMatch
 from ..models.teacher_forms import TeacherForm
-from ..report import Exhibit, Headline
+from ._shown import ShownTask
 
 
 class MapPair(NamedTuple):
@@ -36,17 +35,7 @@ def classes_of(names: Mapping[str, Any], own: str) -> frozenset[str]:
     return frozenset(names.values()) | {own}
 
 
-class StreamingMetric(Protocol):
-    """A metric that takes the statistics of one batch at a time, such as those of `metrics`."""
-
-    def add_statistics(self, statistics: Any) -> None:
-        """Add what `Task.evaluation_statistics` returned, gathered over the processes."""
-
-    def compute(self) -> Mapping[str, Any]:
-        """Return the scores of all added statistics by name, and forget these statistics."""
-
-
-class Task(ABC):
+class Task(ShownTask):
     """A task's meaning, built once for a student and, when one teaches it, a teacher.
 
     Attributes:
@@ -69,6 +58,7 @@ class Task(ABC):
         class_metric_labels: Beginning of the name of a metric of one class, whose rest is the class, to the
             metric's name for people.
         headline: The metric that a model is judged by, and the further ones of a run's table.
+        range_label: What the ranges of `range_errors` are of, for people, for example "true depth in metres".
         usage: Lines of Python for the card that use the pipeline's answer, `predictor(image)`; empty prints
             it.
     """
@@ -214,10 +204,6 @@ class Task(ABC):
     def score_maps(self, student: Forward, teacher: Forward, batch: Batch) -> ScoreMaps:
         """Return the whole outputs as maps that a critic can compare."""
 
-    @abstractmethod
-    def evaluation_statistics(self, output: Any, batch: Batch) -> Tensor:
-        """Return sufficient statistics of each image, (B, ...), on the device; only these are gathered."""
-
     def scoring(self) -> dict[str, Any]:
         """Return what `evaluation_statistics` depends on beside `settings`, as JSON values."""
         return {}
@@ -230,7 +216,7 @@ class Task(ABC):
         """Learn from the teacher alone; raise `ValueError` where it cannot teach the student by itself."""
         self.learns_from_labels = False
 
-    def note_in(self, student: PretrainedConfig) -> None:  # noqa: B027 - most configurations say all
+    def note_in(self, student: PretrainedConfig) -> None:
         """Write into the configuration of a trained student what it does not say by itself."""
 
     def answers(self, teacher_output: Any, batch: Batch) -> list[Any]:
@@ -270,19 +256,3 @@ class Task(ABC):
     @abstractmethod
     def settings(self) -> dict[str, Any]:
         """Return how the two models are matched, as JSON values; a resumed run must find the same."""
-
-    @abstractmethod
-    def metric(self) -> StreamingMetric:
-        """Make an empty metric over `evaluation_statistics`."""
-
-    # ---- what a report shows ----
-
-    headline: ClassVar[Headline]
-
-    def score_note(self, *, has_teacher: bool) -> str:
-        """Return what the reader of a run's table must know of its scores; empty for nothing."""
-        return ""
-
-    @abstractmethod
-    def draw(self, exhibit: Exhibit, folder: Path) -> None:
-        """Draw `predictions.png` into a folder, and `classes.png` where each class has a score of its own."""

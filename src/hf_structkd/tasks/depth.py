@@ -35,11 +35,11 @@ from ._depth_maps import (
     scored_pixels,
     supervised_loss,
 )
-from ._drawing import picture_rows
-from .base import MapPair, Task, classes_of
+from ._pictures import DepthPictures
+from .base import MapPair, classes_of
 
 
-class DepthTask(Task):
+class DepthTask(DepthPictures):
     """Monocular depth estimation.
 
     The batch holds `pixel_values` (B, 3, H, W), `labels` (B, H, W) float32 in metres, where 0, NaN and
@@ -55,8 +55,8 @@ class DepthTask(Task):
         teacher: The teacher's configuration, or None when nothing is distilled.
         loss: "silog", "l1", "berhu" (all metric) or "ssi" (scale and shift invariant); None is "silog" for a
             metric student and "ssi" for others.
-        depth_kind: What the student predicts; any but "metric" needs the loss "ssi". None is "metric", and
-            without labels what the teacher predicts.
+        depth_kind: What the student predicts; any but "metric" needs the loss "ssi". None is what it was
+            trained for, or "metric", and without labels what the teacher predicts.
         teacher_depth_kind: What the teacher predicts; None asks its configuration, see `kind_of`.
         min_depth: Metres; nearer ground truth is not scored.
         max_depth: Metres; farther ground truth is not scored; None scores all.
@@ -111,7 +111,7 @@ class DepthTask(Task):
     ) -> None:
         """Check the options."""
         chosen = (loss, depth_kind, teacher_depth_kind, prompt_depth_column is not None)
-        self._take(DepthKinds.of(teacher, *chosen))
+        self._take(DepthKinds.of(student, teacher, *chosen))
         self._scoring: dict[str, Any] = {
             "min_depth": min_depth,
             "max_depth": max_depth,
@@ -292,9 +292,7 @@ class DepthTask(Task):
 
     def draw(self, exhibit: Exhibit, folder: Path) -> None:
         """Draw every model's depth in metres, and its errors, into `predictions.png`."""
-        outputs = exhibit.outputs.items()
-        depths = {name: self.in_metres(output, exhibit.batch)[:, None] for name, output in outputs}
         is_metric = exhibit.truth is None or self.teacher_depth_kind == "metric"
         unit = "metres" if is_metric else "the teacher's own units"
-        rows = picture_rows(exhibit, depths, lambda one: one[0])
+        rows = self.picture_rows(exhibit)
         plot_depth_maps(rows, folder / "predictions.png", truth=exhibit.truth, unit=unit)

@@ -26,10 +26,11 @@ from ..models.prompted import PROMPTED_DETECTORS
 from ..report import Exhibit, Headline, plot_boxes, plot_class_bars
 from ._box_answers import checked_threshold, confident_boxes, filled_in, with_boxes
 from ._box_labels import boxes_to_find, check_box_labels
-from ._classes import ClassTask
+from ._classes import taught_names
 from ._dense import on_image, padding_mask
 from ._detected import detected_boxes
-from ._drawing import box_rows, class_scores
+from ._drawing import class_scores
+from ._pictures import DRAWN_FROM, BoxPictures
 from ._set_loss import run_student, weighted_set_loss
 from .base import MapPair, classes_of
 from .detectors import (
@@ -50,11 +51,9 @@ from .detectors import (
 _CRITIC_STRIDE = 8
 # What a teacher has found, where no threshold is given.
 _SURE = 0.5
-# Boxes that are drawn; DETR's own demonstration draws at 0.7, but small students are less sure.
-_DRAWN_FROM = 0.3
 
 
-class DetectionTask(ClassTask):
+class DetectionTask(BoxPictures):
     """Object detection by a set of queries, each with class logits and a box.
 
     The batch holds `pixel_values` (B, 3, H, W), `labels`, a list of B dicts with `class_labels` (N,) int64
@@ -114,14 +113,14 @@ class DetectionTask(ClassTask):
         seed: int,
     ) -> LoadedData:
         """Load the data, see `load_detection_data`; where they name no classes, the teacher does."""
-        names = teacher and teacher.id2label
+        names = taught_names(options, teacher)
         known: dict[str, Any] = {"normalization": normalization, "default_id2label": names, "seed": seed}
         return load_detection_data(options=options, **known)
 
     @staticmethod
     def task_options(options: DetectionOptions) -> dict[str, Any]:
         """Read the map of class names, the prompts, and the threshold of pseudo-labels."""
-        return {**ClassTask.task_options(options), "pseudo_label_threshold": options.pseudo_label_threshold}
+        return {**BoxPictures.task_options(options), "pseudo_label_threshold": options.pseudo_label_threshold}
 
     def __init__(
         self,
@@ -285,13 +284,11 @@ class DetectionTask(ClassTask):
 
     def draw(self, exhibit: Exhibit, folder: Path) -> None:
         """Draw every model's boxes into `predictions.png` and its score of each class into `classes.png`."""
-        outputs = exhibit.outputs.items()
-        found = {name: self.evaluation_statistics(output, exhibit.batch) for name, output in outputs}
         plot_boxes(
-            box_rows(exhibit, found),
+            self.picture_rows(exhibit),
             folder / "predictions.png",
             class_names=list(self.id2label.values()),
-            score_threshold=_DRAWN_FROM,
+            score_threshold=DRAWN_FROM,
             truth=exhibit.truth,
         )
         plot_class_bars(

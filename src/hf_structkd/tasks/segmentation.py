@@ -32,9 +32,9 @@ from ..models.prompted import PROMPTED_SEGMENTERS
 from ..models.query_segmentation import QUERY_SEGMENTERS, ScoreMapOutput
 from ..models.teacher_forms import WrappedTeacher
 from ..report import Exhibit, Headline, plot_label_maps
-from ._classes import ClassTask
+from ._classes import taught_names
 from ._dense import at_image_sizes, by_label_size, captured_pairs, on_image, padding_mask
-from ._drawing import picture_rows
+from ._pictures import ClassPictures
 from .base import MapPair, classes_of
 
 logger = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 _NEVER = -1e4
 
 
-class SegmentationTask(ClassTask):
+class SegmentationTask(ClassPictures):
     """Semantic segmentation.
 
     The batch holds `pixel_values` (B, 3, H, W), `labels` (B, H, W) int64 (in evaluation also a list of maps
@@ -93,7 +93,7 @@ class SegmentationTask(ClassTask):
         seed: int,
     ) -> LoadedData:
         """Load the data, see `load_segmentation_data`; the teacher names their classes only if asked to."""
-        names = None if teacher is None else teacher.id2label
+        names = taught_names(options, teacher)
         return load_segmentation_data(
             options=options, normalization=normalization, default_id2label=names, seed=seed
         )
@@ -282,9 +282,8 @@ class SegmentationTask(ClassTask):
 
     def draw(self, exhibit: Exhibit, folder: Path) -> None:
         """Draw every model's classes at the labels' own size into `predictions.png`."""
-        logits = {name: self.prediction(output).float() for name, output in exhibit.outputs.items()}
         plot_label_maps(
-            picture_rows(exhibit, logits, lambda one: one.argmax(0)),
+            self.picture_rows(exhibit),
             folder / "predictions.png",
             class_names=list(self.id2label.values()),
             ignore_index=self.ignore_index,

@@ -1,4 +1,4 @@
-"""The part of the trainer that writes the card and speaks to the Hub."""
+"""The part of the trainer that writes the report and the card, and speaks to the Hub."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from transformers import Trainer
 
 from ..card import RunNotes, write_card
 from ..hub.pushing import Pusher
+from ..report import ReportPage
+from .showing import show_run
 
 
 class PublishingTrainer(Trainer):
-    """Write the card and push to the Hub; Trainer itself hides failed pushes and pickles the token.
+    """Write report and card, and push to the Hub; Trainer itself hides failed pushes and pickles the token.
 
     Attributes:
         run_notes: What the card says and a trainer does not know: the data, the command, the comparison.
@@ -23,6 +25,10 @@ class PublishingTrainer(Trainer):
         """Open the repository, where one is wanted, while Trainer is made."""
         self._pusher = Pusher()
         super().__init__(*args, **kwargs)
+
+    def show(self, alone: Trainer | None = None) -> ReportPage:
+        """Write the figures and `report.html`, and return the page for a notebook; see `show_run`."""
+        return show_run(self, alone)
 
     def create_model_card(self, language: str | None = None, **overrides: Any) -> None:
         """Write `README.md` into `output_dir`, on the first process; see `card.write_card`."""
