@@ -14,7 +14,7 @@ import pytest
 import torch
 import transformers
 from torch import Tensor
-from transformers import PretrainedConfig, PreTrainedModel
+from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 from transformers.utils import is_torchvision_available
 
 from hf_structkd import StructKDTrainer
@@ -26,6 +26,7 @@ from hf_structkd.models import TeacherSource
 from hf_structkd.models.prompted.prompts import prompts_for, read_prompts
 from hf_structkd.tasks import DetectionTask, SegmentationTask
 from tests.cases import arguments
+from tests.cli.test_without_labels import HELD_OUT, run, scores_of
 from tests.tiny_detectors import tiny_detector
 from tests.tiny_models import tiny_segmentation_model
 from tests.tiny_prompted import PROMPTED_DETECTORS, tiny_processor, tiny_prompted_model, tiny_tokenizer
@@ -419,3 +420,14 @@ def test_a_yaml_file_of_options_holds_the_prompts_as_a_mapping(tmp_path: Path) -
         "sofa": ["a sofa", "a couch"],
         "lamp": ["lamp"],
     }
+
+
+@pytest.mark.long
+def test_photos_and_phrases_make_a_detector(tmp_path: Path) -> None:
+    """Whoever has no labels has no names of classes either, other than those that are written here."""
+    tiny_tokenizer("owlvit").save_pretrained(tmp_path / "teacher")
+    prompts = '{"lamp": ["lamp", "old lamp"], "sofa": "sofa"}'
+    flags = (*HELD_OUT, "--teacher_prompts", prompts, "--pseudo_label_threshold", "0.1")
+    out = run(tmp_path, DetectionTask, tiny_prompted_model("owlvit"), tiny_detector("yolos"), *flags)
+    assert AutoConfig.from_pretrained(out).id2label == {0: "lamp", 1: "sofa"}
+    assert "eval_agreement_map" in scores_of(out)

@@ -132,12 +132,13 @@ def test_shards_train_in_every_precision_as_copies_do(tmp_path: Path) -> None:
     in_two("precisions", tmp_path)
     for case in CASES:
         for name in PRECISIONS:
+            is_rounded = "bf16" in PRECISIONS[name]
             for found in facts(tmp_path / case.name, name):
-                copies, shards = found["logs"]
-                assert found["running"] < 1e-4, (case.name, name)
-                for one, other in zip(copies, shards, strict=True):
+                assert found["running"] < (1e-2 if is_rounded else 1e-4), (case.name, name)
+                for one, other in zip(*found["logs"], strict=True):
                     for key in ("loss", "grad_norm", "loss_pairwise", "loss_holistic"):
-                        assert other[key] == pytest.approx(one[key], rel=1e-3), (case.name, name, key)
+                        relative = 1e-2 if is_rounded else 1e-3
+                        assert other[key] == pytest.approx(one[key], rel=relative), (case.name, name, key)
 
 
 @pytest.mark.long

@@ -121,7 +121,7 @@ class Experiment:
         loaded = task.load_data(
             options,
             normalization=ImageNormalization.from_image_processor(processor),
-            teacher=None if teacher is None else teacher.config,
+            teacher=None if teacher is None else teacher.naming(task.task_options(options)),
             # A data seed of its own shows runs of several seeds the same views.
             seed=training.seed if training.data_seed is None else training.data_seed,
         )
@@ -185,9 +185,10 @@ class Experiment:
             metrics: Its scores.
             others: What `write_report` compares it with.
         """
-        if trainer.args.shard:
+        if trainer.is_world_process_zero() and trainer.args.shard:
             logger.warning(
-                "A sharded run has no report: figures are drawn by one process, which has no model."
+                "No table and no figures are made of a sharded run, because one process makes them: compare "
+                "the saved student and its teacher without `shard`."
             )
         elif trainer.is_world_process_zero():
             with self.failures.of("The report"):

@@ -72,7 +72,8 @@ def find_class_names(
     if names is None and rows is None:
         raise ValueError(
             f"nothing names the classes of {name!r}, which has no labels; name a teacher, whose classes are "
-            "then the student's, or pass `id2label_path`, a JSON file of names."
+            "then the student's (of one that reads text, those of `teacher_prompts`), or pass "
+            "`id2label_path`, a JSON file of names."
         )
     if names is None:
         known = listed(f"{one} is {teacher[one]!r}" for one in sorted(ids) if one in teacher)

@@ -59,7 +59,7 @@ def load_exported_teacher(path: Path, task: str) -> PreTrainedModel:
 
 
 def _digest(path: Path) -> str:
-    """Return a digest of a file and of those whose names begin with its own, as large ONNX files have."""
+    """Return a digest of a file and of those that begin with its name, such as ONNX weights beside it."""
     digest = hashlib.blake2b(digest_size=16)
     for part in sorted(one for one in path.parent.iterdir() if one.name.startswith(path.name)):
         with part.open("rb") as file:

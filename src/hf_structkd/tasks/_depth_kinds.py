@@ -59,7 +59,8 @@ class DepthKinds(NamedTuple):
         known, source = kind_of(teacher, has_prompt=has_prompt)
         if teacher_depth_kind is not None or teacher is None:
             source = "as given"
-        own = depth_kind or getattr(student, _NOTE, "metric")
+        noted: DepthKind = getattr(student, _NOTE, "metric")
+        own = depth_kind or noted
         loss_of_student = loss or ("silog" if own == "metric" else "ssi")
         theirs = teacher_depth_kind or known or "metric"
         check_kinds(loss_of_student, own, theirs)

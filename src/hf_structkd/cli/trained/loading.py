@@ -91,7 +91,9 @@ def solved_task(name: str) -> type[Task]:
         # As it stands in the file: the class of a configuration may be code beside it.
         architectures = PretrainedConfig.get_config_dict(name)[0].get("architectures") or []
     for task in TASKS:
-        known = task.model_classes.union(*(form.model_classes for form in task.teacher_forms))
+        # A model that reads text has no classes of its own to be scored by.
+        forms = [form for form in task.teacher_forms if not form.reads_text]
+        known = task.model_classes.union(*(form.model_classes for form in forms))
         if known.intersection(architectures):
             return task
     listed = ", ".join(task.short_name for task in TASKS)
