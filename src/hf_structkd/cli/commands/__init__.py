@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from . import ablate, cache, compare, distill, doctor, evaluate, predict, train_teacher
+from . import ablate, cache, compare, distill, doctor, evaluate, export, predict, train_teacher
 
 
 class Command(Protocol):
@@ -21,4 +21,14 @@ class Command(Protocol):
         """Do it, with the words that follow the name; errors leave it as they are."""
 
 
-COMMANDS: tuple[Command, ...] = (distill, doctor, cache, train_teacher, evaluate, compare, predict, ablate)
+COMMANDS: tuple[Command, ...] = (
+    distill,
+    doctor,
+    cache,
+    train_teacher,
+    evaluate,
+    compare,
+    predict,
+    export,
+    ablate,
+)
