@@ -52,7 +52,7 @@ def assert_trains_as_one_process(case: TaskCase, sharded: Path, folder: Path) ->
     two, (first, second) = read(sharded, 2)
     assert_states_close(first, second, rtol=0, atol=0)
     assert_states_close(single, first, rtol=1e-4, atol=2e-6)
-    assert {name.partition(".")[0] for name in single} >= {"student", "holistic", "mimic"}
+    assert any(name.startswith("holistic.") for name in single)
     for whole, split in zip(one[0]["logs"], two[0]["logs"], strict=True):
         for name in [n for n in whole if n.startswith(("loss", "critic", "gradient", "grad_norm"))]:
             assert split[name] == pytest.approx(whole[name], rel=1e-3, abs=1e-5), name
@@ -134,10 +134,10 @@ def test_shards_train_in_every_precision_as_copies_do(tmp_path: Path) -> None:
         for name in PRECISIONS:
             is_rounded = "bf16" in PRECISIONS[name]
             for found in facts(tmp_path / case.name, name):
-                assert found["running"] < (1e-2 if is_rounded else 1e-4), (case.name, name)
+                assert found["running"] < (1e-2 if is_rounded else 1e-5), (case.name, name)
                 for one, other in zip(*found["logs"], strict=True):
                     for key in ("loss", "grad_norm", "loss_pairwise", "loss_holistic"):
-                        relative = 1e-2 if is_rounded else 1e-3
+                        relative = 1e-2 if is_rounded else 1e-5
                         assert other[key] == pytest.approx(one[key], rel=relative), (case.name, name, key)
 
 
