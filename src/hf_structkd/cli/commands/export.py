@@ -163,7 +163,7 @@ def _in_integers(
     return {
         "file": target.name,
         "calibration_images": len(rows),
-        "measured_on": f"{options.dataset_name or 'the embedded scenes'}, {scored.data.validation.split}",
+        "measured_on": f"{options.dataset_name or 'the embedded scenes'}, {scored.rows.split}",
         "metric": metric,
         **{name: scores[metric] for name, scores in found.items()},
         "bytes": {"float32": exported.path.stat().st_size, "int8": target.stat().st_size},
