@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from hf_structkd.losses import graphs, pairwise
+from hf_structkd.losses.nodes import masked_nodes, unit_nodes
 
 RANGES = tuple(f"range {side**2}" for side in range(3, 17, 2))
 FORMS = ("chosen", "linear", "direct", *RANGES)
@@ -57,8 +58,8 @@ def loss_function(form: str) -> Callable[[Tensor, Tensor], Tensor]:
     }[form]
 
     def full(student: Tensor, teacher: Tensor) -> Tensor:
-        nodes, valid = pairwise._nodes(student, (1, 1), "mean", None)
-        student_nodes, teacher_nodes = pairwise._unit(nodes), pairwise._unit(teacher)
+        nodes, valid = masked_nodes(student, (1, 1), "mean", None)
+        student_nodes, teacher_nodes = unit_nodes(nodes), unit_nodes(teacher)
         total = full_graph(student_nodes.flatten(2), teacher_nodes.flatten(2))
         return total / graphs.count_full_graph(valid)
 

@@ -20,7 +20,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "src" / "hf_structkd"
 
 ROOMS = (
     *("losses", "matching", "features", "metrics", "scenes", "hub", "data", "models", "teacher_cache"),
-    *("adversary", "report", "card", "tasks", "terms", "training", "cli", "__main__"),
+    *("adversary", "card", "report", "tasks", "terms", "training", "cli", "__main__"),
 )
 """The packages from the ground up: a module imports only from its own room and from rooms before it."""
 

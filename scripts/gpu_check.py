@@ -4,8 +4,9 @@
     python scripts/gpu_check.py --device cpu --dry # tiny pairs, three steps: the same path, no measurement
 
 The floor is transformers' own trainer with the same student, which also runs the teacher, in float32 in every
-mode. Utilisation is the rate of the floating-point operations that torch counts in one step, over the rate
-that large matrix products reach on the same device in the student's precision.
+mode. Utilisation is the rate of the floating-point operations that torch counts in a step of the floor (those
+of the two models), over the rate that large matrix products reach on the same device in the student's
+precision. Terms and critic are left out: torch's counter follows no `autograd.grad` to a weight.
 """
 
 from __future__ import annotations
@@ -35,18 +36,19 @@ WARM_UP = 5
 
 
 class Seconds(TrainerCallback):
-    """Keeps the time of each step, and counts the operations of the last one."""
+    """Keeps the time of each step, and may count the operations of the last one."""
 
-    def __init__(self, device: str, steps: int) -> None:
+    def __init__(self, device: str, steps: int, *, counts: bool) -> None:
         """Start without a time."""
         self.seconds: list[float] = []
         self.operations = 0
         self._device, self._steps, self._start = device, steps, 0.0
+        self._counts = counts
         self._counter = FlopCounterMode(display=False)
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Start the clock."""
-        if state.global_step == self._steps - 1 and not args.torch_compile:
+        if self._counts and state.global_step == self._steps - 1:
             self._counter.__enter__()
         wait_for(self._device)
         self._start = time.perf_counter()
@@ -56,7 +58,7 @@ class Seconds(TrainerCallback):
         wait_for(self._device)
         if state.global_step < self._steps:
             self.seconds.append(time.perf_counter() - self._start)
-        elif not args.torch_compile:
+        elif self._counts:
             self._counter.__exit__(None, None, None)
             self.operations = self._counter.get_total_flops()
 
@@ -112,7 +114,7 @@ def floor_of(ours: StructKDTrainer, pair: Pair, settings: dict[str, Any]) -> Tra
 
 def measure(trainer: Trainer, device: str, steps: int, batch: int) -> Measured:
     """Train, and return the medians of what was seen."""
-    callback = Seconds(device, steps)
+    callback = Seconds(device, steps, counts=isinstance(trainer, Floor) and not trainer.args.torch_compile)
     trainer.add_callback(callback)
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
@@ -152,7 +154,7 @@ def compare(pair: Pair, mode: str, *, device: str, steps: int, batch: int, faste
         full = measure(ours, device, steps, batch)
     ratio = floor.rate / full.rate
     goal = "pass" if ratio <= pair.goal else "short"
-    share = full.operations * full.rate / batch / fastest if full.operations else float("nan")
+    share = floor.operations * full.rate / batch / fastest if floor.operations else float("nan")
     peaks = f"{floor.memory / 2**30:6.2f} {full.memory / 2**30:6.2f}"
     return (
         f"{pair.title:<36} {mode:<20} {floor.rate:8.1f} {full.rate:8.1f} images/s  "

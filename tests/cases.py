@@ -19,6 +19,7 @@ from transformers import PreTrainedModel, TrainerCallback
 
 from hf_structkd import StructKDTrainer, StructKDTrainingArguments
 from hf_structkd.adversary.critic import Critic
+from hf_structkd.models.sharding import whole
 from hf_structkd.terms import holistic
 
 from .tiny_detectors import tiny_detector
@@ -215,8 +216,12 @@ def narrow_critics() -> Iterator[None]:
 
 
 def state_of(trainer: StructKDTrainer) -> dict[str, torch.Tensor]:
-    """Every tensor that training moves: the student's, and those of the terms' networks."""
-    state = {f"student.{name}": value.clone() for name, value in trainer.model.state_dict().items()}
+    """Every tensor that training moves: the student's, and those of the terms' networks.
+
+    Of a sharded student every process calls this.
+    """
+    student = trainer.model.state_dict().items()
+    state = {f"student.{name}": whole(value).clone() for name, value in student}
     for term in trainer.terms:
         for number, network in enumerate(term.networks):
             own = network.state_dict().items()

@@ -46,6 +46,16 @@ def published_critic(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hf_structkd.terms.holistic.Critic", Critic)
 
 
+@pytest.fixture(scope="session")
+def trusted_code(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Give the code that lies beside models a folder of this session, from which Transformers runs it."""
+    import transformers.dynamic_module_utils as dynamic
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dynamic, "HF_MODULES_CACHE", str(tmp_path_factory.mktemp("modules")))
+        yield
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that take longest; `make test` keeps this order."""
     places = {name: place for place, name in enumerate(FIRST)}

@@ -10,11 +10,15 @@ import json
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from hf_structkd import StructKDTrainer
+
 from .cases import CASES, TaskCase, arguments, make_trainer, narrow_critics, state_of
 from .two_processes import run_in_two
+from .unlabelled_rows import MIXED
 
 # Micro-steps of a step.
 ACCUMULATIONS = (1, 2)
@@ -22,7 +26,9 @@ ACCUMULATIONS = (1, 2)
 GLOBAL_BATCH = 8
 
 
-def train(case: TaskCase, folder: Path, accumulation: int, processes: int) -> None:
+def train(
+    case: TaskCase, folder: Path, accumulation: int, processes: int, **overrides: Any
+) -> StructKDTrainer:
     """Train for three steps; every process writes its state and its logs into the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     args = arguments(
@@ -40,6 +46,7 @@ def train(case: TaskCase, folder: Path, accumulation: int, processes: int) -> No
         critic_max_grad_norm=0.0,
         max_steps=3,
         mimic_weight=1.0,
+        **overrides,
     )
     rows = case.rows(16)
     epochs: list[int] = []
@@ -60,6 +67,7 @@ def train(case: TaskCase, folder: Path, accumulation: int, processes: int) -> No
         "epochs": epochs,
     }
     (folder / f"facts-{rank}.json").write_text(json.dumps(facts))
+    return trainer
 
 
 # Runs of a cache, one after the other.
@@ -93,7 +101,7 @@ def work(folder: Path) -> None:
     """Be one of two processes."""
     with narrow_critics():
         train_cached(folder / "cached", accumulation=1)
-        for case, accumulation in itertools.product(CASES, ACCUMULATIONS):
+        for case, accumulation in [*itertools.product(CASES, ACCUMULATIONS), (MIXED, 2)]:
             train(case, folder / f"{case.name}-{accumulation}", accumulation, processes=2)
 
 

@@ -1,6 +1,6 @@
 """Train the first case in whatever processes a launcher made, and write what training moved.
 
-accelerate launch --config_file CONFIG -m tests.launched_worker FOLDER PROCESSES
+accelerate launch --config_file CONFIG -m tests.launched_worker FOLDER PROCESSES [SHARDED MODEL ...]
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from .distributed_worker import train
 if __name__ == "__main__":
     torch.set_num_threads(1)
     with narrow_critics():
-        train(SEGMENTATION, Path(sys.argv[1]), accumulation=1, processes=int(sys.argv[2]))
+        folder, processes, *shard = sys.argv[1:]
+        train(SEGMENTATION, Path(folder), accumulation=1, processes=int(processes), shard=shard)
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()

@@ -61,7 +61,7 @@ def test_the_options_table_names_fields_and_their_defaults() -> None:
     fields = StructKDTrainingArguments.__dataclass_fields__
     rows = re.findall(r"^\| (`[^|]+`) \| ([^|]+) \|", README, re.MULTILINE)
     named = [name for names, _ in rows for name in re.findall(r"`(\w+)`", names)]
-    assert set(named) - set(fields) <= {"preset", "teacher_label_map"}
+    assert set(named) - set(fields) <= {"preset", "teacher_label_map", "teacher_prompts"}
     weights = next(defaults for names, defaults in rows if "task_weight" in names)
     stated = [float(value) for value in weights.split(",")]
     args = StructKDTrainingArguments("unused", use_cpu=True)

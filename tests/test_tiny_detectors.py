@@ -8,10 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
-from transformers.models.auto.modeling_auto import MODEL_FOR_OBJECT_DETECTION_MAPPING_NAMES
 
 from tests.tiny_detectors import (
-    ALL_DETECTION_ARCHITECTURES,
     DETECTION_ARCHITECTURES,
     FROZEN_BACKBONE_ARCHITECTURES,
     TEACHER_ARCHITECTURES,
@@ -32,15 +30,6 @@ TRAINED_BY_BOXES = {
 
 def for_training(arch: str) -> PreTrainedModel:
     return copy.deepcopy(shared(arch)).train()
-
-
-def test_every_object_detection_architecture_of_transformers_is_covered() -> None:
-    """The README says "every architecture": a new one has to be added here, or left out in so many words."""
-    upstream = set(MODEL_FOR_OBJECT_DETECTION_MAPPING_NAMES)
-    covered = set(ALL_DETECTION_ARCHITECTURES)
-    assert covered == upstream, f"new upstream: {upstream - covered}; gone upstream: {covered - upstream}"
-    assert len(DETECTION_ARCHITECTURES) == 12
-    assert set(TEACHER_ARCHITECTURES) == covered - set(WITHOUT_CLASSES)
 
 
 @pytest.mark.parametrize("arch", TEACHER_ARCHITECTURES)

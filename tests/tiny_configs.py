@@ -7,6 +7,7 @@ from transformers import PretrainedConfig
 
 _VIT = {"hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 32}
 _PATCHES = {"image_size": 32, "patch_size": 8}
+ALL_STAGES = ("stage1", "stage2", "stage3", "stage4")
 _STAGES = {"depths": [1, 1, 1, 1], "hidden_sizes": [8, 8, 12, 16]}
 
 
@@ -96,14 +97,31 @@ def _tipsv2_dpt() -> PretrainedConfig:
     )
 
 
-def _upernet() -> PretrainedConfig:
-    backbone = transformers.ResNetConfig(
+def resnet(*stages: str) -> PretrainedConfig:
+    """A backbone whose stages have 8, 12, 16 and 20 channels at strides 4 to 32."""
+    return transformers.ResNetConfig(
         embedding_size=8,
         hidden_sizes=[8, 12, 16, 20],
         depths=[1, 1, 1, 1],
         layer_type="basic",
-        out_features=["stage1", "stage2", "stage3", "stage4"],
+        out_features=list(stages or ALL_STAGES),
     )
+
+
+def swin(*stages: str) -> PretrainedConfig:
+    """A backbone whose stages have 8, 16, 32 and 64 channels at strides 4 to 32."""
+    return transformers.SwinConfig(
+        image_size=32,
+        embed_dim=8,
+        depths=[1, 1, 1, 1],
+        num_heads=[1, 1, 2, 2],
+        window_size=2,
+        out_features=list(stages or ALL_STAGES),
+    )
+
+
+def _upernet() -> PretrainedConfig:
+    backbone = resnet()
     return transformers.UperNetConfig(backbone_config=backbone, hidden_size=12, auxiliary_channels=8)
 
 
@@ -235,14 +253,14 @@ def _zoedepth() -> PretrainedConfig:
     )
 
 
-DEPTH = {
+DEPTH_VARIANTS = {
     "chmv2": _chmv2,
     "depth_anything": _depth_anything,
     "depth_pro": _depth_pro,
     "dpt": _dpt,
+    "dpt_hierarchical": _dpt_hierarchical,
     "glpn": _glpn,
     "prompt_depth_anything": _prompt_depth_anything,
     "tipsv2_dpt": _tipsv2_dpt_depth,
     "zoedepth": _zoedepth,
 }
-DEPTH_VARIANTS = DEPTH | {"dpt_hierarchical": _dpt_hierarchical}

@@ -7,6 +7,8 @@ from typing import Any
 import transformers
 from transformers import PretrainedConfig
 
+from .tiny_configs import resnet
+
 _WIDTH = 16
 _FFN = {"encoder_ffn_dim": 16, "decoder_ffn_dim": 16}
 _HEADS = {"encoder_attention_heads": 2, "decoder_attention_heads": 2}
@@ -35,10 +37,6 @@ _GROUPED = {
 }
 
 
-def _resnet(*stages: str) -> PretrainedConfig:
-    return transformers.ResNetConfig(**_RESNET, out_features=list(stages))
-
-
 def _hgnet(*stages: str) -> PretrainedConfig:
     return transformers.HGNetV2Config(
         embedding_size=8,
@@ -55,24 +53,24 @@ def _hgnet(*stages: str) -> PretrainedConfig:
 
 
 def _detr() -> PretrainedConfig:
-    return transformers.DetrConfig(backbone_config=_resnet("stage4"), d_model=_WIDTH, **_DETR)
+    return transformers.DetrConfig(backbone_config=resnet("stage4"), d_model=_WIDTH, **_DETR)
 
 
 def _conditional_detr() -> PretrainedConfig:
-    return transformers.ConditionalDetrConfig(backbone_config=_resnet("stage4"), d_model=_WIDTH, **_DETR)
+    return transformers.ConditionalDetrConfig(backbone_config=resnet("stage4"), d_model=_WIDTH, **_DETR)
 
 
 def _dab_detr() -> PretrainedConfig:
-    return transformers.DabDetrConfig(backbone_config=_resnet("stage4"), hidden_size=_WIDTH, **_DETR)
+    return transformers.DabDetrConfig(backbone_config=resnet("stage4"), hidden_size=_WIDTH, **_DETR)
 
 
 def _table_transformer() -> PretrainedConfig:
-    return transformers.TableTransformerConfig(backbone_config=_resnet("stage4"), d_model=_WIDTH, **_DETR)
+    return transformers.TableTransformerConfig(backbone_config=resnet("stage4"), d_model=_WIDTH, **_DETR)
 
 
 def _deformable_detr() -> PretrainedConfig:
     return transformers.DeformableDetrConfig(
-        backbone_config=_resnet("stage2", "stage3", "stage4"),
+        backbone_config=resnet("stage2", "stage3", "stage4"),
         d_model=64,  # of the 32 groups of its GroupNorm each needs two channels where a level is 1 x 1
         num_feature_levels=4,
         encoder_n_points=2,

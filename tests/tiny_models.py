@@ -13,10 +13,9 @@ from transformers import (
     PreTrainedModel,
 )
 
-from .tiny_configs import DEPTH, DEPTH_VARIANTS, SEGMENTATION
+from .tiny_configs import DEPTH_VARIANTS, SEGMENTATION
 
 SEGMENTATION_ARCHITECTURES: tuple[str, ...] = tuple(SEGMENTATION)
-DEPTH_ARCHITECTURES: tuple[str, ...] = tuple(DEPTH)
 # With a DPT on a backbone of maps instead of tokens: no architecture of its own, yet other code.
 DEPTH_MODELS: tuple[str, ...] = tuple(DEPTH_VARIANTS)
 
@@ -32,7 +31,7 @@ _BEFORE_RELU = {
 
 def smallest_image(arch: str) -> tuple[int, int]:
     """Height and width that the tiny model takes, in train mode too if the batch has two images."""
-    return (32, 32) if arch == "data2vec-vision" else (64, 64)
+    return (32, 32) if arch in ("data2vec-vision", "eomt", "eomt_dinov3") else (64, 64)
 
 
 def tiny_segmentation_model(

@@ -9,7 +9,8 @@ import torch
 import transformers
 from transformers import AutoModelForUniversalSegmentation, PretrainedConfig, PreTrainedModel
 
-_STAGES = ["stage1", "stage2", "stage3", "stage4"]
+from .tiny_configs import resnet, swin
+
 _VIT: dict[str, Any] = {"image_size": 32, "patch_size": 8, "hidden_size": 16, "num_attention_heads": 2}
 _EOMT: dict[str, Any] = {
     **_VIT,
@@ -41,31 +42,13 @@ _DETR: dict[str, Any] = {
 }
 
 
-def _swin() -> PretrainedConfig:
-    return transformers.SwinConfig(
-        image_size=32,
-        embed_dim=8,
-        depths=[1, 1, 1, 1],
-        num_heads=[1, 1, 2, 2],
-        window_size=2,
-        out_features=_STAGES,
-    )
-
-
 def _detr() -> PretrainedConfig:
-    backbone = transformers.ResNetConfig(
-        embedding_size=4,
-        hidden_sizes=[4, 8, 8, 8],
-        depths=[1, 1, 1, 1],
-        layer_type="basic",
-        out_features=_STAGES,
-    )
-    return transformers.DetrConfig(backbone_config=backbone, **_DETR)
+    return transformers.DetrConfig(backbone_config=resnet(), **_DETR)
 
 
 def _maskformer() -> PretrainedConfig:
     return transformers.MaskFormerConfig(
-        backbone_config=_swin(),
+        backbone_config=swin(),
         decoder_config=transformers.DetrConfig(**_DETR),
         fpn_feature_size=32,
         mask_feature_size=8,
@@ -73,13 +56,13 @@ def _maskformer() -> PretrainedConfig:
 
 
 def _mask2former() -> PretrainedConfig:
-    return transformers.Mask2FormerConfig(backbone_config=_swin(), feature_size=32, **_MASKS)
+    return transformers.Mask2FormerConfig(backbone_config=swin(), feature_size=32, **_MASKS)
 
 
 def _oneformer() -> PretrainedConfig:
     masks = {name: value for name, value in _MASKS.items() if name != "mask_feature_size"}
     return transformers.OneFormerConfig(
-        backbone_config=_swin(),
+        backbone_config=swin(),
         conv_dim=32,
         mask_dim=32,
         text_encoder_width=8,

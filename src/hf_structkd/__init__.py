@@ -19,6 +19,7 @@ from .losses import (
     render_detections,
 )
 from .metrics import DepthErrors, MeanAveragePrecision, MeanIoU
+from .models import wrap_model
 from .tasks import DepthTask, DetectionTask, SegmentationTask
 from .terms import ChannelTerm, HolisticTerm, MimicTerm, PairwiseTerm, PixelTerm, TaskTerm, Term
 from .training.arguments import StructKDTrainingArguments
@@ -57,4 +58,5 @@ __all__ = [
     "pixel_distillation_loss",
     "query_distillation_loss",
     "render_detections",
+    "wrap_model",
 ]

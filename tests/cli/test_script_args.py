@@ -230,6 +230,7 @@ SHARED = {
     "dataset_config_name": None,
     "dataset_revision": None,
     "train_split": "train",
+    "without_labels": False,
     "validation_split": "validation",
     "validation_fraction": None,
     "image_column": "image",
@@ -245,8 +246,6 @@ SHARED = {
     "skip_bad_images": False,
     "max_train_samples": None,
     "max_eval_samples": None,
-}
-UNLABELED = {
     "unlabeled_dataset_name": None,
     "unlabeled_config_name": None,
     "unlabeled_revision": None,
@@ -254,10 +253,14 @@ UNLABELED = {
     "unlabeled_image_column": "image",
     "max_unlabeled_samples": None,
 }
-CLASSES = {"id2label_path": None, "teacher_label_map": None, "labels_are_teacher_ids": False}
+CLASSES = {
+    "id2label_path": None,
+    "teacher_label_map": None,
+    "teacher_prompts": None,
+    "labels_are_teacher_ids": False,
+}
 OF_TASK: dict[str, dict[str, Any]] = {
     "segmentation": {
-        **UNLABELED,
         **CLASSES,
         "label_column": "label",
         "ignore_index": 255,
@@ -266,12 +269,12 @@ OF_TASK: dict[str, dict[str, Any]] = {
         "allow_lossy_masks": False,
     },
     "depth": {
-        **UNLABELED,
         "depth_column": "depth",
         "depth_scale": None,
         "depth_hole": None,
-        "depth_loss": "silog",
-        "depth_kind": "metric",
+        "prompt_depth_column": None,
+        "depth_loss": None,
+        "depth_kind": None,
         "teacher_depth_kind": None,
         "min_depth": 0.001,
         "max_depth": None,
@@ -286,6 +289,7 @@ OF_TASK: dict[str, dict[str, Any]] = {
         "first_category_id": 0,
         "unknown_categories": "error",
         "min_visibility": 0.3,
+        "pseudo_label_threshold": None,
         "keep_aspect_ratio": False,
     },
 }
@@ -357,7 +361,7 @@ def changed(name: str, value: Any) -> Any:
         return value + 1
     if isinstance(value, list):
         return [9, *value[1:]] if value else [8, 9]
-    if name == "validation_fraction":
+    if name in ("validation_fraction", "pseudo_label_threshold"):
         return 0.25
     is_number = name.startswith(("max_", "depth_", "augmentation_"))
     return 7 if value is None and is_number else f"another_{name}"

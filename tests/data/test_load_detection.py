@@ -123,7 +123,9 @@ def test_settings_reach_the_rows(tmp_path: Path) -> None:
 def test_the_column_of_the_objects_can_be_named(tmp_path: Path) -> None:
     name = saved(tmp_path, objects_column="things")
     assert len(load(name, objects_column="things").train[0]["labels"]["boxes"]) <= 1
-    message = r"`objects_column` must be a column of the dataset, got 'objects'; it has: image, things\."
+    message = (
+        r"`objects_column` must be a column of the dataset, got 'objects'; it has: image, things; name it"
+    )
     with pytest.raises(ValueError, match=message):
         load(name)
 

@@ -333,7 +333,7 @@ def test_other_columns_and_splits_can_be_named(tmp_path: Path) -> None:
     ],
 )
 def test_a_missing_column_is_named_with_those_there_are(tmp_path: Path, kind: str, argument: str) -> None:
-    message = rf"`{argument}` must be a column of the dataset, got 'photo'; it has: image, label, depth\."
+    message = rf"`{argument}` must be a column of the dataset, got 'photo'; it has: image, label, depth"
     with pytest.raises(ValueError, match=message):
         load(saved(tmp_path), kind, **{argument: "photo"})
 

@@ -32,7 +32,7 @@ FORMS = [graphs.full_graph_direct, graphs.full_graph_linear]
 def full_graph_form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Form:
     """Make the loss use one form of the full graph, whatever the shape."""
     form: Form = request.param
-    monkeypatch.setattr(pairwise, "full_graph", form)
+    monkeypatch.setattr(pairwise, "full_graph", lambda student, teacher, squares: form(student, teacher))
     return form
 
 
@@ -444,3 +444,18 @@ def test_rejects_masks_of_another_dtype_or_shape() -> None:
         pairwise_distillation_loss(student, teacher, mask=torch.ones(2, 3, 4))
     with pytest.raises(ValueError, match=re.escape("`mask` must have shape (B, h, w) = (2, 3, 4)")):
         pairwise_distillation_loss(student, teacher, mask=torch.ones(2, 6, 8, dtype=torch.bool))
+
+
+def test_known_squares_of_the_teacher_are_not_computed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are half of the term's work on large maps, and come from the cache where there is one."""
+    monkeypatch.setattr(graphs, "linear_is_cheaper", lambda *sizes: True)
+    student, teacher = torch.randn(2, 4, 3, 5), torch.randn(2, 6, 3, 5)
+    expected, squares = pairwise_distillation_loss(student, teacher), pairwise.squared_affinities(teacher)
+    assert squares.dtype == torch.float64
+    cosines = F.normalize(teacher.double().flatten(2), dim=1)
+    torch.testing.assert_close(squares, (cosines.mT @ cosines).square().sum(dim=(1, 2)), rtol=1e-6, atol=0)
+    monkeypatch.delattr(graphs, "squared_gram")
+    known = {"teacher_is_pooled": True, "teacher_squares": squares}
+    assert torch.equal(pairwise_distillation_loss(student, teacher, **known), expected)
+    with pytest.raises(ValueError, match="`teacher_squares` must be 2 floating-point sums"):
+        pairwise_distillation_loss(student, teacher, teacher_squares=squares[:1])

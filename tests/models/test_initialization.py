@@ -7,7 +7,7 @@ import torch
 from transformers import PreTrainedModel, SegformerForSemanticSegmentation
 
 from hf_structkd.matching.label_spaces import LabelMatch, match_label_spaces
-from hf_structkd.models.initialization import start_from_teacher
+from hf_structkd.models.initialization import read_layers, start_from_teacher
 from tests.tiny_configs import SEGMENTATION
 from tests.tiny_detectors import tiny_detector
 from tests.tiny_models import tiny_segmentation_model
@@ -77,3 +77,31 @@ def test_models_that_share_nothing_are_refused() -> None:
     student = tiny_segmentation_model("segformer", id2label=TEACHER_NAMES)
     with pytest.raises(ValueError, match=r"`init_student_from_teacher` must be off for a Segformer.*UperNet"):
         start_from_teacher(student, teacher, match(student, teacher))
+
+
+def test_layers_are_taken_by_their_numbers_where_these_are_named() -> None:
+    """Every second layer from the second on is another start than from the first on."""
+    teacher, student = segformer(depth=4), segformer(depth=2)
+    start = start_from_teacher(student, teacher, layers=read_layers(["*.stages.0.blocks=1,3"]))
+    blocks = [model.segformer.stages[0].blocks for model in (student, teacher)]
+    for mine, his in ((0, 1), (1, 3)):
+        pairs = zip(blocks[0][mine].parameters(), blocks[1][his].parameters(), strict=True)
+        assert all(torch.equal(*pair) for pair in pairs)
+    assert "segformer.stages.0.blocks has the layers 1, 3" in str(start)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("*.stages.0.blocks=0,1,2", "must name 2 of the layers 0 to 3 of the teacher for .*, got 0, 1, 2"),
+        ("*.stages.0.blocks=0,4", "must name 2 of the layers 0 to 3 .*, got 0, 4"),
+        (
+            "*.decoder=0,1",
+            r"must match lists of layers of both models, got '\*\.decoder'; name one of .*blocks",
+        ),
+        ("blocks", "must be written as NAME=0,2,4, got 'blocks'"),
+    ],
+)
+def test_layers_that_are_not_there_are_refused(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=f"`teacher_layers` {message}"):
+        start_from_teacher(segformer(depth=2), segformer(depth=4), layers=read_layers([text]))

@@ -16,12 +16,12 @@ from matplotlib.figure import Figure
 
 from hf_structkd.report import PictureRow, plot_depth_maps
 from hf_structkd.report._palette import _oklab
-from hf_structkd.report.depth_maps import _GREYS
+from hf_structkd.report.depth_maps import GREYS
 
 from .figures import check_page, figure_of
 
 NAN, INF = np.nan, np.inf
-GREYS = {grey[0] for grey in _GREYS}
+GREYS = {grey[0] for grey in GREYS}
 
 
 def build(rows: Sequence[PictureRow[Any]]) -> Figure:

@@ -101,6 +101,7 @@ def curves(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         "plot_curves",
         lambda histories, path, **k: called.update(k, histories=histories, path=path),
     )
+    monkeypatch.setattr(run_module, "write_page", lambda run, compared, shots: called.update(page=compared))
     return called
 
 

@@ -609,7 +609,10 @@ def test_median_scaling_takes_the_scale_out_of_the_scores() -> None:
         ({"depth_kind": "far"}, "`depth_kind` must be one of metric, relative, inverse, got 'far'"),
         ({"teacher_depth_kind": "far"}, "`teacher_depth_kind` must be one of"),
         ({"loss": "l3"}, "`loss` must be one of silog, ssi, l1, berhu, got 'l3'"),
-        ({"depth_kind": "inverse"}, "`loss` must be 'ssi' for a student of inverse depth, got 'silog'"),
+        (
+            {"depth_kind": "inverse", "loss": "silog"},
+            "`loss` must be 'ssi' for a student of inverse depth, got 'silog'",
+        ),
         ({"depth_kind": "relative", "loss": "l1"}, "`loss` must be 'ssi' for a student of relative depth"),
         ({"min_depth": 0.0}, "`min_depth`"),
         ({"max_depth": 1e-4}, "`max_depth`"),

@@ -29,6 +29,8 @@ from ..tiny_models import (
     tiny_depth_model,
     tiny_segmentation_model,
 )
+from ..tiny_prompted import PROMPTED, PROMPTED_DETECTORS, WORDS, tiny_processor, tiny_prompted_model
+from ..tiny_universal import UNIVERSAL, tiny_universal_model
 
 
 @dataclass(frozen=True)
@@ -62,16 +64,31 @@ def boxes(count: int, size: tuple[int, int]) -> list[dict[str, torch.Tensor]]:
     return [{**one, "canvas_size": torch.tensor([float(side) for side in size])} for one in labels]
 
 
+def named(count: int) -> dict[int, str]:
+    """Class names that a teacher which reads text can look for."""
+    return dict(enumerate(WORDS[:count]))
+
+
+def segmenter(arch: str, seed: int) -> PreTrainedModel:
+    if arch in UNIVERSAL:
+        return tiny_universal_model(arch, list(named(NUM_LABELS).values()))
+    if arch in PROMPTED:
+        return tiny_prompted_model(arch)
+    return tiny_segmentation_model(arch, id2label=named(NUM_LABELS), seed=seed)
+
+
 def detector(arch: str, seed: int) -> PreTrainedModel:
     """Students and teachers have not as many queries, and share not all classes."""
-    return tiny_detector(arch, num_labels=NUM_LABELS + seed, num_queries=10 + 2 * seed, seed=seed)
+    if arch in PROMPTED:
+        return tiny_prompted_model(arch)
+    return tiny_detector(arch, id2label=named(NUM_LABELS + seed), num_queries=10 + 2 * seed, seed=seed)
 
 
 MATRICES = {
     "segmentation": Matrix(
         SEGMENTATION_ARCHITECTURES,
-        SEGMENTATION_ARCHITECTURES,
-        lambda arch, seed: tiny_segmentation_model(arch, num_labels=NUM_LABELS, seed=seed),
+        (*SEGMENTATION_ARCHITECTURES, *UNIVERSAL, "clipseg"),
+        segmenter,
         class_ids,
         "eval_mean_iou",
         1.0,
@@ -85,7 +102,13 @@ MATRICES = {
         math.inf,
     ),
     "detection": Matrix(
-        DETECTION_ARCHITECTURES, TEACHER_ARCHITECTURES, detector, boxes, "eval_map", 1.0, share_that_moves=0.3
+        DETECTION_ARCHITECTURES,
+        (*TEACHER_ARCHITECTURES, *PROMPTED_DETECTORS),
+        detector,
+        boxes,
+        "eval_map",
+        1.0,
+        share_that_moves=0.3,
     ),
 }
 
@@ -112,7 +135,8 @@ def check_pair(task: str, student_arch: str, teacher_arch: str, folder: Path) ->
         granularity=1,
         teacher_image_size=smallest_image(teacher_arch),
     )
-    trainer = StructKDTrainer(student, teacher, args, train_dataset=data, eval_dataset=data)
+    reader = {"teacher_processing_class": tiny_processor(teacher_arch)} if teacher_arch in PROMPTED else {}
+    trainer = StructKDTrainer(student, teacher, args, train_dataset=data, eval_dataset=data, **reader)
     trainer.train()
     pair = f"{teacher_arch} teaches {student_arch}"
     log: dict[str, Any] = trainer.state.log_history[0]
@@ -135,9 +159,22 @@ def chain(matrix: Matrix) -> list[tuple[str, str]]:
     ]
 
 
+# Of the teachers of other kinds, some are enough beside `make test-long`.
+DEAR = {*UNIVERSAL, *PROMPTED} - {"mask2former", "clipseg", "grounding-dino", "owlv2"}
+
+
+def is_dear(task: str, teacher_arch: str) -> bool:
+    """Return whether its pair is left to `make test-long`; a DETR teaches two tasks."""
+    return teacher_arch in DEAR and (task, teacher_arch) != ("detection", "detr")
+
+
 @pytest.mark.parametrize(
     ("task", "student_arch", "teacher_arch"),
-    [(task, *pair) for task, matrix in MATRICES.items() for pair in chain(matrix)],
+    [
+        pytest.param(task, *pair, marks=pytest.mark.long if is_dear(task, pair[1]) else ())
+        for task, matrix in MATRICES.items()
+        for pair in chain(matrix)
+    ],
 )
 def test_every_architecture_learns_and_teaches(
     task: str, student_arch: str, teacher_arch: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

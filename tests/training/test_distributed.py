@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -16,7 +17,8 @@ from hf_structkd.teacher_cache import AnswerStore
 
 from ..cases import CASES, TaskCase
 from ..distributed_worker import ACCUMULATIONS, CACHED, train, train_cached
-from .test_trainer import assert_states_close, over_tasks
+from ..unlabelled_rows import MIXED
+from .test_trainer import assert_states_close
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +38,7 @@ def two_processes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def one_process(narrow_critic: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder for each task, trained here."""
     folder = tmp_path_factory.mktemp("one")
-    for case in CASES:
+    for case in (*CASES, MIXED):
         train(case, folder / case.name, accumulation=1, processes=1)
     return folder
 
@@ -49,8 +51,11 @@ def read(folder: Path, processes: int) -> tuple[list[dict[str, Any]], list[dict[
     return facts, [torch.load(folder / f"state-{rank}.pt") for rank in range(processes)]
 
 
-@over_tasks
-@pytest.mark.parametrize("accumulation", ACCUMULATIONS, ids=["no accumulation", "accumulation 2"])
+@pytest.mark.parametrize(
+    ("case", "accumulation"),
+    [*itertools.product(CASES, ACCUMULATIONS), (MIXED, 2)],
+    ids=lambda one: getattr(one, "name", f"accumulation {one}"),
+)
 def test_two_processes_are_one_with_the_same_global_batch(
     case: TaskCase, accumulation: int, two_processes: Path, one_process: Path
 ) -> None:

@@ -22,8 +22,12 @@ CONFIGS = ROOT / "examples" / "accelerate"
 
 LAUNCHES: dict[str, list[list[str]]] = {
     "cpu_processes.yaml": [[]],
+    "sharded.yaml": [[]],
     "two_nodes.yaml": [["--machine_rank", str(rank), "--num_processes", "2"] for rank in range(2)],
 }
+
+# What a launch passes to the training.
+SHARD = {"sharded.yaml": ["student", "teacher"]}
 
 
 def start(config: str, flags: list[str], port: int, folder: Path) -> subprocess.Popen[str]:
@@ -31,6 +35,7 @@ def start(config: str, flags: list[str], port: int, folder: Path) -> subprocess.
     program = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(CONFIGS / config)]
     common = ["--mixed_precision", "no", "--main_process_port", str(port)]
     command = [*program, *common, *flags, "-m", "tests.launched_worker", str(folder), "2"]
+    command += SHARD.get(config, [])
     return subprocess.Popen(
         command,
         cwd=ROOT,

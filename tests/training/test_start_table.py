@@ -129,14 +129,14 @@ def test_nodes_are_those_of_the_loss(settings: dict[str, Any], monkeypatch: pyte
 def nodes_of_the_loss(granularity: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
     """Rows and columns of the nodes that the loss itself makes of an 8 × 12 map."""
     seen: list[tuple[int, int]] = []
-    original = pairwise._nodes
+    original = pairwise.masked_nodes
 
     def spy(*args: Any) -> tuple[Tensor, Tensor]:
         nodes, valid = original(*args)
         seen.append((nodes.shape[2], nodes.shape[3]))
         return nodes, valid
 
-    monkeypatch.setattr(pairwise, "_nodes", spy)
+    monkeypatch.setattr(pairwise, "masked_nodes", spy)
     pairwise_distillation_loss(torch.randn(1, 2, 8, 12), torch.randn(1, 3, 8, 12), granularity=granularity)
     return seen[0]
 

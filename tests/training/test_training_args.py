@@ -126,6 +126,7 @@ def test_defaults() -> None:
         "teacher_dtype": "auto",
         "teacher_cache_dtype": "float16",
         "teacher_cache_top_k": None,
+        "shard": [],
     }
 
 
@@ -157,8 +158,8 @@ def test_every_new_field_is_a_recorded_setting() -> None:
     """A setting that a checkpoint does not record can change between a run and its resumption."""
     inherited = {field.name for field in dataclasses.fields(TrainingArguments)}
     of_terms = {name for term in BUILT_IN_TERMS for name in (f"{term.name}_weight", *term.setting_names())}
-    # Where the teacher's answers are kept changes none of them, and a resumed run may keep them elsewhere.
-    assert of_terms | set(TRAINER_SETTINGS) | {"teacher_cache"} == set(own_fields()) - inherited
+    # Where answers and weights are kept changes none of them, and a resumed run may keep them elsewhere.
+    assert of_terms | set(TRAINER_SETTINGS) | {"teacher_cache", "shard"} == set(own_fields()) - inherited
     assert set(OVERRIDDEN) == set(own_fields()) & inherited
 
 

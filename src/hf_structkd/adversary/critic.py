@@ -9,7 +9,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils import parametrizations, parametrize
+from torch.nn.utils import parametrize
+
+from .spectral_norm import SpectralNorm
 
 SMALLEST_MAP = 8
 
@@ -23,9 +25,7 @@ class Critic(nn.Module):
     gradient penalty needs.
 
     Spectral normalisation divides every weight by its largest singular value, which power iteration
-    estimates. In training mode, each forward would advance the iteration. For this reason keep the critic in
-    ``eval()``, where forward changes no buffer, and call :meth:`update_spectral_norms` once per optimizer
-    step. The two modes have no other difference.
+    estimates. Forward changes no buffer; call :meth:`update_spectral_norms` once per optimizer step.
 
     Attention compares all cells at 1/8 and 1/16 of the map's size. Its matrices grow with the square of the
     map's area: per sample, they take 256 KiB and 16 KiB for a 128x128 map, and 64 MiB and 4 MiB for 512x512,
@@ -76,7 +76,7 @@ class Critic(nn.Module):
         if spectral_norm:
             # The list is complete first, because a parametrization changes the tree of modules.
             for module in [module for module in self.modules() if isinstance(module, nn.Conv2d)]:
-                parametrizations.spectral_norm(module)
+                parametrize.register_parametrization(module, "weight", SpectralNorm(module.weight))
 
     def forward(self, maps: Tensor, images: Tensor | None = None) -> Tensor:
         """Score each map.
@@ -109,11 +109,12 @@ class Critic(nn.Module):
 
     @torch.no_grad()
     def update_spectral_norms(self) -> None:
-        """Run one power iteration on every normalised weight and leave the critic in eval mode."""
+        """Run one power iteration on every normalised weight."""
+        module: Any
         for module in self.modules():
             if parametrize.is_parametrized(module, "weight"):
-                _advance(module)
-        self.eval()
+                weights = module.parametrizations["weight"]
+                weights[0].advance(weights.original)
 
     def _check_inputs(self, maps: Tensor, images: Tensor | None) -> None:
         if maps.ndim != 4 or maps.shape[1] != self.map_channels:
@@ -168,13 +169,6 @@ class _SelfAttention(nn.Module):
         attention = (query.mT @ key).softmax(dim=2)
         mixed: Tensor = (value @ attention.mT).reshape(hidden.shape)
         return hidden + self.gate * mixed
-
-
-def _advance(layer: Any) -> None:
-    """Run one power iteration as torch does in train mode, without the normalised weight that follows it."""
-    matrix, norm = layer.parametrizations.weight.original.flatten(1), layer.parametrizations.weight[0]
-    norm._u.copy_(F.normalize(torch.mv(matrix, norm._v), dim=0, eps=norm.eps))
-    norm._v.copy_(F.normalize(torch.mv(matrix.mT, norm._u), dim=0, eps=norm.eps))
 
 
 def _check_settings(map_channels: int, image_channels: int, widths: Sequence[int]) -> None:

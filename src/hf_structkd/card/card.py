@@ -151,5 +151,5 @@ def _eval_results(facts: CardFacts) -> list[EvalResult]:
             metric_value=score.value,
         )
         for score in facts.scores
-        if math.isfinite(score.value)
+        if math.isfinite(score.value) and not score.of_agreement
     ]

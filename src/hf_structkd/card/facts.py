@@ -39,6 +39,9 @@ class DataFacts(NamedTuple):
         validation_images: Number of images that were scored; None if unknown.
         unlabeled: Origin of the images without labels, or None.
         notes: What the training rows hold: labels and texts.
+        has_labels: Whether labels were trained on.
+        is_scored: Whether there were images to score the student on.
+        agreement: Whether the scores are agreement with the teacher, for want of labels.
     """
 
     source: Origin
@@ -49,6 +52,9 @@ class DataFacts(NamedTuple):
     validation_images: int | None = None
     unlabeled: Origin | None = None
     notes: tuple[tuple[str, str], ...] = ()
+    has_labels: bool = True
+    is_scored: bool = True
+    agreement: bool = False
 
 
 class TermFacts(NamedTuple):
@@ -79,6 +85,7 @@ class CardFacts:
         teacher: Origin of the teacher; None for a student that was trained alone.
         teacher_description: Class and size of the teacher.
         needs_library: Whether the student has a class of `hf_structkd`, whose code lies beside it.
+        is_wrapped: Whether it is a network that is no model of transformers, whose code lies beside it.
         is_adapter: Whether the files hold adapters of PEFT alone, and not the model that they stand on.
         base_is_found: Whether transformers finds that model, with the student's classes, by its name.
         settings: Further settings of distillation and training, by name, as text.
@@ -88,6 +95,7 @@ class CardFacts:
         scores: Scores of the student; empty before the first evaluation.
         table: Markdown table of teacher, student alone and distilled; None if nothing was compared.
         figures: Paths of the figures, relative to the card.
+        report: Path of the page of the run, relative to the card; None if there is none.
         command: Command of the training, without tokens and paths of one machine; None if unknown.
         train_seconds: Duration of the training in seconds; None before its end.
         license: Licence that the caller asks for; None means the teacher's.
@@ -110,6 +118,7 @@ class CardFacts:
     processes: int
     versions: Mapping[str, str]
     needs_library: bool = False
+    is_wrapped: bool = False
     is_adapter: bool = False
     base_is_found: bool = False
     teacher: Origin | None = None
@@ -121,6 +130,7 @@ class CardFacts:
     scores: tuple[Score, ...] = ()
     table: str | None = None
     figures: tuple[str, ...] = ()
+    report: str | None = None
     command: str | None = None
     train_seconds: float | None = None
     language: str | None = None

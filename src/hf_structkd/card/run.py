@@ -15,10 +15,11 @@ import torch
 from transformers import AutoConfig, PretrainedConfig
 from transformers.utils import logging
 
-from ..data import DataOptions, DenseOptions
+from ..data import DataOptions, has_labels
 from ..features import has_adapters
 from ..models.loading import config_of, holds_only_a_configuration, model_of
 from ..models.parameters import count_parameters
+from ..models.plain_module import ModuleConfig
 from ..models.shipping import needs_own_code
 from ..models.teacher_forms import class_name
 from .command import printable_command
@@ -32,6 +33,7 @@ _TIME = "train_runtime"
 SCENES = Origin("the embedded scenes of hf_structkd", generated=True)
 _SCENES = "scenes"
 _FIGURES = ("figures/predictions.png", "figures/classes.png", "figures/curves.png")
+_REPORT = "report.html"
 _NO_NAMES = frozenset(
     {"checkpoint", "run", "out", "output", "outputs", "seed", "exp", "experiment", "test", "tmp", "results"}
 )
@@ -137,10 +139,6 @@ def card_facts(run: Run, notes: RunNotes | None = None) -> CardFacts:
     origins = [] if data is None else [data.source, data.unlabeled]
     evaluations = ({k: v for k, v in entry.items() if k.startswith("eval_")} for entry in reversed(log))
     metrics = notes.metrics or next(filter(None, evaluations), {})
-    command = None
-    if notes.command is not None:
-        secrets = [args.hub_token or "", huggingface_hub.get_token() or ""]
-        command = printable_command(notes.command, processes=args.world_size, secrets=secrets)
     models = _models(run, notes)
     facts = CardFacts(
         name=_title(run, folder.resolve().name, models),
@@ -148,28 +146,41 @@ def card_facts(run: Run, notes: RunNotes | None = None) -> CardFacts:
         folder=folder.resolve().name,
         pipeline_tag=run.task.name,
         **models,
+        **training_facts(run, notes),
         usage=run.task.usage,
-        terms=tuple(TermFacts(term.title, run.weights[term.name], term.compares) for term in run.terms),
-        settings=_settings(run) | ({} if notes.data is None else _data_settings(notes.data)),
         data=data,
         dataset_ids=tuple(origin.hub_id for origin in origins if origin and origin.hub_id),
         scores=read_scores(metrics, run.task.metric_labels, run.task.class_metric_labels),
         table=notes.table,
         figures=tuple(name for name in _FIGURES if (folder / name).is_file()),
-        command=command,
-        seed=args.seed,
-        steps=run.state.global_step,
-        epochs=float(run.state.epoch or 0),
-        global_batch_size=args.global_batch_size,
-        train_seconds=next((entry[_TIME] for entry in reversed(log) if _TIME in entry), None),
-        hardware=_device_name(args.device),
-        processes=args.world_size,
-        versions={name: version(name) for name in _LIBRARIES},
+        report=_REPORT if (folder / _REPORT).is_file() else None,
     )
     notice = license_notice(facts)
     if notice is not None and args.push_to_hub:
         logger.warning("%s", notice)
     return facts
+
+
+def training_facts(run: Run, notes: RunNotes) -> dict[str, Any]:
+    """Return the fields of `CardFacts` on how the student was trained, by their names; no file is read."""
+    args, command = run.args, None
+    if notes.command is not None:
+        secrets = [args.hub_token or "", huggingface_hub.get_token() or ""]
+        command = printable_command(notes.command, processes=args.world_size, secrets=secrets)
+    log = reversed(run.state.log_history)
+    return {
+        "terms": tuple(TermFacts(term.title, run.weights[term.name], term.compares) for term in run.terms),
+        "settings": _settings(run) | ({} if notes.data is None else _data_settings(notes.data)),
+        "command": command,
+        "seed": args.seed,
+        "steps": run.state.global_step,
+        "epochs": float(run.state.epoch or 0),
+        "global_batch_size": args.global_batch_size,
+        "train_seconds": next((entry[_TIME] for entry in log if _TIME in entry), None),
+        "hardware": _device_name(args.device),
+        "processes": args.world_size,
+        "versions": {name: version(name) for name in _LIBRARIES},
+    }
 
 
 def _title(run: Run, folder: str, models: Mapping[str, Any]) -> str:
@@ -196,6 +207,7 @@ def _models(run: Run, notes: RunNotes) -> dict[str, Any]:
         "architecture": type(model_of(run.model)).__name__,
         "parameters": count_parameters(run.model),
         "needs_library": needs_own_code(config),
+        "is_wrapped": config.model_type == ModuleConfig.model_type,
         "is_adapter": is_adapter,
         "base_is_found": is_adapter and _has_classes_of(student.hub_id, config, token),
         "student": student,
@@ -223,7 +235,7 @@ def _has_classes_of(hub_id: str | None, config: PretrainedConfig, token: str | N
 def _data_facts(options: DataOptions, run: Run) -> DataFacts:
     token = run.args.hub_token
     unlabeled = None
-    if isinstance(options, DenseOptions) and options.unlabeled_dataset_name is not None:
+    if options.unlabeled_dataset_name is not None:
         unlabeled = _dataset(options.unlabeled_dataset_name, options.unlabeled_revision, token)
     return DataFacts(
         source=_dataset(options.dataset_name, options.dataset_revision, token),
@@ -234,6 +246,9 @@ def _data_facts(options: DataOptions, run: Run) -> DataFacts:
         validation_images=_length(run.eval_dataset),
         unlabeled=unlabeled,
         notes=tuple(getattr(run.train_dataset, "notes", {}).items()),
+        has_labels=has_labels(run.train_dataset),
+        is_scored=run.eval_dataset is not None,
+        agreement=not has_labels(run.eval_dataset),
     )
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from numbers import Real
 from typing import NamedTuple
 
+from ..metrics import AGREEMENT
+
 # These values of an evaluation do not describe the model: the loss depends on the weights of its terms, the
 # others depend on the machine.
 _BOOKKEEPING = frozenset(
@@ -22,12 +24,14 @@ class Score(NamedTuple):
         label: Name of the metric for people.
         value: Value; NaN or infinite if the validation images do not tell it.
         of_class: Whether the metric scores a single class.
+        of_agreement: Whether the truth is the teacher's answer, so that it is no accuracy.
     """
 
     name: str
     label: str
     value: float
     of_class: bool = False
+    of_agreement: bool = False
 
 
 def read_scores(
@@ -49,10 +53,12 @@ def read_scores(
         name = key.removeprefix("eval_")
         if name in _BOOKKEEPING or isinstance(value, bool) or not isinstance(value, Real):
             continue
-        prefix = next((start for start in class_labels if name.startswith(start)), None)
-        if name in labels or prefix is None:
-            label, of_class = labels.get(name, name.replace("_", " ")), False
+        agrees, own = name.startswith(AGREEMENT), name.removeprefix(AGREEMENT)
+        prefix = next((start for start in class_labels if own.startswith(start)), None)
+        if own in labels or prefix is None:
+            label, of_class = labels.get(own, own.replace("_", " ")), False
         else:
-            label, of_class = f"{class_labels[prefix]} of {name.removeprefix(prefix)}", True
-        scores.append(Score(name, label, float(f"{float(value):.{_SIGNIFICANT_DIGITS}g}"), of_class))
+            label, of_class = f"{class_labels[prefix]} of {own.removeprefix(prefix)}", True
+        label = f"agreement with the teacher, {label}" if agrees else label
+        scores.append(Score(name, label, float(f"{float(value):.{_SIGNIFICANT_DIGITS}g}"), of_class, agrees))
     return tuple(scores)

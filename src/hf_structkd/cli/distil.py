@@ -9,16 +9,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from transformers import PreTrainedModel, set_seed
+from transformers.trainer_utils import IntervalStrategy
 from transformers.utils import logging
 
 from ..card import RunNotes
-from ..data import LoadedData
+from ..data import LoadedData, has_labels
 from ..data.options import pair_of
 from ..hub.access import check_push, open_repository
 from ..matching.normalization import ImageNormalization
 from ..models import TeacherSource
 from ..models.freezing import freeze
-from ..models.initialization import start_from_teacher
+from ..models.initialization import read_layers, start_from_teacher
 from ..models.loading import (
     config_of,
     load_image_processor,
@@ -62,7 +63,9 @@ def distil(arguments: Arguments) -> None:
     trainer, metrics = experiment.train(args, with_teacher=True)
     scores = None
     with experiment.failures.of("The evaluation of the teacher"):
-        scores = trainer.evaluate_teacher() if trainer.teacher is not None else None
+        is_scored = trainer.eval_dataset is not None and has_labels(trainer.eval_dataset)
+        if trainer.teacher is not None and is_scored:
+            scores = trainer.evaluate_teacher()
     others: dict[str, Any] = {"teacher_metrics": scores, "alone": alone[0], "alone_metrics": alone[1]}
     experiment.publish(trainer, metrics, others)
 
@@ -105,19 +108,24 @@ class Experiment:
             pair_of("image_size", options.image_size),
             keep_aspect_ratio=options.fits_images,
             revision=models.student_revision,
+            trust_remote_code=models.trust_remote_code,
         )
         name, revision = models.teacher_model_name_or_path, models.teacher_revision
-        teacher = None if name is None else TeacherSource(name, task, revision=revision)
+        trust = {"trust_remote_code": models.trust_remote_code}
+        teacher = None if name is None else TeacherSource(name, task, revision=revision, **trust)
         if teacher is not None and training.teacher_cache is None:
             teacher.model  # noqa: B018 - a teacher that cannot be loaded ends the run before it begins
-        teacher_processor = None if name is None else load_image_processor(name, revision=revision)
+        teacher_processor = (
+            None if teacher is None else load_image_processor(teacher.folder, revision=revision)
+        )
         loaded = task.load_data(
             options,
             normalization=ImageNormalization.from_image_processor(processor),
-            teacher=None if teacher is None else teacher.config,
+            teacher=None if teacher is None else teacher.naming(task.task_options(options)),
             # A data seed of its own shows runs of several seeds the same views.
             seed=training.seed if training.data_seed is None else training.data_seed,
         )
+        _check_labels(arguments, loaded)
         return cls(arguments, loaded, processor, teacher, teacher_processor)
 
     def train(self, args: StructKDTrainingArguments, *, with_teacher: bool) -> Run:
@@ -134,9 +142,10 @@ class Experiment:
             task,
             id2label=self.data.id2label,
             revision=models.student_revision,
+            trust_remote_code=models.trust_remote_code,
             ignore_index=self.data.ignore_index,
         )
-        if models.init_student_from_teacher:
+        if models.init_student_from_teacher or models.teacher_layers:
             self._start_from_teacher(student)
         freeze(student, models.freeze)
         trainer = StructKDTrainer(
@@ -158,9 +167,12 @@ class Experiment:
             raise ValueError(
                 "`init_student_from_teacher` needs a `teacher_model_name_or_path`, got none; name one."
             )
-        task, _, options, _ = self.arguments
-        matched = task(config_of(student), self.teacher.config, **task.task_options(options))
-        start = start_from_teacher(student, self.teacher.model, matched.labels)
+        task, models, options, _ = self.arguments
+        chosen = task.task_options(options)
+        teacher = self.teacher.asked_for(config_of(student), chosen)
+        matched = task(config_of(student), teacher.config, **chosen)
+        layers = read_layers(models.teacher_layers)
+        start = start_from_teacher(student, teacher.model, matched.labels, layers=layers)
         logger.info("The student starts from its teacher: %s.", start)
 
     def publish(
@@ -173,11 +185,17 @@ class Experiment:
             metrics: Its scores.
             others: What `write_report` compares it with.
         """
-        if trainer.is_world_process_zero():
+        if trainer.is_world_process_zero() and trainer.args.shard:
+            logger.warning(
+                "No table and no figures are made of a sharded run, because one process makes them: compare "
+                "the saved student and its teacher without `shard`."
+            )
+        elif trainer.is_world_process_zero():
             with self.failures.of("The report"):
-                table = write_report(trainer, metrics, **others)
-                print(f"{table}\n\nThe student, its metrics and figures are in {trainer.args.output_dir}.")  # noqa: T201
-                trainer.run_notes = self.notes(metrics, table)
+                table = write_report(trainer, metrics, **others, part=self.failures.of)
+                end = f"The student, its metrics, figures and report.html are in {trainer.args.output_dir}."
+                print("\n\n".join(filter(None, [table, end])))  # noqa: T201
+                trainer.run_notes = self.notes(metrics, table or None)
         with self.failures.of("The card or the push"):
             _publish(trainer)
         self.failures.raise_first()
@@ -218,6 +236,21 @@ def _publish(trainer: StructKDTrainer) -> None:
     commit = trainer.push_to_hub()
     if trainer.is_world_process_zero():
         print(f"The student is on the Hub: {commit.repo_url}")  # noqa: T201
+
+
+def _check_labels(arguments: Arguments, data: LoadedData) -> None:
+    """Raise `ValueError` where labels, or images to evaluate on, are missing for what is asked for."""
+    models, training, name = arguments.models, arguments.training, arguments.options.dataset_name
+    if data.labeled is None and (models.compare_baseline or models.teacher_model_name_or_path is None):
+        raise ValueError(
+            f"a student alone learns from labels, and those of {name!r} are missing or not read; leave "
+            f"{'`compare_baseline` out' if models.compare_baseline else '`without_labels` out, or add them'}."
+        )
+    if data.validation is None and training.eval_strategy != IntervalStrategy.NO:
+        raise ValueError(
+            f"`eval_strategy` {training.eval_strategy.value!r} needs images to evaluate on, and {name!r} has "
+            "no validation split; hold some out with --validation_fraction 0.1, or leave it out."
+        )
 
 
 def _student_name(arguments: Arguments) -> str:

@@ -14,7 +14,8 @@ from ..data import DataOptions
 ESSENTIAL: Mapping[str, tuple[str, ...]] = {
     "models": ("student_model_name_or_path", "teacher_model_name_or_path", "compare_baseline"),
     "data": (
-        *("dataset_name", "validation_fraction", "image_size", "label_values", "teacher_label_map"),
+        *("dataset_name", "validation_fraction", "image_size", "label_values"),
+        *("teacher_label_map", "teacher_prompts"),
         *("depth_scale", "teacher_depth_kind", "bbox_format", "augmentation_views"),
     ),
     "terms": ("preset", "pixel_weight", "pairwise_weight", "holistic_weight"),
@@ -44,7 +45,9 @@ _OF_TRAINER: Mapping[str, tuple[str, ...]] = {
 }
 _OF_LIBRARY: Mapping[str, tuple[str, ...]] = {
     "critic": ("critic_", "gradient_penalty"),
+    "devices and precision": ("shard",),
     "teacher": ("teacher_", "student_feature"),
+    "training": ("ema_",),
     "terms": ("",),
 }
 _ORDER = (

@@ -33,7 +33,7 @@ def train_and_evaluate(trainer: StructKDTrainer, failures: Failures) -> dict[str
         failures: Takes the failure of the evaluation; the student is saved by then.
 
     Returns:
-        What `evaluate()` returned, and nothing if it failed.
+        What `evaluate()` returned, and nothing if it failed or there is nothing to evaluate on.
     """
     resume = _resumption(trainer.args)
     if resume is True and last_checkpoint(trainer.args.output_dir) is None:
@@ -48,6 +48,8 @@ def train_and_evaluate(trainer: StructKDTrainer, failures: Failures) -> dict[str
     trainer.log_metrics("train", result.metrics)
     trainer.save_metrics("train", result.metrics)
     metrics: dict[str, float] = {}
+    if trainer.eval_dataset is None:  # images alone need not be scored
+        return metrics
     with failures.of("The evaluation"):
         metrics = trainer.evaluate()
         trainer.log_metrics("eval", metrics)

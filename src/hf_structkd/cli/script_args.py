@@ -14,7 +14,7 @@ from typing import Any, ClassVar, NamedTuple, NoReturn
 import yaml
 from transformers import HfArgumentParser
 
-from ..data import DataOptions
+from ..data import ClassOptions, DataOptions
 from ..data.options import option
 from ..tasks import Task
 from ..training.arguments import StructKDTrainingArguments
@@ -32,11 +32,19 @@ class ModelArguments:
     student_model_name_or_path: str | None = option(
         None, "Hub id or folder; one with only config.json starts from scratch."
     )
-    teacher_model_name_or_path: str | None = option(None, "Hub id or folder.")
+    teacher_model_name_or_path: str | None = option(
+        None, "Hub id or folder, or a file of ONNX, TorchScript or torch.export."
+    )
     student_revision: str | None = option(None, "Branch, tag or commit.")
     teacher_revision: str | None = option(None, "Branch, tag or commit.")
+    trust_remote_code: bool = option(
+        False, "Run code that lies beside student or teacher, as a wrapped network has it."
+    )
     init_student_from_teacher: bool = option(
         False, "Start the student, also the one alone, from what fits of the teacher's weights."
+    )
+    teacher_layers: list[str] = option(
+        [], "Also start the student's layers from these of the teacher: '*.encoder.layer=0,2,4'."
     )
     freeze: list[str] = option(
         [], "Patterns of names of student parameters that stay as they are, such as 'backbone.*'."
@@ -216,6 +224,8 @@ def _as_flag(parser: argparse.ArgumentParser, action: argparse.Action, value: An
     kind: Any = action.type
     takes_map = kind is dict or action.dest in StructKDTrainingArguments._VALID_DICT_FIELDS
     takes_list = action.nargs == "+"
+    if is_map and action.dest in ClassOptions.task_fields:
+        return json.dumps(value)  # the flag takes JSON
     if (value is None and (action.default is None or kind is str or takes_list)) or (is_map and takes_map):
         return value
     if value is None or is_map or (is_list and not takes_list and action.dest not in _TAKE_LISTS):

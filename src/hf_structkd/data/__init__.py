@@ -1,7 +1,7 @@
 """Datasets: loading, decoding, augmentation and batches."""
 
 from ._assembly import LoadedData
-from ._datasets import StoredRows, StreamedRows
+from ._datasets import StoredRows, StreamedRows, has_labels
 from ._rows import Normalization, RowReader
 from .boxes import ObjectBoxes
 from .dense import DenseReader, collate_dense
@@ -11,7 +11,7 @@ from .load_depth import DepthKind, DepthOptions, load_depth_data
 from .load_detection import DetectionOptions, load_detection_data
 from .load_segmentation import SegmentationOptions, load_segmentation_data
 from .mixing import MixedDataset, MixedIterableDataset
-from .options import ClassOptions, DataOptions, DenseOptions
+from .options import ClassOptions, DataOptions
 from .targets import ClassMap, DepthMap, TargetMap
 from .transforms import DenseAugmentation
 
@@ -21,7 +21,6 @@ __all__ = [
     "ClassOptions",
     "DataOptions",
     "DenseAugmentation",
-    "DenseOptions",
     "DenseReader",
     "DepthKind",
     "DepthMap",
@@ -40,6 +39,7 @@ __all__ = [
     "TargetMap",
     "collate_dense",
     "collate_detection",
+    "has_labels",
     "load_depth_data",
     "load_detection_data",
     "load_segmentation_data",

@@ -10,26 +10,28 @@ from ._rows import RowReader
 from ._splits import Splits
 from .loading import check_columns
 from .mixing import MixedDataset, MixedIterableDataset
-from .options import DataOptions, DenseOptions, pair_of
+from .options import DataOptions, pair_of
 from .transforms import DenseAugmentation
 
 
 class LoadedData(NamedTuple):
     """Training and validation data, the class names if there are any, and the label that does not count.
 
-    `labeled` is the labelled part of `train`, and `train` itself where every image has labels.
+    `labeled` is the labelled part of `train`: `train` itself where every image has labels, None where none
+    has. `validation` is None where nothing is to be scored, which only images without labels may leave out.
     """
 
     train: StoredRows | StreamedRows | MixedDataset | MixedIterableDataset
-    validation: StoredRows | StreamedRows
-    labeled: StoredRows | StreamedRows
+    validation: StoredRows | StreamedRows | None
+    labeled: StoredRows | StreamedRows | None
     id2label: dict[int, str] | None = None
     ignore_index: int | None = None
 
     def named(self, id2label: dict[int, str], ignore_index: int | None = None) -> LoadedData:
         """Return the data with names of their classes, which the datasets carry too."""
         for part in (self.train, self.labeled, self.validation):
-            part.id2label, part.ignore_index = id2label, ignore_index
+            if part is not None:
+                part.id2label, part.ignore_index = id2label, ignore_index
         return self._replace(id2label=id2label, ignore_index=ignore_index)
 
 
@@ -77,12 +79,15 @@ def assemble(
         return read(rows, image_column, augmentation=augmentation, labeled=labeled, views=views)
 
     has_unlabeled = splits.unlabeled is not None
-    train = labeled = read_training(splits.train, options.image_column, True if has_unlabeled else None)
+    mark = (True if has_unlabeled else None) if splits.labeled else False
+    train = labeled = read_training(splits.train, options.image_column, mark)
     if has_unlabeled:
-        assert isinstance(options, DenseOptions)  # no other task loads images without labels
         check_columns(splits.unlabeled, unlabeled_image_column=options.unlabeled_image_column)
         mix: type[Any] = MixedIterableDataset if options.streaming else MixedDataset
         train = mix(labeled, read_training(splits.unlabeled, options.unlabeled_image_column, False))
-    validation = read(splits.validation, options.image_column, size=augmentation.size, **evaluation)
-    validation.split = splits.validation_name
-    return LoadedData(train, validation, labeled)
+    validation = None
+    if splits.validation is not None:
+        evaluation |= {"size": augmentation.size, "labeled": None if splits.scored else False}
+        validation = read(splits.validation, options.image_column, **evaluation)
+        validation.split = splits.validation_name
+    return LoadedData(train, validation, labeled if splits.labeled else None)

@@ -31,6 +31,13 @@ def worker_slot() -> int:
     return 0 if worker is None else worker.id % MAX_WORKERS
 
 
+def has_labels(dataset: Any) -> bool:
+    """Return whether a dataset, perhaps wrapped by others, has labels; one that does not say it has them."""
+    while dataset is not None and not hasattr(dataset, "has_labels"):
+        dataset = getattr(dataset, "dataset", None)
+    return dataset is None or bool(dataset.has_labels)
+
+
 def position(index: int, count: int) -> int:
     """Return an index into ``count`` rows, counted from the front; raise `IndexError` if there is none."""
     if not -count <= index < count:
@@ -74,6 +81,11 @@ class RowDataset:
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch that the augmentation depends on, in running workers too."""
         self._epoch.fill_(epoch)
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether the rows have labels; otherwise the teacher alone teaches, and is what is agreed with."""
+        return self.reader.labeled is not False
 
     @property
     def views(self) -> int | None:

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from ._labels import learns_from_labels
 from .loading import choose_splits, split_ranges
-from .options import DataOptions, DenseOptions
+from .options import DataOptions
 
 logger = logging.getLogger(__name__)
 
@@ -19,6 +20,8 @@ _OTHER_NAMES = ("valid", "val", "dev")
 
 def choose_rows(loaded: Any, options: DataOptions, *, seed: int) -> tuple[Any, Any, str]:
     """Return the rows to train on, those to score, and what the latter are called.
+
+    Without labels nothing need be scored: the latter are then None where no split and no share names them.
 
     Args:
         loaded: The splits of the dataset by name.
@@ -31,9 +34,12 @@ def choose_rows(loaded: Any, options: DataOptions, *, seed: int) -> tuple[Any, A
     name = str(options.dataset_name)
     if options.validation_fraction is not None:
         return _hold_out(loaded, options, options.validation_fraction, seed=seed)
-    validation = _validation_split(loaded, options)
+    (train_rows,) = choose_splits(loaded, name, train_split=options.train_split)
+    validation = _validation_split(loaded, options, optional=not learns_from_labels(train_rows, options))
+    if validation is None:
+        return train_rows, None, ""
+    (validation_rows,) = choose_splits(loaded, name, validation_split=validation)
     splits = {"train_split": options.train_split, "validation_split": validation}
-    train_rows, validation_rows = choose_splits(loaded, name, **splits)
     _refuse_shared_rows(loaded, name, **splits)
     _refuse_scored_unlabeled(loaded, options, validation_split=validation)
     if validation.split("[")[0] == "test":
@@ -46,7 +52,7 @@ def choose_rows(loaded: Any, options: DataOptions, *, seed: int) -> tuple[Any, A
     return train_rows, validation_rows, validation
 
 
-def _validation_split(loaded: Any, options: DataOptions) -> str:
+def _validation_split(loaded: Any, options: DataOptions, *, optional: bool) -> str | None:
     wanted = options.validation_split
     if wanted != _VALIDATION or wanted in loaded:
         return wanted
@@ -54,6 +60,8 @@ def _validation_split(loaded: Any, options: DataOptions) -> str:
         if other in loaded:
             logger.warning("%r has no split 'validation': %r is scored.", options.dataset_name, other)
             return other
+    if optional:
+        return None
     raise ValueError(
         f"`validation_split` must be one of the splits of {options.dataset_name!r}, got {wanted!r}; it has: "
         f"{', '.join(loaded)}; hold training rows out with --validation_fraction 0.1, or name a split."
@@ -84,7 +92,7 @@ def _hold_out(loaded: Any, options: DataOptions, fraction: float, *, seed: int) 
 
 def _refuse_scored_unlabeled(loaded: Any, options: DataOptions, **scored: str) -> None:
     """Raise `ValueError` if images without labels are among the rows that are scored."""
-    if isinstance(options, DenseOptions) and (
+    if (
         options.unlabeled_dataset_name,
         options.unlabeled_config_name,
         options.unlabeled_revision,

@@ -111,12 +111,13 @@ class RowReader(ABC):
         generator = seeded_generator(self.seed, epoch, *part, identity=identity)
         return self.finish(row, image, generator, where=where)
 
-    def inputs(self, image: Tensor, mask: Tensor | None = None) -> Row:
-        """Return what every row holds, from the finished image in [0, 1] and its mask."""
+    def inputs(self, image: Tensor, mask: Tensor | None = None, **further: Tensor) -> Row:
+        """Return what every row holds, from the finished image in [0, 1], its mask and further inputs."""
         normalization = self.normalization
         inputs = {"pixel_values": image if normalization is None else normalization.normalize(image[None])[0]}
         if mask is not None:
             inputs["pixel_mask"] = mask
+        inputs |= further
         if self.views is not None:
             inputs["sample_key"] = sample_key(list(inputs.values()))
         if self.labeled is not None:

@@ -6,20 +6,37 @@ from typing import Any, NamedTuple
 
 from ..scenes.scenes import load_scenes
 from ._held_out import choose_rows
+from ._labels import can_be_scored, learns_from_labels
 from .loading import choose_splits, load_dataset_splits
-from .options import DataOptions, DenseOptions, pair_of
+from .options import DataOptions, pair_of
 
 SCENES = "scenes"
 TRAIN_SCENES, VALIDATION_SCENES = 1000, 200
 
 
 class Splits(NamedTuple):
-    """The rows as loaded; `unlabeled` is None without such images, and a card says `validation_name`."""
+    """The rows as loaded.
+
+    Attributes:
+        train: The training rows.
+        validation: The rows that are scored, or None.
+        unlabeled: The images that join without labels, or None.
+        validation_name: What a card calls the rows that are scored.
+        labeled: Whether the labels of `train` are read.
+        scored: Whether those of `validation` are.
+    """
 
     train: Any
     validation: Any
     unlabeled: Any
     validation_name: str
+    labeled: bool = True
+    scored: bool = True
+
+    @property
+    def named_rows(self) -> Any:
+        """The first rows whose labels are read, which may name the classes; None if none are."""
+        return self.train if self.labeled else self.validation if self.scored else None
 
 
 def load_splits(options: DataOptions, *, seed: int) -> Splits:
@@ -29,6 +46,7 @@ def load_splits(options: DataOptions, *, seed: int) -> Splits:
     """
     name = options.dataset_name
     _check_fraction(options)
+    _check_joining(options, labeled=not options.without_labels)
     if name is None:
         return _render_scenes(options)
     loaded = load_dataset_splits(
@@ -37,14 +55,28 @@ def load_splits(options: DataOptions, *, seed: int) -> Splits:
         revision=options.dataset_revision,
         streaming=options.streaming,
         target_kind=options.target_kind,
+        without_labels=options.without_labels,
     )
     train, validation, validation_name = choose_rows(loaded, options, seed=seed)
+    labeled = learns_from_labels(train, options)
+    _check_joining(options, labeled=labeled)
     return Splits(
         _first(train, options.max_train_samples),
         _first(validation, options.max_eval_samples),
         _load_unlabeled(options),
         validation_name,
+        labeled,
+        labeled or can_be_scored(validation, options),
     )
+
+
+def _check_joining(options: DataOptions, *, labeled: bool) -> None:
+    """Raise `ValueError` where images without labels would join others without labels."""
+    if not labeled and options.unlabeled_dataset_name is not None:
+        raise ValueError(
+            f"`unlabeled_dataset_name` joins images to labelled ones, got {options.unlabeled_dataset_name!r} "
+            "where no label is read; put all images into one dataset."
+        )
 
 
 def _check_fraction(options: DataOptions) -> None:
@@ -66,7 +98,7 @@ def _check_fraction(options: DataOptions) -> None:
 def _render_scenes(options: DataOptions) -> Splits:
     """Render scenes; the unlabelled ones are those after the training scenes."""
     count, more = options.max_train_samples or TRAIN_SCENES, 0
-    if isinstance(options, DenseOptions) and (unlabeled := options.unlabeled_dataset_name) is not None:
+    if (unlabeled := options.unlabeled_dataset_name) is not None:
         if unlabeled != SCENES:
             raise ValueError(
                 "`unlabeled_dataset_name` needs `dataset_name`, the labelled images to train on and to "
@@ -86,11 +118,11 @@ def _render_scenes(options: DataOptions) -> Splits:
         part.to_iterable_dataset() if options.streaming and part else part
         for part in (_first(scenes["train"], count), scenes["validation"], further)
     )
-    return Splits(train, validation, unlabeled, options.validation_split)
+    return Splits(train, validation, unlabeled, options.validation_split, not options.without_labels)
 
 
 def _load_unlabeled(options: DataOptions) -> Any:
-    if not isinstance(options, DenseOptions) or options.unlabeled_dataset_name is None:
+    if options.unlabeled_dataset_name is None:
         return None
     name = options.unlabeled_dataset_name
     loaded = load_dataset_splits(
@@ -105,6 +137,6 @@ def _load_unlabeled(options: DataOptions) -> Any:
 
 
 def _first(rows: Any, count: int | None) -> Any:
-    if count is None or (hasattr(rows, "__len__") and count >= len(rows)):
+    if rows is None or count is None or (hasattr(rows, "__len__") and count >= len(rows)):
         return rows
     return rows.take(count)

@@ -9,10 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..matching.alignment import resize_ids
 from ._rows import Row, RowReader
 from .image_files import read_orientation
 from .orientation import upright_map
-from .targets import TargetMap
+from .prompts import read_prompt
+from .targets import DepthMap, TargetMap
 from .transforms import resize_image
 
 
@@ -29,6 +31,8 @@ class DenseReader(RowReader):
 
     Args:
         target: what the labels are.
+        prompt: what the teacher is shown beside the image; every row then has ``prompt_depth`` (1, H, W)
+            float32 in metres, see `read_prompt`. None: no such key.
 
     Raises:
         ValueError: if the ``nothing`` of the augmentation is not the target's. While reading, naming the row,
@@ -37,6 +41,7 @@ class DenseReader(RowReader):
     """
 
     target: TargetMap
+    prompt: DepthMap | None = None
 
     def __post_init__(self) -> None:
         """Check the settings."""
@@ -48,6 +53,12 @@ class DenseReader(RowReader):
             )
 
     @property
+    def columns(self) -> dict[str, str]:
+        """The columns that are read, by the arguments that name them."""
+        prompt = {} if self.prompt is None else {"prompt_depth_column": self.prompt.column}
+        return super().columns | prompt
+
+    @property
     def target_columns(self) -> dict[str, str]:
         """The column of the maps."""
         return {f"{self.target.kind}_column": self.target.column}
@@ -55,12 +66,20 @@ class DenseReader(RowReader):
     def finish(self, row: Mapping[str, Any], image: Tensor, generator: torch.Generator, *, where: str) -> Row:
         """Return the row with its map as labels."""
         target, mask = self._target(row, image, where=where), None
+        size, prompts = (image.shape[-2], image.shape[-1]), []
+        if self.prompt is not None:
+            prompts = [read_prompt(self.prompt, row, size, where=where)]
         if self.augmentation is not None:
-            image, target, mask = self.augmentation(image, target, generator, zoomed=self.target.zoomed)
-            mask = mask if self.augmentation.can_pad else None
+            crop = self.augmentation.draw(size, generator)
+            image = self.augmentation.image(image, crop)
+            target = self.augmentation.label(target, crop, zoomed=self.target.zoomed)
+            prompts = [self.augmentation.mirrored(one, crop) / crop.zoom for one in prompts]
+            mask = self.augmentation.mask(crop) if self.augmentation.can_pad else None
         elif self.size is not None:
             image = resize_image(image, self.size)
-        return self.inputs(image, mask) | {"labels": target.to(self.target.dtype)}
+            prompts = [resize_ids(one, self.size) for one in prompts]
+        further = {"prompt_depth": prompts[0][None]} if prompts else {}
+        return self.inputs(image, mask, **further) | {"labels": target.to(self.target.dtype)}
 
     def _target(self, row: Mapping[str, Any], image: Tensor, *, where: str) -> Tensor:
         """Return the checked map (H, W) of an image, or a map of nothing for an image without labels."""

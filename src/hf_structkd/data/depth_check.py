@@ -47,7 +47,7 @@ class _Seen(NamedTuple):
     largest: float  # largest value of the stored type
 
 
-def check_depths(rows: Any, target: DepthMap, *, split: str) -> str:
+def check_depths(rows: Any, target: DepthMap, *, split: str, argument: str = "depth_column") -> str:
     """Check the unit of the first depth maps, and return their range for people; empty if there are none.
 
     A unit that cannot be right is refused where it was not given, and warned of where it was. A warning also
@@ -58,11 +58,12 @@ def check_depths(rows: Any, target: DepthMap, *, split: str) -> str:
         rows: A `datasets.Dataset` or `datasets.IterableDataset`.
         target: Says the column and the unit.
         split: What a message calls the rows.
+        argument: The argument that names the column.
 
     Raises:
         ValueError: If the column is missing, a map cannot be read as depth, or the unit cannot be right.
     """
-    check_target_column(rows, "depth map", depth_column=target.column)
+    check_target_column(rows, "depth map", **{argument: target.column})
     seen = _look(rows, target)
     if seen is None:
         return ""

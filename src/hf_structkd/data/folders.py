@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -33,11 +33,15 @@ _EXPECTED = {
     "objects": "the boxes in a COCO file such as `annotations.json` or in YOLO's text files in "
     "`labels` (convert others to one of them)",
 }
+# Beginnings of the names of files that hold no labels of images.
+_NO_LABELS = ("README", "readme", "LICENSE", "id2label.json")
 # Of the maps that Cityscapes keeps beside each other.
 _SORTS = ("labelTrainIds", "labelIds")
 
 
-def read_folder(folder: Path, target_kind: str | None) -> dict[str, datasets.Dataset] | None:
+def read_folder(
+    folder: Path, target_kind: str | None, *, without_labels: bool = False
+) -> dict[str, datasets.Dataset] | None:
     """Read a folder whose files are paired by their names, without copying or decoding them.
 
     Below the folder, in either order, stand the kind of the files (`images`, `masks`, `depth` and their usual
@@ -48,10 +52,12 @@ def read_folder(folder: Path, target_kind: str | None) -> dict[str, datasets.Dat
     Args:
         folder: The folder.
         target_kind: What the images need: "label", "depth" or "objects"; None takes images alone.
+        without_labels: Whether images may stand alone where other files are beside them.
 
     Returns:
         Rows with the columns `image` and `target_kind` by split; None if the folder is laid out in another
-        way, which `datasets` reads.
+        way, which `datasets` reads. Images stand alone in a split without anything else, and in a folder of
+        images alone.
 
     Raises:
         ValueError: If there are images without anything that fits them, or names that are not unique.
@@ -82,22 +88,40 @@ def read_folder(folder: Path, target_kind: str | None) -> dict[str, datasets.Dat
     map_kind = next((kind for kind in (target_kind, "target") if kind in kinds), None)
     if map_kind is not None and target_kind != "objects":
         return _read_pairs(folder, files, target_kind, map_kind, "image" if "image" in kinds else None)
-    if "image" not in kinds:
+    could_be = _could_be_labels(folder, files)
+    stands_alone = len(kinds) == 1 and kinds <= {"image", None} and not could_be
+    if kinds and (without_labels or (stands_alone and not any("/" in file.key for file in files))):
+        return _images_alone(files)
+    if "image" not in kinds and not (kinds and could_be):
         return None
     below = sorted(path.name for path in folder.iterdir() if path.is_dir())
     endings = {path.suffix for path in folder.rglob("*") if path.is_file()}
     is_usual = {one.lower() for one in endings} <= {*IMAGES, *TEXTS, ""}
     found = "" if is_usual else f" with the files {' and '.join(sorted(endings))}"
+    found = found or (could_be and f", in which {first_names(could_be)} may be labels") or ""
+    places = f"the folders {', '.join(below)}" if below else "one folder"
     raise ValueError(
-        f"`dataset_name` {str(folder)!r} must hold, beside its images, {_EXPECTED[target_kind]}, got the "
-        f"folders {', '.join(below)}{found}; add or rename the missing one."
+        f"`dataset_name` {str(folder)!r} must hold, beside its images, {_EXPECTED[target_kind]}, got {places}"
+        f"{found}; add or rename the missing one, or pass `without_labels` to learn from a teacher alone."
     )
+
+
+def _could_be_labels(folder: Path, files: Sequence[FoundFile]) -> list[str]:
+    """Return the names of files that are no images, and of images that have their name twice in a split."""
+    images = [file for file in files if file.is_image]
+    known = {file.path for file in images}
+    others = (path.name for path in folder.rglob("*") if path.is_file() and path not in known)
+    counts = Counter((file.split, file.kind, file.key) for file in images)
+    twice = [file.path.name for file in images if counts[file.split, file.kind, file.key] > 1]
+    return sorted(name for name in others if not name.startswith((".", *_NO_LABELS))) + twice
 
 
 def _images_alone(files: Sequence[FoundFile]) -> dict[str, datasets.Dataset]:
     by_split = defaultdict(list)
-    for file in files:
-        if file.is_image and file.kind == "image":
+    images = [file for file in files if file.is_image]
+    kind = "image" if any(file.kind == "image" for file in images) else None
+    for file in images:
+        if file.kind == kind:
             by_split[file.split or "train"].append(str(file.path))
     names = split_names(files)
     return {names[split]: _rows({"image": paths}) for split, paths in by_split.items()}
@@ -107,7 +131,7 @@ def _read_pairs(
     folder: Path, files: Sequence[FoundFile], target_kind: str, map_kind: str, image_kind: str | None
 ) -> dict[str, datasets.Dataset]:
     files = _of_one_sort(folder, [file for file in files if file.is_image])
-    loaded, names = {}, split_names(files)
+    loaded, unlabeled, names = {}, {}, split_names(files)
     alone: list[str] = []
     for split, name in names.items():
         both = [
@@ -115,6 +139,9 @@ def _read_pairs(
             for kind in (image_kind, map_kind)
         ]
         images, maps = _by_name(both[0]), _by_name(both[1])
+        if images and not maps and image_kind is not None:
+            unlabeled[name] = _rows({"image": [str(file.path) for file in both[0]]})
+            continue
         if not images.keys() & maps.keys():
             images, maps = _by_name(both[0], plain=True), _by_name(both[1], plain=True)
         shared = images.keys() & maps.keys()
@@ -135,7 +162,7 @@ def _read_pairs(
         logger.warning(
             "%s: files without a partner of the same name are left out: %s.", folder, first_names(alone)
         )
-    return loaded
+    return {name: (loaded | unlabeled)[name] for name in names.values() if name in loaded | unlabeled}
 
 
 def _of_one_sort(folder: Path, files: Sequence[FoundFile]) -> Sequence[FoundFile]:

@@ -49,6 +49,10 @@ class SeenLabels(NamedTuple):
         return SeenLabels(self.pixels + other.pixels, masks, complete, self.lossy + other.lossy)
 
 
+NO_LABELS = SeenLabels(Counter(), 0, True, Counter())
+"""What is seen of rows whose labels are not read."""
+
+
 def look_at_masks(
     rows: Any, column: str, values: LabelValues, *, split: str, skip_bad_images: bool
 ) -> SeenLabels:

@@ -56,8 +56,9 @@ def find_class_names(
 ) -> dict[int, str]:
     """Return class id to name: of the scenes, of the training rows (see `read_id2label`), or the teacher's.
 
-    The teacher's count where `take_teacher` says that the labels are its ids or names. Raise `ValueError` if
-    nothing names the classes; it calls the labels as `written`, and says what the teacher calls their `ids`.
+    The teacher's count where `take_teacher` says that the labels are its ids or names, and where there are no
+    labels (`rows` None). Raise `ValueError` if nothing names the classes; it calls the labels as `written`,
+    and says what the teacher calls their `ids`.
     """
     name = options.dataset_name
     if name is None:
@@ -66,8 +67,14 @@ def find_class_names(
     names = read_id2label(
         rows, column, label_field=field, name_or_path=name, id2label_path=path, revision=revision
     )
-    if names is None and take_teacher and teacher:
+    if names is None and (take_teacher or rows is None) and teacher:
         return dict(teacher)
+    if names is None and rows is None:
+        raise ValueError(
+            f"nothing names the classes of {name!r}, which has no labels; name a teacher, whose classes are "
+            "then the student's (of one that reads text, those of `teacher_prompts`), or pass "
+            "`id2label_path`, a JSON file of names."
+        )
     if names is None:
         known = listed(f"{one} is {teacher[one]!r}" for one in sorted(ids) if one in teacher)
         advice = f", or `labels_are_teacher_ids` if they mean the teacher's classes, where {known}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, Literal
 
@@ -11,14 +11,14 @@ from ._rows import Normalization
 from ._splits import load_splits
 from .dense import DenseReader
 from .depth_check import check_depths
-from .options import DenseOptions, option, options_for
+from .options import DataOptions, option, options_for
 from .targets import DepthMap
 
 DepthKind = Literal["metric", "relative", "inverse"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class DepthOptions(DenseOptions):
+class DepthOptions(DataOptions):
     """Options of monocular depth: of its data, and of its task.
 
     Training crops that are scaled by s show depths divided by s (see `DepthMap`), so `scale` also widens the
@@ -48,13 +48,23 @@ class DepthOptions(DenseOptions):
     depth_hole: float | None = option(
         None, "Stored value that means, as 0 does, that nothing was measured, for example 65535."
     )
-    depth_loss: Literal["silog", "l1", "berhu", "ssi"] = option(
-        "silog", "Supervised loss; 'ssi' for depth up to scale and shift."
+    prompt_depth_column: str | None = option(
+        None,
+        "Column of the depth that a sensor measured, which a Prompt Depth Anything is shown beside the "
+        "image; read as the depth maps are.",
     )
-    depth_kind: DepthKind = option("metric", "What the student predicts.")
+    depth_loss: Literal["silog", "l1", "berhu", "ssi"] | None = option(
+        None,
+        "Supervised loss; 'ssi' for depth up to scale and shift; unset is that, or 'silog' for metric depth.",
+    )
+    depth_kind: DepthKind | None = option(
+        None,
+        "What the student predicts; unset is what it was trained for, or 'metric', and without labels what "
+        "the teacher predicts.",
+    )
     teacher_depth_kind: DepthKind | None = option(
         None,
-        "What the teacher predicts; 'inverse' for MiDaS-style models; unset asks its configuration.",
+        "What the teacher predicts; 'inverse' for MiDaS-style models; unset asks its configuration and name.",
     )
     min_depth: float = option(1e-3, "Metres; nearer truth is not scored.")
     max_depth: float | None = option(None, "Metres; farther truth is not scored.")
@@ -62,6 +72,11 @@ class DepthOptions(DenseOptions):
         "none", "Part of the image that is scored; 'eigen' is NYUv2's custom."
     )
     median_scaling: bool = option(False, "Score predictions after bringing their median to the truth's.")
+
+    @property
+    def input_columns(self) -> tuple[str, ...]:
+        """The column of the images, and that of the prompts if there is one."""
+        return (self.image_column, *filter(None, [self.prompt_depth_column]))
 
 
 def load_depth_data(
@@ -94,10 +109,16 @@ def load_depth_data(
     target = DepthMap(
         column=chosen.depth_column, depth_scale=chosen.depth_scale, depth_hole=chosen.depth_hole
     )
+    column = chosen.prompt_depth_column
+    prompt = None if column is None else replace(target, column=column)
     splits = load_splits(chosen, seed=seed)
-    seen = check_depths(splits.train, target, split=chosen.train_split)
-    check_depths(splits.validation, target, split=splits.validation_name)
-    make_reader = partial(DenseReader, target=target, normalization=normalization)
+    seen = check_depths(splits.train, target, split=chosen.train_split) if splits.labeled else ""
+    if splits.scored:
+        check_depths(splits.validation, target, split=splits.validation_name)
+    if prompt is not None:
+        check_depths(splits.train, prompt, split=chosen.train_split, argument="prompt_depth_column")
+    make_reader = partial(DenseReader, target=target, prompt=prompt, normalization=normalization)
     data = assemble(chosen, splits, make_reader, seed=seed, nothing=target.nothing)
-    data.labeled.notes = {"depth data": seen} if seen else {}
+    if data.labeled is not None and seen:
+        data.labeled.notes = {"depth data": seen}
     return data

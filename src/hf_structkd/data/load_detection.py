@@ -24,11 +24,9 @@ from .options import ClassOptions, option, options_for
 
 @dataclass(frozen=True, kw_only=True)
 class DetectionOptions(ClassOptions):
-    """Options of object detection: of its data, and of its task.
+    """Options of object detection: of its data, and of its task."""
 
-    Images without labels cannot join: detectors compute their loss inside their forward, over a whole batch.
-    """
-
+    task_fields: ClassVar[tuple[str, ...]] = (*ClassOptions.task_fields, "pseudo_label_threshold")
     target_kind: ClassVar[str | None] = "objects"
 
     objects_column: str = option(
@@ -48,6 +46,11 @@ class DetectionOptions(ClassOptions):
         "error", "What to do with boxes whose category is no class."
     )
     min_visibility: float = option(0.3, "Share of its area that a box must keep in a training crop.")
+    pseudo_label_threshold: float | None = option(
+        None,
+        "Score from which the teacher's boxes are the labels of images without any; unset leaves these "
+        "to the distillation; without labels, the student is compared with boxes from it, or 0.5.",
+    )
     keep_aspect_ratio: bool = option(
         False, "Resize evaluation images to fit into image_size and pad them, unstretched."
     )
@@ -88,9 +91,10 @@ def load_detection_data(
     """
     chosen = options_for("load_detection_data", DetectionOptions, options, dataset_name, fields)
     splits = load_splits(chosen, seed=seed)
-    for rows in (splits.train, splits.validation):
-        check_target_column(rows, "list of objects", objects_column=chosen.objects_column)
-    id2label = _class_names(chosen, splits.train, default_id2label or {})
+    for rows, is_read in ((splits.train, splits.labeled), (splits.validation, splits.scored)):
+        if is_read:
+            check_target_column(rows, "list of objects", objects_column=chosen.objects_column)
+    id2label = _class_names(chosen, splits.named_rows, default_id2label or {})
     if splits.train.info.builder_name == YOLO and chosen.bbox_format == DetectionOptions.bbox_format:
         chosen = replace(chosen, bbox_format="normalized_cxcywh")
     target = ObjectBoxes(
@@ -111,7 +115,8 @@ def load_detection_data(
 def _class_names(options: DetectionOptions, rows: Any, teacher: Mapping[int, str]) -> dict[int, str]:
     """Return the names of the classes; the teacher's need no option where boxes have names and no ids."""
     column = options.objects_column
-    objects = [read_objects(value, where=where) for where, value in sample_rows(rows, column)]
+    samples = () if rows is None else sample_rows(rows, column)
+    objects = [read_objects(value, where=where) for where, value in samples]
     categories = {one for of in objects for one in of.categories if isinstance(one, (int, float, str))}
     ids = sorted(int(one) for one in categories if not isinstance(one, str) or one.strip().isdecimal())
     written = listed(map(str, ids)) if ids else listed(sorted(map(repr, categories)))
@@ -124,5 +129,5 @@ def _class_names(options: DetectionOptions, rows: Any, teacher: Mapping[int, str
         written=f"categories {written or '(none)'} of its boxes",
         ids=ids,
         take_teacher=options.labels_are_teacher_ids or bool(categories and not ids),
-        field=category_field(rows.features, column),
+        field=None if rows is None else category_field(rows.features, column),
     )

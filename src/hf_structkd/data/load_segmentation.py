@@ -12,16 +12,16 @@ from ._assembly import LoadedData, assemble
 from ._rows import Normalization
 from ._splits import Splits, load_splits
 from .dense import DenseReader
-from .label_check import SeenLabels, check_masks, describe_values, look_at_masks
+from .label_check import NO_LABELS, SeenLabels, check_masks, describe_values, look_at_masks
 from .label_names import find_class_names, reduced_names
 from .label_values import LabelValues
 from .loading import check_target_column
-from .options import ClassOptions, DenseOptions, option, options_for
+from .options import ClassOptions, option, options_for
 from .targets import ClassMap
 
 
 @dataclass(frozen=True, kw_only=True)
-class SegmentationOptions(ClassOptions, DenseOptions):
+class SegmentationOptions(ClassOptions):
     """Options of semantic segmentation: of its data, and of its task."""
 
     target_kind: ClassVar[str | None] = "label"
@@ -77,8 +77,9 @@ def load_segmentation_data(
     chosen = options_for("load_segmentation_data", SegmentationOptions, options, dataset_name, fields)
     splits = load_splits(chosen, seed=seed)
     values = LabelValues.parse(chosen.label_values)
-    seen = _look(chosen, splits, values) if chosen.dataset_name is not None else None
-    id2label = _class_names(chosen, splits.train, values, seen, default_id2label or {})
+    has_any = splits.labeled or splits.scored
+    seen = _look(chosen, splits, values) if has_any and chosen.dataset_name is not None else None
+    id2label = _class_names(chosen, splits.named_rows, values, seen, default_id2label or {})
     target = ClassMap(
         num_labels=len(id2label),
         column=chosen.label_column,
@@ -95,13 +96,16 @@ def load_segmentation_data(
 
 
 def _look(options: SegmentationOptions, splits: Splits, values: LabelValues) -> tuple[SeenLabels, SeenLabels]:
-    """Look at the masks of the training and of the validation rows."""
+    """Look at the masks of the training and of the validation rows, where they have any."""
     column, skip = options.label_column, options.skip_bad_images
     parts = ((splits.train, options.train_split), (splits.validation, splits.validation_name))
-    for rows, _ in parts:
-        check_target_column(rows, "mask", label_column=column)
+    is_read = (splits.labeled, splits.scored)
+    for (rows, _), reads in zip(parts, is_read, strict=True):
+        if reads:
+            check_target_column(rows, "mask", label_column=column)
     training, validation = (
-        look_at_masks(rows, column, values, split=split, skip_bad_images=skip) for rows, split in parts
+        look_at_masks(rows, column, values, split=split, skip_bad_images=skip) if reads else NO_LABELS
+        for (rows, split), reads in zip(parts, is_read, strict=True)
     )
     return training, validation
 

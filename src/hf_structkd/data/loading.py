@@ -25,6 +25,7 @@ from .folders import read_folder
 logger = logging.getLogger(__name__)
 
 _NAMES_FILE = "id2label.json"
+_ALONE = "pass `without_labels` to learn from a teacher alone"
 MOST_LISTED = 12
 
 
@@ -36,6 +37,7 @@ def load_dataset_splits(
     revision: str | None = None,
     streaming: bool = False,
     target_kind: str | None = None,
+    without_labels: bool = False,
     **hub: Any,
 ) -> Any:
     """Load all splits of a dataset.
@@ -49,6 +51,7 @@ def load_dataset_splits(
         revision: branch, tag or commit on the Hub.
         streaming: whether rows are read as they are needed, instead of storing the dataset first.
         target_kind: what stands beside the images of a folder, see `read_folder`.
+        without_labels: whether the images of a folder may stand alone, see `read_folder`.
         **hub: passed to `datasets.load_dataset`, for example ``token`` or ``cache_dir``.
 
     Returns:
@@ -67,7 +70,7 @@ def load_dataset_splits(
         if isinstance(loaded, datasets.Dataset):
             loaded = {"train": loaded}
     else:
-        loaded = read_folder(Path(name_or_path), target_kind)
+        loaded = read_folder(Path(name_or_path), target_kind, without_labels=without_labels)
     if loaded is not None and (config_name, revision) != (None, None):
         raise ValueError(
             f"`{argument}` {name_or_path!r} is a folder, which has neither configurations nor revisions, got "
@@ -177,12 +180,17 @@ def check_columns(dataset: Any, **columns: str) -> None:
     Raises:
         ValueError: if one is missing; the message lists the columns that exist.
     """
-    present = dataset.column_names
     for argument, column in columns.items():
-        if present is not None and column not in present:
-            raise ValueError(
-                f"`{argument}` must be a column of the dataset, got {column!r}; it has: {', '.join(present)}."
-            )
+        _check_column(dataset, argument, column)
+
+
+def _check_column(dataset: Any, argument: str, column: str, advice: str = "") -> None:
+    present = dataset.column_names
+    if present is not None and column not in present:
+        raise ValueError(
+            f"`{argument}` must be a column of the dataset, got {column!r}; it has: "
+            f"{', '.join(present)}{advice}."
+        )
 
 
 def check_target_column(dataset: Any, needed: str, **columns: str) -> None:
@@ -212,11 +220,11 @@ def check_target_column(dataset: Any, needed: str, **columns: str) -> None:
             name, content = next(iter(held.items()))
             text = f"which is missing, and {name!r} holds {content}"
         else:
-            check_columns(dataset, **{argument: column})
+            _check_column(dataset, argument, column, f"; name it, or {_ALONE}")
             continue
         raise ValueError(
             f"`{argument}` must be a column of {needed}s, got {column!r}, {text}; the columns are "
-            f"{listed(features)}, and without a {needed} for every image there is nothing to learn from."
+            f"{listed(features)}: add a {needed} for every image, or {_ALONE}."
         )
 
 
@@ -243,7 +251,7 @@ def read_id2label(
     3. ``id2label.json`` in the folder, or at the root of the Hub dataset, ``name_or_path``.
 
     Args:
-        dataset: a `datasets.Dataset` or `datasets.IterableDataset`.
+        dataset: a `datasets.Dataset` or `datasets.IterableDataset`; None has no labels.
         label_column: the column of the labels.
         label_field: field of the column that holds the class ids, if it has several, as objects have.
         name_or_path: what the dataset was loaded from.
@@ -259,7 +267,7 @@ def read_id2label(
     """
     if id2label_path is not None:
         return read_names(Path(id2label_path))
-    feature = (dataset.features or {}).get(label_column)
+    feature = (getattr(dataset, "features", None) or {}).get(label_column)
     while feature is not None and not isinstance(feature, datasets.ClassLabel):
         has_fields = isinstance(feature, Mapping)
         feature = feature.get(label_field) if has_fields else getattr(feature, "feature", None)

@@ -27,6 +27,7 @@ class _Mix(Generic[PartT]):
 
     id2label: dict[int, str] | None = None
     ignore_index: int | None = None
+    has_labels = True
 
     def __init__(self, labeled: PartT, unlabeled: PartT) -> None:
         """Check and keep the parts."""

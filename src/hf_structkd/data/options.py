@@ -46,6 +46,11 @@ class DataOptions:
     dataset_config_name: str | None = option(None, "Configuration of the dataset.")
     dataset_revision: str | None = option(None, "Branch, tag or commit on the Hub.")
     train_split: str = option("train", "Name of the training split, or a slice such as 'train[:80%%]'.")
+    without_labels: bool = option(
+        False,
+        "Read no labels of the training images: the teacher alone teaches; images with nothing beside them "
+        "need no flag.",
+    )
     validation_split: str = option(
         "validation",
         "Name of the split that is scored, or a slice; 'valid', 'val' or 'dev' is found by itself.",
@@ -86,28 +91,6 @@ class DataOptions:
     max_eval_samples: int | None = option(
         None, "Use the first so many validation rows; of the scenes, render so many (200)."
     )
-
-    def __post_init__(self) -> None:
-        """Check what would otherwise fail late or have another meaning."""
-        _check_types(self)
-        check_size("image_size", pair_of("image_size", self.image_size))
-        _check_count("augmentation_views", self.augmentation_views)
-        fraction = self.validation_fraction
-        if fraction is not None and not 0 < fraction < 1:
-            raise ValueError(f"`validation_fraction` must lie in (0, 1), got {fraction}; 0.1 is a tenth.")
-        _check_count("max_train_samples", self.max_train_samples)
-        _check_count("max_eval_samples", self.max_eval_samples)
-
-    @property
-    def fits_images(self) -> bool:
-        """Whether evaluation images keep their aspect ratio instead of being stretched to `image_size`."""
-        return False
-
-
-@dataclass(frozen=True, kw_only=True)
-class DenseOptions(DataOptions):
-    """Options of a task with one value per pixel: images without labels can join (see `MixedDataset`)."""
-
     unlabeled_dataset_name: str | None = option(
         None,
         "Hub id or folder of images that join without labels; beside the embedded scenes, 'scenes' renders "
@@ -122,20 +105,47 @@ class DenseOptions(DataOptions):
     )
 
     def __post_init__(self) -> None:
-        """Check the number of images too."""
-        super().__post_init__()
+        """Check what would otherwise fail late or have another meaning."""
+        _check_types(self)
+        check_size("image_size", pair_of("image_size", self.image_size))
+        _check_count("augmentation_views", self.augmentation_views)
+        fraction = self.validation_fraction
+        if fraction is not None and not 0 < fraction < 1:
+            raise ValueError(f"`validation_fraction` must lie in (0, 1), got {fraction}; 0.1 is a tenth.")
+        _check_count("max_train_samples", self.max_train_samples)
+        _check_count("max_eval_samples", self.max_eval_samples)
         _check_count("max_unlabeled_samples", self.max_unlabeled_samples)
+
+    @property
+    def input_columns(self) -> tuple[str, ...]:
+        """Columns of what models are shown."""
+        return (self.image_column,)
+
+    @property
+    def target_column(self) -> str | None:
+        """Column of the labels; None where no option names it."""
+        return getattr(self, f"{self.target_kind}_column", None)
+
+    @property
+    def fits_images(self) -> bool:
+        """Whether evaluation images keep their aspect ratio instead of being stretched to `image_size`."""
+        return False
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClassOptions(DataOptions):
     """Options of a task whose labels are classes."""
 
-    task_fields: ClassVar[tuple[str, ...]] = ("teacher_label_map",)
+    task_fields: ClassVar[tuple[str, ...]] = ("teacher_label_map", "teacher_prompts")
 
     id2label_path: str | None = option(None, "JSON file of class names; unset reads them off the dataset.")
     teacher_label_map: str | None = option(
         None, "JSON object or file: teacher class name to student class name."
+    )
+    teacher_prompts: str | None = option(
+        None,
+        "JSON object or file: student class name to the phrase, or list of phrases, that a teacher which "
+        "reads text looks for; unset looks for the names.",
     )
     labels_are_teacher_ids: bool = option(
         False, "Where nothing names the classes, take the ids of the labels for those of the teacher."

@@ -220,6 +220,11 @@ class DenseAugmentation:
         label = label if label.is_floating_point() else label.long()
         return crop.place(label, self.nothing)
 
+    def mirrored(self, values: Tensor, crop: Crop) -> Tensor:
+        """Return a map (H0, W0) without holes as seen in the crop, (H, W), mirrored where that is padded."""
+        values = resize_ids(values[crop.source], crop.content)
+        return crop.mirror(values.flip(-1) if crop.flipped else values)
+
     def mask(self, crop: Crop) -> Tensor:
         """Return a mask (H, W), True where the crop shows the image, False where it is padded."""
         return crop.place(torch.ones(crop.content, dtype=torch.bool), False)

@@ -22,11 +22,13 @@ class Forward(NamedTuple):
         features: The captured feature maps (B, C, h, w), if any.
         nodes: Of a teacher whose answer was stored: its maps pooled to nodes (B, C, rows, columns). The maps
             in `features` then have the right size and no content.
+        node_sums: Of such a teacher: what `Question.sum_up` returned of the nodes of each map.
     """
 
     output: Any
     features: tuple[Tensor, ...] = ()
     nodes: tuple[Tensor, ...] = ()
+    node_sums: tuple[Tensor, ...] = ()
 
 
 class Question(NamedTuple):
@@ -37,11 +39,13 @@ class Question(NamedTuple):
         pool: Pools the teacher's map of a pair to the nodes that are all that is read of it; None where the
             maps themselves are read.
         pooling: What `pool` depends on, as JSON values.
+        sum_up: Computes what of these nodes is the same in every step, (B, ...), to be kept exactly.
     """
 
     reads: frozenset[Reading]
     pool: Callable[[Any], Tensor] | None = None
     pooling: Mapping[str, Any] | None = None
+    sum_up: Callable[[Tensor], Tensor] | None = None
 
 
 class Capture(Protocol):

@@ -80,18 +80,19 @@ class PyramidCapture(HookedCapture):
             self._handles.append(grid.register_forward_hook(self._keep_size))
 
     @classmethod
-    def of_detector(cls, model: nn.Module, pixel_values: Tensor) -> PyramidCapture:
+    def of_detector(cls, model: nn.Module, pixel_values: Tensor, module: str | None = None) -> PyramidCapture:
         """Capture the pyramid that the detector's decoder reads; module names tell where it is.
 
         Args:
             model: The detector, with or without wrappers.
             pixel_values: Images that the model accepts, (B, 3, H, W); a run on the first checks the pyramid.
+            module: Name of the module that returns the pyramid; None finds it.
 
         Raises:
             ValueError: If no module is known to return a pyramid, or the module returns something else.
         """
         model = unwrap(model)
-        source, base = _find_source(model)
+        source, base = _find_source(model) if module is None else (_Source(module), "")
         capture = cls(
             model.get_submodule(base + source.features),
             None if source.grid is None else model.get_submodule(base + source.grid),

@@ -31,6 +31,7 @@ _STUDENT_FILES = (
     "*processor_config.json",
     "model*.safetensors*",
     "adapter_*",
+    "*.py",
     "training_args.bin",
 )
 

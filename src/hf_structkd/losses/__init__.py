@@ -7,14 +7,8 @@ from .depth_fits import affine_statistics, align_scale_shift
 from .detection import query_distillation_loss
 from .detection_heads import DetectionHead, foreground_probabilities
 from .holistic import CriticLossKind, adversarial_loss, critic_loss, gradient_penalty
-from .pairwise import (
-    Granularity,
-    PairwiseDistillationLoss,
-    Pooling,
-    node_grid_size,
-    pairwise_distillation_loss,
-    pool_nodes,
-)
+from .nodes import Granularity, Pooling, node_grid_size, pool_nodes
+from .pairwise import PairwiseDistillationLoss, pairwise_distillation_loss
 from .pixel import PixelDistillationLoss, pixel_distillation_loss
 from .query_matching import QueryMatch, match_queries
 from .rendering import render_detections

@@ -26,10 +26,17 @@ _CANCELLATION = 1e-3
 _CALLS, _ENTRY, _AFFINITY = 20_000_000, 450, 200
 
 
-def full_graph(student: Tensor, teacher: Tensor) -> Tensor:
-    """Sum the squared affinity differences over all ordered node pairs, from unit nodes (B, C, N)."""
-    linear = linear_is_cheaper(student.shape[2], student.shape[1], teacher.shape[1])
-    return full_graph_linear(student, teacher) if linear else full_graph_direct(student, teacher)
+def full_graph(student: Tensor, teacher: Tensor, teacher_squares: Tensor | None = None) -> Tensor:
+    """Sum the squared affinity differences over all ordered node pairs, from unit nodes (B, C, N).
+
+    Args:
+        student: The student's nodes.
+        teacher: The teacher's nodes.
+        teacher_squares: What `squared_gram` returns of the teacher's nodes, where it is known.
+    """
+    if linear_is_cheaper(student.shape[2], student.shape[1], teacher.shape[1]):
+        return full_graph_linear(student, teacher, teacher_squares)
+    return full_graph_direct(student, teacher)
 
 
 def linear_is_cheaper(nodes: int, student_channels: int, teacher_channels: int) -> bool:
@@ -46,7 +53,7 @@ def full_graph_direct(student: Tensor, teacher: Tensor) -> Tensor:
         return (student.mT @ student - teacher.mT @ teacher).square().sum()
 
 
-def full_graph_linear(student: Tensor, teacher: Tensor) -> Tensor:
+def full_graph_linear(student: Tensor, teacher: Tensor, teacher_squares: Tensor | None = None) -> Tensor:
     """Return the sum as ``||S S^T||^2 + ||T T^T||^2 - 2 ||S T^T||^2``, from C x C matrices, not N x N.
 
     This is ``||S^T S - T^T T||^2``, expanded, with the factors inside each trace in another order. The sums
@@ -59,7 +66,7 @@ def full_graph_linear(student: Tensor, teacher: Tensor) -> Tensor:
     """
     nodes, dtype = student.detach(), student.dtype
     with exact_products():
-        total, scale, own, across = _total(nodes, teacher, dtype)
+        total, scale, own, across = _total(nodes, teacher, dtype, teacher_squares)
         if dtype != torch.float64 and nodes.device.type == "cpu" and bool(total < _CANCELLATION * scale):
             dtype = torch.float64
             total, _, own, across = _total(nodes, teacher, dtype)
@@ -68,16 +75,23 @@ def full_graph_linear(student: Tensor, teacher: Tensor) -> Tensor:
         return with_gradient(total, student, _gradient(nodes, teacher, own.to(dtype), across.to(dtype)))
 
 
-def _total(student: Tensor, teacher: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _total(
+    student: Tensor, teacher: Tensor, dtype: torch.dtype, teacher_squares: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return the sum from products of `dtype`, the sum of the squared affinities, S S^T and S T^T."""
     own, across = _product(student, student, dtype), _product(student, teacher, dtype)
-    scale = _squares(own) + squared_gram(teacher, dtype)
-    return scale - 2 * _squares(across), scale, own, across
+    theirs = squared_gram(teacher, dtype) if teacher_squares is None else teacher_squares
+    scale = _squares(own).sum()
+    scale = scale + theirs.sum().to(scale)  # what is known may lie on the CPU
+    return scale - 2 * _squares(across).sum(), scale, own, across
 
 
 def squared_gram(nodes: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return ``||X X^T||^2`` from products of `dtype`, strip by strip; what a strip mirrors counts twice."""
-    total = nodes.new_zeros((), dtype=_sum_dtype(nodes))
+    """Return ``||X X^T||^2`` of each image (B,) from products of `dtype`, strip by strip.
+
+    What a strip mirrors counts twice.
+    """
+    total = nodes.new_zeros(len(nodes), dtype=_sum_dtype(nodes))
     for start in range(0, nodes.shape[1], _STRIP):
         strip = _product(nodes[:, start : start + _STRIP], nodes[:, start:], dtype)
         total = total + 2 * _squares(strip) - _squares(strip[:, :, :_STRIP])
@@ -95,7 +109,7 @@ def _product(first: Tensor, second: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _squares(matrix: Tensor) -> Tensor:
-    return matrix.square().sum(dtype=_sum_dtype(matrix))
+    return matrix.square().flatten(1).sum(dim=1, dtype=_sum_dtype(matrix))
 
 
 def _sum_dtype(values: Tensor) -> torch.dtype:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, get_args
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ._common import autocast_off, check_mask, check_tensor, full_precision
-from .graphs import count_full_graph, count_window, full_graph, window
-
-Granularity = int | tuple[int, int]
-Pooling = Literal["mean", "max"]
-
-# A node with a smaller squared norm has no direction, and counts as the zero vector.
-_SQUARED_NORM_FLOOR = 1e-24
+from ._common import autocast_off, check_mask, check_tensor, exact_products, full_precision
+from .graphs import count_full_graph, count_window, full_graph, squared_gram, window
+from .nodes import (
+    Granularity,
+    Pooling,
+    check_granularity,
+    check_pooling,
+    masked_nodes,
+    node_grid_size,
+    unit_nodes,
+)
 
 
 def pairwise_distillation_loss(
@@ -28,6 +29,7 @@ def pairwise_distillation_loss(
     pooling: Pooling = "mean",
     mask: Tensor | None = None,
     teacher_is_pooled: bool = False,
+    teacher_squares: Tensor | None = None,
 ) -> Tensor:
     r"""Return the mean squared difference between the affinities of the student and of the teacher.
 
@@ -65,10 +67,12 @@ def pairwise_distillation_loss(
             every pixel.
         teacher_is_pooled: Whether `teacher_features` are what `pool_nodes` returns of them, which changes
             nothing but the work.
+        teacher_squares: What `squared_affinities` returns of the pooled teacher, which again changes nothing
+            but the work; None computes it.
 
     Shape:
         student_features: (B, C_s, h, w). teacher_features: (B, C_t, h, w), or (B, C_t, rows, columns) pooled.
-        mask: (B, h, w) bool. Returns: ().
+        mask: (B, h, w) bool. teacher_squares: (B,) float64. Returns: ().
 
     Returns:
         The loss as a scalar; 0 if no node is valid.
@@ -92,6 +96,7 @@ def pairwise_distillation_loss(
     grid = node_grid_size(student_features.shape[2], student_features.shape[3], granularity)
     _check_teacher(teacher_features, student_features, grid if teacher_is_pooled else None)
     check_mask(mask, student_features)
+    _check_squares(teacher_squares, student_features)
     if math.prod(grid) < 2:
         raise ValueError(
             f"`granularity` must leave at least 2 nodes per map, got granularity={granularity} for features "
@@ -99,39 +104,29 @@ def pairwise_distillation_loss(
         )
     side = check_granularity(granularity)
     with autocast_off(student_features):
-        nodes, valid = _nodes(full_precision(student_features), side, pooling, mask)
-        student, teacher = _unit(nodes), full_precision(teacher_features.detach())
+        nodes, valid = masked_nodes(full_precision(student_features), side, pooling, mask)
+        student, teacher = unit_nodes(nodes), full_precision(teacher_features.detach())
         if not teacher_is_pooled:
-            teacher = _nodes(teacher, side, pooling, mask)[0]
+            teacher = masked_nodes(teacher, side, pooling, mask)[0]
         elif mask is not None:
             teacher = teacher.masked_fill(~valid[:, None], 0)  # a product would let a NaN there survive
-        teacher = _unit(teacher)
+        teacher = unit_nodes(teacher)
         radius = max(grid) if connection_range is None else math.isqrt(connection_range) // 2
         if radius >= max(grid) - 1:
-            total, count = full_graph(student.flatten(2), teacher.flatten(2)), count_full_graph(valid)
+            total = full_graph(student.flatten(2), teacher.flatten(2), teacher_squares)
+            count = count_full_graph(valid)
         else:
             total, count = window(student, teacher, radius), count_window(valid, radius)
         return (total / count.clamp(min=1)).to(student.dtype)
 
 
-def pool_nodes(
-    features: Tensor, granularity: Granularity, *, pooling: Pooling = "mean", mask: Tensor | None = None
-) -> Tensor:
-    """Return the nodes of a feature map as `pairwise_distillation_loss` pools them, before they are scaled.
+def squared_affinities(nodes: Tensor) -> Tensor:
+    """Return the sum of the squared affinities of all pairs of nodes, (B, C, rows, columns) to (B,) float64.
 
-    Shape:
-        features: (B, C, h, w). mask: (B, h, w) bool. Returns: (B, C, rows, columns) float32, 0 for a node
-        without a counted pixel.
-
-    Raises:
-        TypeError: If the features are not floating point, or the mask is not bool.
-        ValueError: If a shape does not fit, or a setting is none of those.
+    It is the part of the loss that depends on the teacher alone, and does not change from step to step.
     """
-    check_tensor("features", features, "(B, C, h, w)")
-    check_mask(mask, features)
-    check_pooling(pooling)
-    with autocast_off(features):
-        return _nodes(full_precision(features), check_granularity(granularity), pooling, mask)[0]
+    with autocast_off(nodes), exact_products():
+        return squared_gram(unit_nodes(full_precision(nodes)).flatten(2), torch.float32)
 
 
 class PairwiseDistillationLoss(nn.Module):
@@ -174,42 +169,6 @@ class PairwiseDistillationLoss(nn.Module):
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
 
 
-def node_grid_size(height: int, width: int, granularity: Granularity) -> tuple[int, int]:
-    """Return the rows and columns of a feature map's node grid; smaller patches at the border are kept.
-
-    Raises TypeError or ValueError for a granularity that is no size, or that is larger than the map.
-
-    Example:
-        >>> node_grid_size(65, 65, 2)
-        (33, 33)
-    """
-    rows, columns = check_granularity(granularity)
-    if rows > height or columns > width:
-        raise ValueError(
-            f"`granularity` must fit into the map, got granularity={granularity} for a {height}x{width} map; "
-            "lower it or pick an earlier feature map."
-        )
-    return math.ceil(height / rows), math.ceil(width / columns)
-
-
-def check_granularity(granularity: Granularity) -> tuple[int, int]:
-    """Return the granularity as (rows, columns).
-
-    Raises TypeError for anything but an int or a pair of ints, and ValueError for a side below 1.
-    """
-    sides = granularity if isinstance(granularity, tuple | list) else (granularity, granularity)
-    if len(sides) != 2 or not all(type(side) is int for side in sides):
-        raise TypeError(
-            f"`granularity` must be an int or a pair (rows, columns) of ints, got {granularity!r}; "
-            "use 2 for nodes of 2x2 feature pixels."
-        )
-    if min(sides) < 1:
-        raise ValueError(
-            f"`granularity` must be at least 1, got {granularity}; use 1 for a node per feature pixel."
-        )
-    return sides[0], sides[1]
-
-
 def check_connection_range(connection_range: int | None) -> None:
     """Reject a connection range that is neither None (the full graph) nor 9, 25, 49 and so on.
 
@@ -232,14 +191,6 @@ def check_connection_range(connection_range: int | None) -> None:
         )
 
 
-def check_pooling(pooling: str) -> None:
-    """Raise ValueError for an unknown pooling."""
-    if pooling not in get_args(Pooling):
-        raise ValueError(
-            f"`pooling` must be one of {get_args(Pooling)}, got {pooling!r}; choose one of them."
-        )
-
-
 def _check_teacher(teacher: Tensor, student: Tensor, node_grid: tuple[int, int] | None) -> None:
     check_tensor("teacher_features", teacher, "(B, C, h, w)")
     wanted = (student.shape[0], *(node_grid or student.shape[2:]))
@@ -251,31 +202,9 @@ def _check_teacher(teacher: Tensor, student: Tensor, node_grid: tuple[int, int] 
         )
 
 
-def _nodes(
-    features: Tensor, side: tuple[int, int], pooling: Pooling, mask: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    """Return nodes (B, C, rows, columns), 0 where invalid, and which nodes are valid."""
-    if mask is None:
-        nodes = features if side == (1, 1) else _pool(features, side, pooling)
-        return nodes, torch.ones_like(nodes[:, 0], dtype=torch.bool)
-    # The fill comes before pooling, so that an ignored NaN reaches neither a node nor its gradient.
-    fill = 0.0 if pooling == "mean" else -math.inf
-    nodes = _pool(torch.where(mask[:, None], features, fill), side, pooling)
-    share = _pool(mask[:, None].to(features.dtype), side, "mean")
-    valid = share[:, 0] > 0
-    if pooling == "mean":
-        nodes = nodes / torch.where(share > 0, share, 1)
-    return torch.where(valid[:, None], nodes, 0), valid
-
-
-def _unit(nodes: Tensor) -> Tensor:
-    """Scale nodes to length 1; one of length 0 stays."""
-    squared_norm = nodes.square().sum(dim=1, keepdim=True)
-    # With the floor alone, a dead node would get a gradient of 1 / its root, far above all others.
-    alive = squared_norm > _SQUARED_NORM_FLOOR
-    return nodes * torch.where(alive, squared_norm.clamp_min(_SQUARED_NORM_FLOOR).rsqrt(), 0)
-
-
-def _pool(features: Tensor, side: tuple[int, int], pooling: Pooling) -> Tensor:
-    # Without padding, the mean of a window that crosses the border is over the pixels that exist.
-    return (F.avg_pool2d if pooling == "mean" else F.max_pool2d)(features, side, ceil_mode=True)
+def _check_squares(squares: Tensor | None, features: Tensor) -> None:
+    if squares is not None and (squares.shape != features.shape[:1] or not squares.is_floating_point()):
+        raise ValueError(
+            f"`teacher_squares` must be {len(features)} floating-point sums, one an image, got "
+            f"{squares.dtype} of shape {tuple(squares.shape)}; pass what `squared_affinities` returns."
+        )

@@ -33,6 +33,17 @@ def resize_ids(ids: Tensor, size: tuple[int, int]) -> Tensor:
     return ids.index_select(-2, rows).index_select(-1, columns)
 
 
+def reaching_the_corner(mask: Tensor) -> Tensor:
+    """Return a mask (B, H, W) that also covers all that lies above and to the left of what it covers.
+
+    Some detectors take the first row and column of a mask for the size of the image, because Transformers
+    pads below and to the right alone. Where an image lies elsewhere, they would divide by a size of 0.
+    """
+    for axis in (1, 2):
+        mask = mask.flip(axis).cummax(axis).values.flip(axis)
+    return mask
+
+
 def align_to_coarser(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     """Bring two maps (B, C_s, h, w) and (B, C_t, h', w') to the smaller height and width of the two.
 

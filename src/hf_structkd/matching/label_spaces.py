@@ -119,6 +119,7 @@ def match_label_spaces(
     *,
     label_map: Mapping[str, str] | None = None,
     no_class: int | None = None,
+    fewest: int = 2,
 ) -> LabelMatch:
     """Match two label spaces by name; either may have classes that the other lacks, in any order.
 
@@ -132,11 +133,12 @@ def match_label_spaces(
         label_map: From teacher name to student name, for classes that the two call differently. An entry wins
             over an equal name. Several teacher classes may map to one student class: they are merged.
         no_class: The label that the student ignores; if it is one of its ids, that id is shared with nobody.
+        fewest: The number of classes that must be shared: 2 for a softmax, which over one class is always 1,
+            so that nothing would be learned.
 
     Raises:
-        ValueError: If fewer than two classes are shared (softmax over one class is always 1, so nothing would
-            be learned), the student has two classes of one name, a model has ids other than 0 to K - 1, or
-            the map names a class that does not exist or is several of the teacher.
+        ValueError: If fewer classes are shared, the student has two classes of one name, a model has ids
+            other than 0 to K - 1, or the map names a class that does not exist or is several of the teacher.
 
     Example:
         >>> match = match_label_spaces({0: "road", 1: "car"}, {0: "sky", 1: "Car", 2: "road"})
@@ -157,10 +159,10 @@ def match_label_spaces(
         if name not in repeated:
             groups.setdefault(renamed.get(name, name), []).extend(ids)
     shared = {name: index for name, index in student.items() if name in groups and index != no_class}
-    if len(shared) < 2:
+    if len(shared) < fewest:
         raise ValueError(
-            f"student and teacher share too few classes by name ({len(shared)}, at least 2 are needed): the "
-            f"student has {_listed(student_id2label.values())}, the teacher has "
+            f"student and teacher share too few classes by name ({len(shared)}, at least {fewest} are "
+            f"needed): the student has {_listed(student_id2label.values())}, the teacher has "
             f"{_listed(teacher_id2label.values())}; say with `teacher_label_map`, a JSON object of "
             "teacher and student names, which belong together."
         )
@@ -189,8 +191,23 @@ def load_label_map(path_or_json: str) -> dict[str, str]:
     Raises:
         ValueError: If the file does not exist, or the text is not a JSON object from strings to strings.
     """
+    label_map = read_json_object(path_or_json, "the label map")
+    if not all(isinstance(student_name, str) for student_name in label_map.values()):
+        raise ValueError(
+            "the label map must be one JSON object from teacher names to student names, as strings, got "
+            f"{label_map}."
+        )
+    return label_map
+
+
+def read_json_object(path_or_json: str, what: str) -> dict[str, Any]:
+    """Read a JSON object from a file or from the text itself; `what` names it in an error.
+
+    Raises:
+        ValueError: If the file does not exist, or the text is no JSON object without a repeated name.
+    """
     inline = path_or_json.lstrip().startswith("{")
-    source = "the label map" if inline else f"the label map {path_or_json}"
+    source = what if inline else f"{what} {path_or_json}"
     if not inline and not Path(path_or_json).is_file():
         raise ValueError(f"{source} is neither a file nor a JSON object in braces.")
     text = path_or_json if inline else Path(path_or_json).read_text(encoding="utf-8")
@@ -198,15 +215,16 @@ def load_label_map(path_or_json: str) -> dict[str, str]:
         pairs = json.loads(text, object_pairs_hook=tuple)
     except json.JSONDecodeError as error:
         raise ValueError(f"{source} is not valid JSON: {error}.") from error
-    if not isinstance(pairs, tuple) or not all(isinstance(student_name, str) for _, student_name in pairs):
-        raise ValueError(f"{source} must be one JSON object from teacher names to student names, as strings.")
+    if not isinstance(pairs, tuple):
+        raise ValueError(f"{source} must be one JSON object, got a {type(pairs).__name__}.")
     repeated = {name for name, _ in pairs if sum(name == other for other, _ in pairs) > 1}
     if repeated:
         raise ValueError(f"{source} has more than one entry for {_listed(sorted(repeated))}.")
     return dict(pairs)
 
 
-def _normalised(name: str) -> str:
+def normalised_name(name: str) -> str:
+    """Return a class name without what does not tell two classes apart: case, and spaces from "_" or "-"."""
     return re.sub(r"[\s_-]+", " ", name).strip().casefold()
 
 
@@ -222,7 +240,7 @@ def _ids_by_name(id2label: Mapping[int, str], role: str) -> dict[str, list[int]]
         )
     ids: dict[str, list[int]] = {}
     for index, name in id2label.items():
-        same = ids.setdefault(_normalised(name), [])
+        same = ids.setdefault(normalised_name(name), [])
         if same and role == "student":
             raise ValueError(
                 f"the {role} has two classes of one name: {id2label[same[0]]!r} (id {same[0]}) and "
@@ -241,16 +259,16 @@ def _checked_map(
             (teacher_name, teacher_id2label, "teacher"),
             (student_name, student_id2label, "student"),
         ):
-            known = {_normalised(label): label for label in id2label.values()}
-            if _normalised(name) not in known:
-                close = difflib.get_close_matches(_normalised(name), known, n=3)
+            known = {normalised_name(label): label for label in id2label.values()}
+            if normalised_name(name) not in known:
+                close = difflib.get_close_matches(normalised_name(name), known, n=3)
                 raise ValueError(
                     f"the label map names {name!r}, which is no class of the {role}; "
                     + (f"did you mean {_listed(known[label] for label in close)}?" if close else "")
                     + ("" if close else f"it has {_listed(id2label.values())}.")
                 )
-        target = renamed.setdefault(_normalised(teacher_name), _normalised(student_name))
-        if target != _normalised(student_name):
+        target = renamed.setdefault(normalised_name(teacher_name), normalised_name(student_name))
+        if target != normalised_name(student_name):
             raise ValueError(f"the label map sends the teacher's {teacher_name!r} to two student classes.")
     return renamed
 

@@ -12,6 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+AGREEMENT = "agreement_"
+"""What the name of a score begins with whose truth is the teacher's answer, and no label."""
+
 PADDING = -100
 """The value that fills up the statistics of images that differ in length; Trainer pads with it too."""
 

@@ -48,6 +48,7 @@ def load_student(
     id2label: Mapping[int, str] | None = None,
     ignore_index: int | None = None,
     revision: str | None = None,
+    trust_remote_code: bool = False,
     **hub: Any,
 ) -> PreTrainedModel:
     """Load a student to train.
@@ -60,6 +61,7 @@ def load_student(
             that of the checkpoint, the classifier is made anew.
         ignore_index: Label of pixels that do not count; None keeps that of the configuration.
         revision: Branch, tag or commit on the Hub.
+        trust_remote_code: Whether code that lies beside the weights is run, as a wrapped network has it.
         **hub: Passed to `from_pretrained`, for example `token` or `cache_dir`.
 
     Returns:
@@ -72,14 +74,14 @@ def load_student(
     labels = {}
     if id2label is not None:
         labels = {"id2label": dict(id2label), "label2id": {name: i for i, name in id2label.items()}}
-    hub = {"revision": revision, **hub}
+    hub = {"revision": revision, "trust_remote_code": trust_remote_code, **hub}
     with readable("the student", name_or_path, revision=revision):
         config = AutoConfig.from_pretrained(name_or_path, **labels, **hub)
         if ignore_index is not None:
             set_ignore_index(config, ignore_index)
         if holds_only_a_configuration(name_or_path):
             logger.info("%s holds no weights: the student starts from scratch.", name_or_path)
-            model = task.auto_model.from_config(config)
+            model = task.auto_model.from_config(config, trust_remote_code=trust_remote_code)
         else:
             model, info = task.auto_model.from_pretrained(
                 name_or_path, config=config, ignore_mismatched_sizes=True, output_loading_info=True, **hub
@@ -89,7 +91,12 @@ def load_student(
 
 
 def load_teacher(
-    model: PreTrainedModel | str | Path, task: Taught, *, revision: str | None = None, **hub: Any
+    model: PreTrainedModel | str | Path,
+    task: Taught,
+    *,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+    **hub: Any,
 ) -> PreTrainedModel:
     """Load a trained teacher.
 
@@ -97,6 +104,7 @@ def load_teacher(
         model: Hub id or folder, or a loaded model.
         task: The task that the teacher must teach.
         revision: Branch, tag or commit on the Hub.
+        trust_remote_code: Whether code that lies beside the weights is run.
         **hub: Passed to `from_pretrained`, for example `token` or `cache_dir`.
 
     Returns:
@@ -110,14 +118,12 @@ def load_teacher(
     """
     if isinstance(model, PreTrainedModel):
         return teacher_form([type(model).__name__], task, type(model).__name__).wrap(model)
-    name_or_path = model
+    name_or_path, hub = model, {"revision": revision, "trust_remote_code": trust_remote_code, **hub}
     with readable("`teacher_model`", name_or_path, revision=revision):
-        config = AutoConfig.from_pretrained(name_or_path, revision=revision, **hub)
+        config = AutoConfig.from_pretrained(name_or_path, **hub)
     form = teacher_form(config.architectures or [], task, name_or_path)
     with readable("`teacher_model`", name_or_path, revision=revision):
-        loaded, info = form.auto_model.from_pretrained(
-            name_or_path, revision=revision, output_loading_info=True, **hub
-        )
+        loaded, info = form.auto_model.from_pretrained(name_or_path, output_loading_info=True, **hub)
     if info["missing_keys"]:
         raise ValueError(
             f"`teacher_model` {name_or_path} has no weights for {sorted(info['missing_keys'])[:3]} and "

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..hub.access import explained, hub_fault
+from .exported_networks import is_exported
 
 _LONGEST = 300  # characters of another library's message that an error repeats
 
@@ -21,14 +22,19 @@ def readable(what: str, name: str | Path, *, revision: str | None = None) -> Ite
         revision: Branch, tag or commit that was asked for.
 
     Raises:
-        ValueError: If a revision of a folder is asked for, if a file is missing, damaged or
-            contradicts another, or as `hub.access.explained`.
+        ValueError: If a revision of a folder is asked for, if it is a file of operations, if a file is
+            missing, damaged or contradicts another, or as `hub.access.explained`.
         ConnectionError: If the Hub cannot be reached, or fails.
     """
     if revision is not None and Path(name).is_dir():
         raise ValueError(
             f"{what} {name} is a folder, which has no revisions, got {revision!r}; leave the revision out, "
             "or name the model on the Hub."
+        )
+    if is_exported(name):
+        raise ValueError(
+            f"{what} {name} is a file of operations, which can teach and not learn; name a folder or a "
+            "model on the Hub."
         )
     with explained(what, name, revision=revision):
         try:
@@ -38,6 +44,12 @@ def readable(what: str, name: str | Path, *, revision: str | None = None) -> Ite
         except Exception as error:  # the readers of configurations and weights raise many types
             if hub_fault(error) is not None:
                 raise
+            if "trust_remote_code" in str(error):
+                raise ValueError(
+                    f"{what} {name} brings code of its own, which is run only if you trust it; read it, then "
+                    "pass --trust_remote_code, or in Python the model that its auto class loads with "
+                    "`trust_remote_code=True`."
+                ) from error
             said = " ".join(f"{type(error).__name__}: {error}".split())
             said = said if len(said) <= _LONGEST else f"{said[:_LONGEST]}…"
             raise ValueError(

@@ -16,6 +16,8 @@ from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.core_model_loading import convert_and_load_state_dict_in_model
 from transformers.modeling_utils import LoadStateDictConfig
 
+from .sharding import is_sharded, part_like
+
 _ADAPTER_FILE = "adapter_model.safetensors"
 _ADAPTER_PREFIX = "base_model.model."  # PEFT puts it before every name in that file
 
@@ -56,6 +58,8 @@ def restore_weights(model: PreTrainedModel, folder: str | Path) -> None:
     saved = {name: value for path in files for name, value in load_file(path).items()}
     own = model.state_dict(keep_vars=True)
     with _tensors_kept(model):
+        if is_sharded(model):
+            _take_shards_off(model)
         info, _ = convert_and_load_state_dict_in_model(
             model, saved, LoadStateDictConfig(weight_mapping=get_model_conversion_mapping(model))
         )
@@ -64,7 +68,8 @@ def restore_weights(model: PreTrainedModel, folder: str | Path) -> None:
     there = {id(tensor) for name, tensor in own.items() if name not in absent}
     # Of tied weights, which are one tensor, the file holds one.
     _refuse_missing(model, folder, [name for name in absent if id(own[name]) not in there])
-    model.load_state_dict({name: loaded[name] for name in own if name not in absent}, strict=False)
+    read = {name: part_like(loaded[name], own[name]) for name in own if name not in absent}
+    model.load_state_dict(read, strict=False)
 
 
 def refuse_without_adapters(folder: str | Path) -> None:
@@ -115,6 +120,14 @@ def _refuse_missing(model: nn.Module, folder: Path, missing: Iterable[str]) -> N
             f"{folder} lacks weights of {type(model).__name__} ({names[:3]} and {len(names)} in all), or has "
             "them in another shape; resume from a complete checkpoint of this student."
         )
+
+
+def _take_shards_off(model: nn.Module) -> None:
+    """Put parameters without values in the places of the shards: files hold whole tensors."""
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            empty = torch.empty(parameter.shape, dtype=parameter.dtype, device="meta")
+            module._parameters[name] = nn.Parameter(empty, requires_grad=parameter.requires_grad)
 
 
 @contextmanager

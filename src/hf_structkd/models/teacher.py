@@ -17,12 +17,14 @@ from transformers.utils import logging
 from ..features.forward import Batch, Capture, Forward, Question, run_model
 from ..matching.alignment import resize_ids, resize_map
 from ..matching.normalization import ImageNormalization, convert_normalization
+from .quantization import quantize_weights
+from .sharding import is_sharded, shard_model
 from .teacher_forms import class_name
 from .teacher_source import TeacherSource
 
 logger = logging.get_logger(__name__)
 
-TeacherDtype = Literal["auto", "float32", "bfloat16", "float16"]
+TeacherDtype = Literal["auto", "float32", "bfloat16", "float16", "int8"]
 
 
 class OutputReader(Protocol):
@@ -30,8 +32,8 @@ class OutputReader(Protocol):
 
     name: ClassVar[str]
 
-    def model_inputs(self, batch: Batch) -> dict[str, Any]:
-        """Pick the entries of a batch that a model takes."""
+    def teacher_inputs(self, batch: Batch) -> dict[str, Any]:
+        """Pick the entries of a batch that the teacher takes."""
 
     def prediction(self, output: Any) -> Tensor:
         """Return the tensor of a model's output that the task scores."""
@@ -53,8 +55,11 @@ class FrozenTeacher:
         teacher_normalization: The normalisation that the teacher takes.
         image_size: Height and width in pixels to which images are resized for the teacher; None leaves them.
         device: The device on which the teacher runs.
-        precision: The dtype in which it runs; "auto" is that of its weights. What it answers is float32.
+        precision: The dtype in which it runs; "auto" is that of its weights, and "int8" this too, with the
+            weights of linear layers in eight bits. What it answers is float32.
         compiling: Arguments of `torch.compile` for the teacher; None runs it as it is.
+        shards: Whether all processes share one teacher, see `shard_model`. It is converted and sharded in
+            place, and each of its forwards then needs all processes.
     """
 
     def __init__(
@@ -68,6 +73,7 @@ class FrozenTeacher:
         device: torch.device,
         precision: TeacherDtype = "auto",
         compiling: Mapping[str, Any] | None = None,
+        shards: bool = False,
     ) -> None:
         """Load nothing yet; see `model`."""
         self.source = source
@@ -79,15 +85,37 @@ class FrozenTeacher:
         self._image_size = image_size
         self._precision = precision
         self._compiling = compiling
+        self._shards = shards
 
     @cached_property
     def model(self) -> PreTrainedModel:
         """The model, loaded, frozen and put on the device at the first call, in the precision of its own."""
         model = self.source.model.requires_grad_(False).eval()
-        dtype = model.dtype if self._precision == "auto" else getattr(torch, self._precision)
-        if dtype != model.dtype:
+        is_quantized = self._precision == "int8"
+        dtype = model.dtype if is_quantized or self._precision == "auto" else getattr(torch, self._precision)
+        if self.is_sharded:
+            return self._sharded(model, dtype)
+        if is_quantized or dtype != model.dtype:
             model = copy.deepcopy(model)  # another trainer may have the same teacher
-        return model.to(self.device, dtype)
+        model = model.to(self.device, dtype)
+        if is_quantized:
+            quantize_weights(model)
+        return model
+
+    def _sharded(self, model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
+        if not is_sharded(model):
+            shard_model(model.to(dtype), self.device)
+        elif dtype != model.dtype:
+            raise ValueError(
+                f"`teacher_dtype` must be {str(model.dtype).removeprefix('torch.')}, in which another "
+                f"trainer has sharded this teacher, got {self._precision}; load the teacher anew."
+            )
+        return model
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether each forward needs all processes, also because another trainer has sharded the model."""
+        return self._shards or (self.source.is_loaded and is_sharded(self.source.model))
 
     @cached_property
     def _compiled(self) -> Any:
@@ -106,7 +134,12 @@ class FrozenTeacher:
 
     def inputs(self, batch: Batch) -> dict[str, Any]:
         """Return the entries of a batch that the teacher takes, converted for it."""
-        inputs = {**self._task.model_inputs(batch), "pixel_values": self.images(batch["pixel_values"])}
+        inputs = {**self._task.teacher_inputs(batch), "pixel_values": self.images(batch["pixel_values"])}
+        inputs |= {
+            name: value.to(self.model.dtype)
+            for name, value in inputs.items()
+            if isinstance(value, Tensor) and value.is_floating_point()
+        }
         if self._image_size is not None and "pixel_mask" in inputs:
             inputs["pixel_mask"] = resize_ids(inputs["pixel_mask"], self._image_size)
         return inputs
@@ -205,6 +238,8 @@ def matching_normalizations(
         student_processor: The image processor that made the batch, or None.
         teacher_processor: The image processor of the teacher, or None.
     """
+    # The processor of a model that reads text holds its image processor.
+    teacher_processor = getattr(teacher_processor, "image_processor", teacher_processor)
     sides = {"processing_class": student_processor, "teacher_processing_class": teacher_processor}
     known = {name: ImageNormalization.from_image_processor(p) for name, p in sides.items() if p is not None}
     missing = [f"`{name}`" for name in sides if name not in known]

@@ -18,6 +18,7 @@ class WrappedTeacher(PreTrainedModel):
 
     Args:
         model: The model inside.
+        config: A configuration in place of that of the model inside.
 
     Attributes:
         inner: The model inside.
@@ -31,9 +32,9 @@ class WrappedTeacher(PreTrainedModel):
 
     feature_module: str
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel, config: PretrainedConfig | None = None) -> None:
         """Wrap the model; nothing is copied."""
-        super().__init__(model.config)
+        super().__init__(config or model.config)
         self.inner = model
 
 
@@ -44,11 +45,14 @@ class TeacherForm(NamedTuple):
         auto_model: The `transformers` auto class that loads them.
         model_classes: Names of their classes.
         wrap: Lets a model answer as the task's own models do.
+        reads_text: Whether the wrapped model has no classes of its own, and is asked for those of a student,
+            see `prompted.base.PromptedTeacher`.
     """
 
     auto_model: Any
     model_classes: frozenset[str]
     wrap: Callable[[PreTrainedModel], PreTrainedModel]
+    reads_text: bool = False
 
 
 class Taught(Protocol):
@@ -56,6 +60,7 @@ class Taught(Protocol):
 
     Attributes:
         name: Pipeline tag of the task on the Hub.
+        short_name: Name of the task on a command line.
         auto_model: The `transformers` auto class that loads its own models.
         model_classes: Names of the classes of its own models.
         teacher_forms: Further kinds of models that can teach it.
@@ -63,6 +68,7 @@ class Taught(Protocol):
     """
 
     name: str
+    short_name: str
     auto_model: Any
     model_classes: frozenset[str]
     teacher_forms: Sequence[TeacherForm]

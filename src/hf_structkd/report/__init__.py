@@ -14,16 +14,25 @@ from .comparison import (
 from .curves import plot_curves
 from .depth_maps import plot_depth_maps
 from .label_maps import plot_label_maps
+from .page.gallery import Gallery, Range
+from .page.page import ReportPage
+from .page.painting import box_gallery, class_gallery, depth_gallery
 from .run import Exhibit, write_report
 
 __all__ = [
     "Boxes",
     "ComparisonRow",
     "Exhibit",
+    "Gallery",
     "Headline",
     "PictureRow",
+    "Range",
+    "ReportPage",
+    "box_gallery",
+    "class_gallery",
     "class_palette",
     "comparison_table",
+    "depth_gallery",
     "milliseconds_per_image",
     "plot_boxes",
     "plot_class_bars",

@@ -13,6 +13,10 @@ import pandas as pd
 Histories = Mapping[str, Sequence[Mapping[str, Any]]]
 
 _TASK_LOSS = "loss_task"
+_LOG_FROM_RATIO = 100.0
+_CUT_FROM_SHARE = 0.5
+# An axis ends beyond the last value by this share of its length.
+_MARGIN = 0.06
 
 
 class Panel(NamedTuple):
@@ -28,6 +32,34 @@ class Panel(NamedTuple):
     key: str
     title: str
     lines: dict[str, pd.Series]
+
+
+class YAxis(NamedTuple):
+    """An axis that does not mislead, and the label that says what it does.
+
+    Attributes:
+        label: Label for people.
+        is_log: Whether the axis is logarithmic.
+        limits: Lowest and highest value on it; None leaves them to whoever draws the values.
+    """
+
+    label: str
+    is_log: bool = False
+    limits: tuple[float, float] | None = None
+
+
+def y_axis(key: str, low: float, high: float, *, is_metric: bool) -> YAxis:
+    """Return the axis of a quantity whose values lie between `low` and `high`, or NaN if it has none."""
+    quantity = "unweighted, " if key.startswith("loss_") else ""
+    if math.isnan(low):
+        return YAxis("n/a")
+    if is_metric and low > _CUT_FROM_SHARE * high > 0:
+        return YAxis("axis does not start at 0")
+    if not is_metric and low > 0 and high >= _LOG_FROM_RATIO * low:
+        return YAxis(f"{quantity}log scale", is_log=True)
+    span = max(high, 0.0) - min(low, 0.0) or 1.0
+    limits = (min(low - _MARGIN * span, 0.0) if low < 0 else 0.0, max(high, 0.0) + _MARGIN * span)
+    return YAxis(f"{quantity}linear, includes 0" if low < 0 else f"{quantity}linear from 0", limits=limits)
 
 
 def build_panels(histories: Histories, titles: Mapping[str, str], metric: str) -> list[Panel]:

@@ -38,6 +38,7 @@ def plot_boxes(
     *,
     class_names: Sequence[str],
     score_threshold: float = 0.5,
+    truth: str | None = None,
 ) -> None:
     """Draw a row for each picture: the true boxes, then the boxes that each model predicts.
 
@@ -51,6 +52,7 @@ def plot_boxes(
         path: File to write. Missing folders are created, an existing file is replaced.
         class_names: Name of each class id; the legend shows the classes that are drawn.
         score_threshold: Lowest score of a detection that is drawn, 0 to 1; the figure states it.
+        truth: Title of the true boxes, where they are none; None is "ground truth".
 
     Raises:
         ValueError: If there are no rows or no predictions, rows differ in their predictions, or an image
@@ -64,13 +66,13 @@ def plot_boxes(
     pictures, captions, drawn = [], [], []
     for image, row in zip(checked_images(rows), rows, strict=True):
         found = [row.truth, *row.predictions.values()]
-        of_row = [_drawn(boxes, image.shape[:2], score_threshold) for boxes in found]
+        of_row = [drawn_boxes(boxes, image.shape[:2], score_threshold) for boxes in found]
         pictures.append([image] * len(found))
         captions.append(
             [_caption(len(shown), one, score_threshold) for shown, one in zip(of_row, found, strict=True)]
         )
         drawn += of_row
-    titles = ["ground truth", *rows[0].predictions]
+    titles = [truth or "ground truth", *rows[0].predictions]
     figure = image_grid(pictures, column_titles=titles, captions=captions)
     styles = box_styles({box.label for boxes in drawn for box in boxes}, class_names)
     note = (
@@ -88,7 +90,7 @@ def plot_boxes(
     save(figure, path)
 
 
-def _drawn(boxes: Boxes, size: tuple[int, ...], threshold: float) -> list[DrawnBox]:
+def drawn_boxes(boxes: Boxes, size: tuple[int, ...], threshold: float) -> list[DrawnBox]:
     """Return the boxes that are drawn, the highest score first, cut at the edges of the picture."""
     height, width = size
     inside = np.asarray(boxes.corners, dtype=np.float64).clip(0, (width, height, width, height)).tolist()

@@ -11,11 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils.benchmark import Timer
 
+from ..metrics import AGREEMENT
+
 _UNKNOWN = "n/a"
 _TEACHER, _ALONE = "teacher", "alone"
 # A gap below this share of the metric is due to rounding; it does not show a better teacher.
 _SMALLEST_GAP = 1e-6
 _SIGNIFICANT_DIGITS = 3
+SHARE = "share of the gap closed"
+"""Header of the column that says how much of the gap between teacher and student alone is closed."""
 
 
 class Headline(NamedTuple):
@@ -32,6 +36,11 @@ class Headline(NamedTuple):
     label: str
     higher_is_better: bool = True
     further: Sequence[tuple[str, str]] = ()
+
+    def of_agreement(self) -> Headline:
+        """Return the same of a student that is compared with its teacher's answers in place of labels."""
+        label = f"agreement with the teacher, {self.label}"
+        return self._replace(metric=f"{AGREEMENT}{self.metric}", label=label, further=())
 
 
 class ComparisonRow(NamedTuple):
@@ -80,6 +89,13 @@ def comparison_table(rows: Sequence[ComparisonRow], headline: Headline) -> str:
         >>> print(comparison_table(rows, Headline("mean_iou", "mean IoU")).splitlines()[4][:66])
         | distilled |                       0.640 |                    60 % |
     """
+    columns, note = comparison_columns(rows, headline)
+    table = _markdown(columns)
+    return f"{table}\n\n{note}" if note else table
+
+
+def comparison_columns(rows: Sequence[ComparisonRow], headline: Headline) -> tuple[list[list[str]], str]:
+    """Return the columns of `comparison_table`, each from its header down, and the note under them."""
     scores = _column(rows, headline.metric)
     direction = "higher" if headline.higher_is_better else "lower"
     columns = [
@@ -89,17 +105,13 @@ def comparison_table(rows: Sequence[ComparisonRow], headline: Headline) -> str:
     has_share = {_TEACHER, _ALONE} < scores.keys()
     shares = _shares(scores, higher_is_better=headline.higher_is_better) if has_share else []
     if has_share:
-        columns.append(["share of the gap closed", *shares])
+        columns.append([SHARE, *shares])
     columns += [[label, *_same_precision(_column(rows, key))] for key, label in headline.further]
     columns.append(["parameters", *(_parameters(row.parameters) for row in rows)])
     columns.append(["ms an image", *(_milliseconds(row.milliseconds) for row in rows)])
     columns += [[title, *(row.further[title] for row in rows)] for title in rows[0].further]
-    table = _markdown(columns)
-    if has_share:
-        table += f"\n\nShare of the gap closed: (row − {_ALONE}) / ({_TEACHER} − {_ALONE})."
-        if _UNKNOWN in shares:
-            table += f" {_UNKNOWN}: no gap to close, or no score."
-    return table
+    note = f"Share of the gap closed: (row − {_ALONE}) / ({_TEACHER} − {_ALONE})." if has_share else ""
+    return columns, f"{note} {_UNKNOWN}: no gap to close, or no score." if _UNKNOWN in shares else note
 
 
 def share_of_gap_closed(

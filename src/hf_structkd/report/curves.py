@@ -18,15 +18,13 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from ._figure import PAGE_WIDTH, add_legend, new_figure, save, tidy
-from ._histories import Histories, Panel, build_panels
+from ._histories import Histories, Panel, build_panels, y_axis
 from ._palette import RUN_COLOURS
 
 # Runs also differ in their dashes, so that a reader who sees no colour tells them apart.
 _LINE_STYLES = ("-", "--", "-.", ":")
 _TEACHER_STYLE: dict[str, Any] = {"color": "black", "linestyle": (0, (5, 2)), "linewidth": 1.2}
 _PANEL_HEIGHT = 2.5
-_LOG_FROM_RATIO = 100.0
-_CUT_FROM_SHARE = 0.5
 _MARKERS_UP_TO = 25
 
 
@@ -132,18 +130,13 @@ def _marked(line: pd.Series) -> list[int]:
 def _scale_y(axes: Axes, key: str, values: pd.Series, *, is_metric: bool) -> str:
     """Set the y axis and return its label, which says what the axis does."""
     low, high = float(values.min()), float(values.max())
-    quantity = "unweighted, " if key.startswith("loss_") else ""
+    axis = y_axis(key, low, high, is_metric=is_metric)
     if math.isnan(low):
         axes.set_yticks([])
-        return "n/a"
-    if is_metric and low > _CUT_FROM_SHARE * high > 0:
-        return "axis does not start at 0"
-    if not is_metric and low > 0 and high >= _LOG_FROM_RATIO * low:
+    if axis.is_log:
         axes.set_yscale("log")
-        return f"{quantity}log scale"
-    span = max(high, 0.0) - min(low, 0.0) or 1.0
-    axes.set_ylim(min(low - 0.06 * span, 0.0) if low < 0 else 0.0, max(high, 0.0) + 0.06 * span)
+    if axis.limits is not None:
+        axes.set_ylim(*axis.limits)
     if low < 0:
         axes.axhline(0.0, color="0.5", linewidth=0.8)
-        return f"{quantity}linear, includes 0"
-    return f"{quantity}linear from 0"
+    return axis.label

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from ._figure import add_legend_below, save
 from ._pictures import PictureRow, checked_images, image_grid, stripes, stripes_patch
 
-_GREYS = ((115, 115, 115), (160, 160, 160))
+GREYS = ((115, 115, 115), (160, 160, 160))
 # The colour scales end at these percentiles of the true depths and of the errors.
 _DEPTH_PERCENTILES = (2, 98)
 _ERROR_PERCENTILE = 98
@@ -39,7 +39,9 @@ _BARS = 0.75
 Map = NDArray[np.float64]
 
 
-def plot_depth_maps(rows: Sequence[PictureRow[ArrayLike]], path: Path) -> None:
+def plot_depth_maps(
+    rows: Sequence[PictureRow[ArrayLike]], path: Path, *, truth: str | None = None, unit: str = "metres"
+) -> None:
     """Draw two rows for each picture: image, ground truth and predicted depths; below them the errors.
 
     All depths share one colour scale, from the 2nd to the 98th percentile of the ground truth. All errors
@@ -53,6 +55,8 @@ def plot_depth_maps(rows: Sequence[PictureRow[ArrayLike]], path: Path) -> None:
         rows: The pictures; all must have predictions of the same models in the same order. Truth and
             predictions are (H, W) in metres; the truth is 0, negative or not finite where it is unknown.
         path: File to write. Missing folders are created, an existing file is replaced.
+        truth: Title of the true depth, where it is none; None is "ground truth".
+        unit: What a depth of 1 is.
 
     Raises:
         ValueError: If there are no rows or no predictions, rows differ in their predictions, or an image
@@ -64,14 +68,14 @@ def plot_depth_maps(rows: Sequence[PictureRow[ArrayLike]], path: Path) -> None:
     """
     images = checked_images(rows)
     # Depths of truth and predictions (NaN: unknown), and errors in % (inf: only the prediction is NaN).
-    maps = [[_metres(values) for values in (row.truth, *row.predictions.values())] for row in rows]
-    for truth, *_ in maps:
-        truth[truth <= 0] = np.nan
-    errors_of = [[_error(truth, depth) for depth in found] for truth, *found in maps]
-    truths = np.concatenate([truth.ravel() for truth, *_ in maps])
+    maps = [[known_depth(values) for values in (row.truth, *row.predictions.values())] for row in rows]
+    for true, *_ in maps:
+        true[true <= 0] = np.nan
+    errors_of = [[_error(true, depth) for depth in found] for true, *found in maps]
+    truths = np.concatenate([true.ravel() for true, *_ in maps])
     depths = np.concatenate([depth.ravel() for of_row in maps for depth in of_row])
     errors = np.concatenate([error.ravel() for of_row in errors_of for error in of_row])
-    depth_scale, error_scale = _depth_scale(truths, depths), _error_scale(errors)
+    depth_scale, error_scale = scale_of_depth(truths, depths), _error_scale(errors)
     names = list(rows[0].predictions)
     columns = 2 + len(names)
     pictures: list[list[NDArray[np.uint8] | None]] = []
@@ -80,12 +84,12 @@ def plot_depth_maps(rows: Sequence[PictureRow[ArrayLike]], path: Path) -> None:
         pictures += [[image, *map(depth_scale.paint, of_row)]]
         pictures += [[None, None, *map(error_scale.paint, wrong)]]
         captions += [[""] * columns, ["", "", *map(_caption, wrong)]]
-    figure = image_grid(pictures, column_titles=["image", "ground truth", *names], captions=captions)
+    figure = image_grid(pictures, column_titles=["image", truth or "ground truth", *names], captions=captions)
     figure.set_figheight(figure.get_figheight() + _BARS)
     for axes in figure.axes[columns + 1 :: 2 * columns]:
         axes.text(1.0, 0.5, "error of the\nprediction above", fontsize=9, ha="right", va="center")
     last, aspect = figure.axes[-columns:], _BAR_ASPECT / columns  # of a bar below one column
-    depth_scale.draw_bar(figure, last[:2], depths, "depth in metres (bright is near)", 2 * aspect)
+    depth_scale.draw_bar(figure, last[:2], depths, f"depth in {unit} (bright is near)", 2 * aspect)
     error_label = "error in % of the truth (dark is wrong)"
     error_scale.draw_bar(figure, last[2:], errors, error_label, len(names) * aspect)
     striped = []
@@ -93,14 +97,14 @@ def plot_depth_maps(rows: Sequence[PictureRow[ArrayLike]], path: Path) -> None:
         striped.append("no ground truth, not scored")
     if any(np.isnan(values).any() for _, *found in maps for values in found):
         striped.append("prediction not finite")
-    add_legend_below(figure, [stripes_patch(_GREYS, " or ".join(striped))] if striped else [], _NOTE)
+    add_legend_below(figure, [stripes_patch(GREYS, " or ".join(striped))] if striped else [], _NOTE)
     # The first layout does not know the shapes of the pictures and cuts the titles; saving lays out again.
     figure.draw_without_rendering()
     save(figure, path)
 
 
 @dataclass(frozen=True)
-class _Scale:
+class Scale:
     """A colour map and the values at its two ends."""
 
     colours: str
@@ -111,7 +115,7 @@ class _Scale:
         """Return the colours (H, W, 3) of values (H, W), with stripes for NaN."""
         inside = np.where(np.isnan(values), self.low, values).clip(self.low, self.high)
         painted = colormaps[self.colours](Normalize(self.low, self.high)(inside), bytes=True)[..., :3]
-        return np.where(np.isnan(values)[..., None], stripes(values.shape, _GREYS), painted)
+        return np.where(np.isnan(values)[..., None], stripes(values.shape, GREYS), painted)
 
     def draw_bar(self, figure: Figure, axes: Sequence[Axes], values: Map, label: str, aspect: float) -> None:
         """Draw a bar below the axes, with an arrow at each end that a value exceeds."""
@@ -128,7 +132,8 @@ class _Scale:
         bar.ax.tick_params(labelsize=8.5)
 
 
-def _metres(values: ArrayLike) -> Map:
+def known_depth(values: ArrayLike) -> Map:
+    """Return depths with NaN where they are not finite."""
     depth = np.asarray(values, dtype=np.float64)
     return np.where(np.isfinite(depth), depth, np.nan)
 
@@ -138,20 +143,20 @@ def _error(truth: Map, prediction: Map) -> Map:
     return np.where(np.isnan(prediction) & ~np.isnan(truth), np.inf, error)
 
 
-def _depth_scale(truths: Map, depths: Map) -> _Scale:
+def scale_of_depth(truths: Map, depths: Map) -> Scale:
     """Return the scale of the truth, which no outlier of a model widens; without truth, of all depths."""
     known = truths[~np.isnan(truths)]
     if known.size == 0:
         known = depths[~np.isnan(depths)]
     low, high = np.percentile(known, _DEPTH_PERCENTILES) if known.size else (0.0, 1.0)
     middle, half = (low + high) / 2, max((high - low) / 2, _NARROWEST)
-    return _Scale("viridis_r", float(middle - half), float(middle + half))
+    return Scale("viridis_r", float(middle - half), float(middle + half))
 
 
-def _error_scale(errors: Map) -> _Scale:
+def _error_scale(errors: Map) -> Scale:
     errors = errors[np.isfinite(errors)]
     top = np.percentile(errors, _ERROR_PERCENTILE) if errors.size else 0.0
-    return _Scale("magma_r", 0.0, float(np.clip(top, *_ERROR_TOP)))
+    return Scale("magma_r", 0.0, float(np.clip(top, *_ERROR_TOP)))
 
 
 def _caption(error: Map) -> str:

@@ -13,12 +13,17 @@ from ._figure import add_legend_below, save
 from ._palette import class_palette
 from ._pictures import PictureRow, checked_images, image_grid, stripes, stripes_patch
 
-_IGNORED = ((0, 0, 0), (150, 150, 150))
-_TITLE = "mean IoU: on this picture, over the classes in its label or the prediction"
+IGNORED = ((0, 0, 0), (150, 150, 150))
+_TITLE = "mean IoU: on this picture, over the classes in its {} or the prediction"
 
 
 def plot_label_maps(
-    rows: Sequence[PictureRow[ArrayLike]], path: Path, *, class_names: Sequence[str], ignore_index: int = 255
+    rows: Sequence[PictureRow[ArrayLike]],
+    path: Path,
+    *,
+    class_names: Sequence[str],
+    ignore_index: int = 255,
+    truth: str | None = None,
 ) -> None:
     """Draw a row for each picture: image, label, and every prediction with its mean IoU on that picture.
 
@@ -31,6 +36,7 @@ def plot_label_maps(
         path: File to write. Missing folders are created, an existing file is replaced.
         class_names: Name of each class id, at most 256; the legend shows the classes that occur.
         ignore_index: Label of the pixels that are not scored.
+        truth: Title of the labels, where they are none; None is "label".
 
     Raises:
         ValueError: If there are no rows or no predictions, rows differ in their predictions, an image leaves
@@ -49,17 +55,17 @@ def plot_label_maps(
         predictions = [np.asarray(ids) for ids in row.predictions.values()]
         valid = label != ignore_index
         classes = colours[np.where(valid, label, 0)]
-        painted = np.where(valid[..., None], classes, stripes(label.shape, _IGNORED))
+        painted = np.where(valid[..., None], classes, stripes(label.shape, IGNORED))
         pictures.append([image, painted, *(colours[ids] for ids in predictions)])
         captions.append(["", "", *(_caption(label[valid], ids[valid]) for ids in predictions)])
         shown |= {int(i) for ids in (label[valid], *predictions) for i in np.unique(ids)}
         has_ignored |= not valid.all()
-    titles = ["image", "label", *rows[0].predictions]
+    titles = ["image", truth or "label", *rows[0].predictions]
     figure = image_grid(pictures, column_titles=titles, captions=captions)
     handles = [Patch(facecolor=tuple(colours[i] / 255), label=class_names[i]) for i in sorted(shown)]
     if has_ignored:
-        handles.append(stripes_patch(_IGNORED, "ignored, not scored"))
-    add_legend_below(figure, handles, _TITLE)
+        handles.append(stripes_patch(IGNORED, "ignored, not scored"))
+    add_legend_below(figure, handles, _TITLE.format(truth or "label"))
     save(figure, path)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -13,15 +15,23 @@ from accelerate.utils import send_to_device
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..data import has_labels
 from ..matching.alignment import resize_map
 from ..matching.normalization import ImageNormalization
 from ..models.parameters import count_parameters
+from ..models.sharding import is_sharded
+from ._pictures import PictureRow
 from .comparison import ComparisonRow, Headline, comparison_table, how_timed, milliseconds_per_image
 from .curves import plot_curves
+from .page.gallery import MOST_SCORED, Range, Shot, shrunk
+from .page.page import Compared, PageRun, PageTask, write_page
 
 logger = logging.getLogger(__name__)
 
 _PICTURES = 4
+_OF_AGREEMENT = (
+    "There are no labels: the student is compared with its teacher's answers, which is no accuracy."
+)
 
 
 class Exhibit(NamedTuple):
@@ -32,12 +42,14 @@ class Exhibit(NamedTuple):
         batch: The batch that the models get; `labels` may be a list of maps of different sizes.
         outputs: Name of the model (teacher, alone, distilled) -> its output in the student's terms.
         scores: Name of the model -> its scores on all validation images, without a prefix.
+        truth: Title of what `labels` of the batch are where they are no labels, for example "teacher".
     """
 
     images: Tensor
     batch: Mapping[str, Any]
     outputs: Mapping[str, Any]
     scores: Mapping[str, Mapping[str, float]]
+    truth: str | None = None
 
     def picture(self, index: int, size: tuple[int, int]) -> NDArray[np.float32]:
         """Return image `index` resized to `size`, the size of the map beside it, as (H, W, 3)."""
@@ -46,7 +58,7 @@ class Exhibit(NamedTuple):
         return array
 
 
-class ReportedTask(Protocol):
+class ReportedTask(PageTask, Protocol):
     """The parts of a `tasks.Task` that a report uses."""
 
     headline: Headline
@@ -58,24 +70,33 @@ class ReportedTask(Protocol):
     def as_student(self, teacher_output: Any, batch: Mapping[str, Any], /) -> Any:
         """Return the teacher's output in the student's terms."""
 
+    def answers(self, teacher_output: Any, batch: Mapping[str, Any], /) -> list[Any]:
+        """Return the teacher's answers in the form of labels."""
+
     def score_note(self, *, has_teacher: bool) -> str:
         """Return a note about the scores for the reader of the table, or an empty text."""
 
     def draw(self, exhibit: Exhibit, folder: Path, /) -> None:
         """Draw `predictions.png`, and further figures of the task, into a folder."""
 
+    def picture_rows(self, exhibit: Exhibit, /) -> Sequence[PictureRow[Any]]:
+        """Return each image with its label and all predictions, in the form that `paint` takes."""
 
-class FinishedRun(Protocol):
+    def image_scores(self, output: Any, batch: Mapping[str, Any], /) -> list[float]:
+        """Return the headline's metric of each image by itself."""
+
+    def range_errors(
+        self, output: Any, batch: Mapping[str, Any], /
+    ) -> Sequence[Mapping[Range, tuple[float, float]]]:
+        """Return for each image the sum of errors and the number of pixels in each range of the truth."""
+
+
+class FinishedRun(PageRun, Protocol):
     """The parts of a `StructKDTrainer` that a report uses; `teacher` and `processing_class` may be None."""
 
-    args: Any
-    model: Any
-    state: Any
-    teacher: Any
-    eval_dataset: Any
+    train_dataset: Any
     processing_class: Any
     task: ReportedTask
-    log_titles: Mapping[str, str]
 
 
 def write_report(
@@ -85,10 +106,13 @@ def write_report(
     teacher_metrics: Mapping[str, float] | None = None,
     alone: FinishedRun | None = None,
     alone_metrics: Mapping[str, float] | None = None,
+    part: Callable[[str], AbstractContextManager[Any]] = nullcontext,
 ) -> str:
-    """Write `figures/curves.png` and the figures of the task, and return the comparison table.
+    """Write `figures/curves.png`, the figures of the task and `report.html`, and return the comparison table.
 
-    Call this on one process; it does not wait for the others.
+    Call this on one process; it does not wait for the others. Without labels, table and pictures show how far
+    the student agrees with the teacher. Without evaluation data there is no table, and the pictures are of
+    training images.
 
     Args:
         trainer: Trainer of the distilled student, after training.
@@ -96,11 +120,18 @@ def write_report(
         teacher_metrics: Scores that its `evaluate_teacher()` returned; None without a teacher.
         alone: Trainer of the same student without a teacher, if there is one.
         alone_metrics: Scores that `evaluate()` of `alone` returned.
+        part: Gets the name of the page and returns what surrounds its writing; the page comes last, so that
+            whoever goes on after its failure has all the rest.
 
     Returns:
-        The Markdown table of teacher, alone and distilled, and notes on its numbers below it.
+        The Markdown table of teacher, alone and distilled, and notes on its numbers below it; empty without
+        evaluation data.
+
+    Raises:
+        ValueError: If one of the models is sharded, so that one process cannot run it.
     """
     task, teacher = trainer.task, trainer.teacher
+    _refuse_shards(trainer)
     student = "student" if teacher is None else "distilled"
     runs = {student: trainer} if alone is None else {"alone": alone, student: trainer}
     found = {"teacher": teacher_metrics, "alone": alone_metrics, student: metrics}
@@ -109,44 +140,117 @@ def write_report(
         for name, of_model in found.items()
         if of_model is not None
     }
-    batch = collate_first(trainer)
+    batch, has_data = collate_first(trainer), trainer.eval_dataset is not None
+    agrees = not has_labels(_shown(trainer)) and teacher is not None
     images = batch["pixel_values"][:1]
+    headline = task.headline.of_agreement() if agrees else task.headline
+    rows = _rows(teacher, runs, scores, images) if has_data else []
+    table = comparison_table(rows, headline) if has_data else ""
+    folder = Path(str(trainer.args.output_dir)) / "figures"
+    first = _first_panel(headline if has_data else None)
+    histories = {name: runs[name].state.log_history for name in reversed(runs) if name in scores}
+    plot_curves(
+        histories,
+        folder / "curves.png",
+        titles=trainer.log_titles,
+        **first,
+        teacher=scores["teacher"][headline.metric] if "teacher" in scores else None,
+    )
+    task.draw(_exhibit(trainer, runs, batch, scores, agrees=agrees), folder)
+    note = _OF_AGREEMENT if agrees else task.score_note(has_teacher=teacher is not None)
+    notes = [how_timed(images.device), *filter(None, [note])] if has_data else []
+    with part("report.html"):
+        shown, kind = _shown(trainer), "validation" if has_data else "training"
+        size = len(shown) if hasattr(shown, "__len__") else None
+        compared = Compared(scores, rows, headline, histories, notes, first, kind, size)
+        write_page(trainer, compared, _shots(trainer, runs, scores, agrees=agrees))
+    return "\n\n".join([table, *notes])
+
+
+def _first_panel(headline: Headline | None) -> dict[str, str]:
+    """Return what `plot_curves` draws first: the headline, or the total loss where nothing is evaluated."""
+    if headline is None:
+        return {"metric": "loss", "metric_label": "weighted sum of the terms"}
+    direction = "" if headline.higher_is_better else " (lower is better)"
+    return {"metric": f"eval_{headline.metric}", "metric_label": headline.label + direction}
+
+
+def _shown(trainer: FinishedRun) -> Any:
+    return trainer.train_dataset if trainer.eval_dataset is None else trainer.eval_dataset
+
+
+def _refuse_shards(trainer: FinishedRun) -> None:
+    if is_sharded(trainer.model) or (trainer.teacher is not None and trainer.teacher.is_sharded):
+        raise ValueError(
+            "`trainer` must hold whole models, got one that is sharded over several processes; compare what "
+            "it saved, in one process and without `shard`."
+        )
+
+
+def _rows(
+    teacher: Any,
+    runs: Mapping[str, FinishedRun],
+    scores: Mapping[str, Mapping[str, float]],
+    images: Tensor,
+) -> list[ComparisonRow]:
     models = {name: (run.model, images) for name, run in runs.items()}
     if teacher is not None:
         if not teacher.source.is_loaded:
             logger.warning("The report loads the teacher's weights for its pictures and its time an image.")
         models = {"teacher": (teacher.model, teacher.images(images)), **models}
-    rows = [
+    return [
         ComparisonRow(name, scores[name], count_parameters(model), milliseconds_per_image(model, image))
         for name, (model, image) in models.items()
         if name in scores
     ]
-    headline = task.headline
-    table = comparison_table(rows, headline)
-    folder = Path(str(trainer.args.output_dir)) / "figures"
-    plot_curves(
-        {name: runs[name].state.log_history for name in reversed(runs) if name in scores},
-        folder / "curves.png",
-        titles=trainer.log_titles,
-        metric=f"eval_{headline.metric}",
-        metric_label=headline.label if headline.higher_is_better else f"{headline.label} (lower is better)",
-        teacher=scores["teacher"][headline.metric] if "teacher" in scores else None,
-    )
-    task.draw(_exhibit(trainer, runs, batch, scores), folder)
-    notes = [how_timed(images.device), task.score_note(has_teacher=teacher is not None)]
-    return "\n\n".join([table, *filter(None, notes)])
 
 
 def collate_first(trainer: FinishedRun) -> dict[str, Any]:
-    """Return a few rows as one batch on the device, spread over the validation set if it has a length."""
-    data = trainer.eval_dataset
+    """Return a few rows as one batch on the device, spread over the data if these have a length.
+
+    These are the validation data; without any, the training data.
+    """
+    return _collated(trainer, [row for _, row in _some_rows(_shown(trainer), _PICTURES)])
+
+
+def _some_rows(data: Any, most: int) -> Iterator[tuple[int, Any]]:
+    """Yield rows and their places, spread over the data if it has a length, otherwise the first ones."""
     if hasattr(data, "__len__"):
-        chosen = np.linspace(0, len(data) - 1, num=min(_PICTURES, len(data))).round().astype(int)
-        rows = [data[int(index)] for index in chosen]
-    else:
-        rows = [row for row, _ in zip(data, range(_PICTURES), strict=False)]
+        chosen = np.linspace(0, len(data) - 1, num=min(most, len(data))).round().astype(int)
+        return ((int(index), data[int(index)]) for index in chosen)
+    return zip(range(most), data, strict=False)
+
+
+def _collated(trainer: FinishedRun, rows: Sequence[Any]) -> dict[str, Any]:
     batch: dict[str, Any] = send_to_device(trainer.task.collate(rows), trainer.args.device)
     return batch
+
+
+@torch.no_grad()
+def _shots(
+    trainer: FinishedRun,
+    runs: Mapping[str, FinishedRun],
+    scores: Mapping[str, Mapping[str, float]],
+    *,
+    agrees: bool,
+) -> Iterator[Shot]:
+    """Yield some of the images that are shown, with every model's score on each."""
+    task, rows = trainer.task, _some_rows(_shown(trainer), MOST_SCORED)
+    while part := list(islice(rows, _PICTURES)):
+        batch = _collated(trainer, [row for _, row in part])
+        exhibit = _exhibit(trainer, runs, batch, scores, agrees=agrees)
+        outputs, shown = exhibit.outputs.items(), exhibit.batch
+        of_images = {name: task.image_scores(output, shown) for name, output in outputs}
+        ranges = {name: task.range_errors(output, shown) for name, output in outputs}
+        pictures = [shrunk(row) for row in task.picture_rows(exhibit)]
+        for i, (place, _) in enumerate(part):
+            yield Shot(
+                place,
+                pictures[i] if pictures else None,
+                {name: of_model[i] for name, of_model in of_images.items()},
+                {name: of_model[i] for name, of_model in ranges.items()},
+                exhibit.truth,
+            )
 
 
 @torch.no_grad()
@@ -155,9 +259,13 @@ def _exhibit(
     runs: Mapping[str, FinishedRun],
     batch: Mapping[str, Any],
     scores: Mapping[str, Mapping[str, float]],
+    *,
+    agrees: bool,
 ) -> Exhibit:
     outputs: dict[str, Any] = {}
-    if trainer.teacher is not None:
+    if agrees:
+        batch = {**batch, "labels": trainer.task.answers(trainer.teacher(batch).output, batch)}
+    elif trainer.teacher is not None:
         outputs["teacher"] = trainer.task.as_student(trainer.teacher(batch).output, batch)
     for name, run in runs.items():
         outputs[name] = run.model.eval()(**run.task.model_inputs(batch))
@@ -165,4 +273,5 @@ def _exhibit(
     normalization = (
         ImageNormalization() if processor is None else ImageNormalization.from_image_processor(processor)
     )
-    return Exhibit(normalization.denormalize(batch["pixel_values"]).clamp(0, 1), batch, outputs, scores)
+    images = normalization.denormalize(batch["pixel_values"]).clamp(0, 1)
+    return Exhibit(images, batch, outputs, scores, "teacher" if agrees else None)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from transformers import AutoConfig, PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 
 from ..adversary.score_maps import ScoreMaps
 from ..features.forward import Batch, Capture, Forward, run_model
 from ..models.reading import readable
-from .base import MapPair, StreamingMetric, Task
+from ._shown import StreamingMetric
+from .base import MapPair, Task
 from .depth import DepthTask
 from .detection import DetectionTask
 from .segmentation import SegmentationTask
@@ -59,7 +60,8 @@ def task_of(model: PreTrainedModel | str | Path, *, revision: str | None = None)
     if isinstance(model, PreTrainedModel):
         return find_task(type(model).__name__)
     with readable("`model`", model, revision=revision):
-        architectures = AutoConfig.from_pretrained(model, revision=revision).architectures
-    if not architectures:
+        # As it stands in the file: the class of a configuration may be code beside it.
+        config, _ = PretrainedConfig.get_config_dict(model, revision=revision)
+    if not config.get("architectures"):
         raise ValueError(f"`model` {model} has a configuration that names no architecture; pass `task`.")
-    return find_task(architectures[0])
+    return find_task(config["architectures"][0])

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, get_args
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
+import transformers
 from torch import Tensor, nn
-from transformers import PretrainedConfig
+from transformers.utils import is_torchvision_available
 
 from ..adversary.critic import SMALLEST_MAP
 from ..data.load_depth import DepthKind
 from ..losses.depth import DEPTH_LOSSES, valid_depth
 from ..losses.depth_fits import affine_statistics, align_scale_shift
-from ..matching.alignment import at_least, resize_map
+from ..matching.alignment import align_to_coarser, at_least, resize_map
 from ..metrics import counted_pixels
 
 METRIC_LABELS = {
@@ -30,7 +31,7 @@ METRIC_LABELS = {
 
 _CRITIC_STRIDE = 4
 
-DEPTH_KINDS: tuple[str, ...] = get_args(DepthKind)
+_FARTHEST = 10.0
 
 NEAREST = 1e-3
 """Metres. Where a depth must be inverted, nearer is as near."""
@@ -39,6 +40,22 @@ NEAREST = 1e-3
 def read_depth(output: Any) -> Tensor:
     depth: Tensor = output.predicted_depth
     return depth
+
+
+def depth_processor(size: tuple[int, int]) -> Any:
+    """Return DPT's image processor with ImageNet's colours."""
+    name = "DPTImageProcessor" + ("" if is_torchvision_available() else "Pil")
+    return getattr(transformers, name)(
+        size={"height": size[0], "width": size[1]},
+        image_mean=[0.485, 0.456, 0.406],
+        image_std=[0.229, 0.224, 0.225],
+    )
+
+
+def aligned_maps(student_map: Tensor, teacher_map: Tensor) -> tuple[Tensor, Tensor]:
+    """Return both maps (B, h, w) in float32 at the coarser of their grids."""
+    pair = align_to_coarser(student_map.float().unsqueeze(1), teacher_map.float().unsqueeze(1))
+    return pair[0].squeeze(1), pair[1].squeeze(1)
 
 
 def scored_pixels(labels: Iterable[Tensor], scoring: Mapping[str, Any]) -> list[Tensor]:
@@ -56,6 +73,16 @@ def pooled(maps: Tensor, size: tuple[int, int]) -> Tensor:
     if maps.shape[-2] >= size[0] and maps.shape[-1] >= size[1]:
         return nn.functional.adaptive_avg_pool2d(maps.unsqueeze(1), size).squeeze(1)
     return resized(maps, size)
+
+
+def supervised_loss(prediction: Tensor, labels: Tensor, loss: str, kind: DepthKind) -> Tensor:
+    """Return a loss of `DEPTH_LOSSES` between predictions (B, h, w) of a kind and labels (B, H, W)."""
+    valid = valid_depth(labels)
+    target = torch.where(valid, labels, 1.0)
+    if kind == "inverse":
+        target = 1 / target
+    prediction = resized(prediction, (labels.shape[-2], labels.shape[-1]))
+    return DEPTH_LOSSES[loss](prediction, target, mask=valid)
 
 
 def affine(maps: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
@@ -87,58 +114,6 @@ def fitted_to_truth(prediction: Tensor, label: Tensor, kind: DepthKind) -> Tenso
     return 1 / aligned.clamp(max=1 / NEAREST).maximum(1 / (2 * farthest))
 
 
-def check_kinds(loss: str, depth_kind: str, teacher_depth_kind: str) -> None:
-    """Raise `ValueError` unless the loss and what the two models predict are known and go together."""
-    for name, kind in (("depth_kind", depth_kind), ("teacher_depth_kind", teacher_depth_kind)):
-        if kind not in DEPTH_KINDS:
-            raise ValueError(f"`{name}` must be one of {', '.join(DEPTH_KINDS)}, got {kind!r}.")
-    if loss not in DEPTH_LOSSES:
-        raise ValueError(f"`loss` must be one of {', '.join(DEPTH_LOSSES)}, got {loss!r}.")
-    if depth_kind != "metric" and loss != "ssi":
-        raise ValueError(
-            f"`loss` must be 'ssi' for a student of {depth_kind} depth, got {loss!r}: the others measure "
-            "metres; choose 'ssi' or set `depth_kind` to 'metric'."
-        )
-
-
-def in_one_kind(
-    student_map: Tensor, teacher_map: Tensor, depth_kind: DepthKind, teacher_depth_kind: DepthKind
-) -> tuple[Tensor, Tensor]:
-    """Return both maps in one kind of depth; of two kinds the metric map is inverted.
-
-    Raises:
-        ValueError: For a relative and an inverse map, neither of which can be turned into the other.
-    """
-    if {depth_kind, teacher_depth_kind} == {"relative", "inverse"}:
-        raise ValueError(
-            f"`teacher_depth_kind` {teacher_depth_kind} cannot be compared with a student of {depth_kind} "
-            "depth, whose shift is unknown too; set `pixel_weight` and `holistic_weight` to 0, which leaves "
-            "the pair-wise term, or train a metric student."
-        )
-    if (depth_kind == "inverse") != (teacher_depth_kind == "inverse"):
-        # The inverse of a map whose shift is unknown means nothing.
-        if teacher_depth_kind == "metric":
-            teacher_map = 1 / teacher_map.clamp(min=NEAREST)
-        else:
-            student_map = 1 / student_map.clamp(min=NEAREST)
-    return student_map, teacher_map
-
-
-def kind_of(teacher: PretrainedConfig | None) -> DepthKind:
-    """Return what a teacher predicts by its configuration, and "metric" where this says nothing.
-
-    Depth Anything's `depth_estimation_type` is "metric", or "relative" for depth that is inverse.
-    """
-    return "inverse" if getattr(teacher, "depth_estimation_type", "metric") == "relative" else "metric"
-
-
-def kind_source(teacher: PretrainedConfig) -> str:
-    """Return where `kind_of` has its answer from, for people."""
-    if hasattr(teacher, "depth_estimation_type"):
-        return ", by its configuration"
-    return ", assumed: its configuration does not say; name `teacher_depth_kind`"
-
-
 def critic_size(maps: Tensor, images: Tensor) -> tuple[int, int]:
     """Return the size of the critic's maps: at most a quarter of the image's sides.
 
@@ -150,3 +125,27 @@ def critic_size(maps: Tensor, images: Tensor) -> tuple[int, int]:
         for side, image in zip(maps.shape[-2:], images.shape[-2:], strict=True)
     )
     return at_least((height, width), SMALLEST_MAP)
+
+
+def fitted_to_labels(
+    maps: Tensor, labels: Sequence[Tensor], kind: DepthKind, scoring: Mapping[str, Any]
+) -> Tensor:
+    """Return relative or inverse maps (B, h, w) in metres, each fitted to what counts of its label."""
+    counted = scored_pixels(labels, scoring)
+    scored = [torch.where(*pair, 0.0) for pair in zip(counted, labels, strict=True)]
+    return torch.cat([fitted_to_truth(*pair, kind) for pair in zip(maps, scored, strict=True)])
+
+
+def as_if_measured(teacher_map: Tensor, kind: DepthKind) -> Tensor:
+    """Return a teacher's map (H, W) as a depth that a student's can be fitted to and compared with.
+
+    That is metres for a metric map. An inverse map is divided by its mean and inverted, up to ten times the
+    depth of that; a relative one runs from 1 to 2. So no score depends on the teacher's own scale and shift.
+    """
+    if kind == "metric":
+        return teacher_map
+    if kind == "inverse":
+        mean = teacher_map.clamp(min=0).mean().clamp(min=1e-12)
+        return 1 / (teacher_map / mean).clamp(min=1 / _FARTHEST)
+    near, far = teacher_map.aminmax()
+    return 1 + (teacher_map - near) / (far - near).clamp(min=1e-12)

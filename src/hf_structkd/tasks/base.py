@@ -2,42 +2,40 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from ..adversary.score_maps import ScoreMaps
 from ..data import DataOptions, LoadedData, Normalization
-from ..features import FeatureCapture, LevelsCapture
+from ..features import FeatureCapture, LevelsCapture, unwrap
 from ..features.forward import Batch, Capture, Forward, run_model
 from ..matching.label_spaces import LabelMatch
 from ..models.teacher_forms import TeacherForm
-from ..report import Exhibit, Headline
+from ._shown import ShownTask
 
 
 class MapPair(NamedTuple):
-    """Two maps on one grid, (B, C_s, h, w) and (B, C_t, h, w), and which pixels count, (B, h, w) or None."""
+    """Two maps on one grid, (B, C_s, h, w) and (B, C_t, h, w), and which pixels count, (B, h, w) or None.
+
+    Where the teacher's side is nodes that were stored, `node_sums` is what was stored with them.
+    """
 
     student: Tensor
     teacher: Tensor
     mask: Tensor | None
+    node_sums: Tensor | None = None
 
 
-class StreamingMetric(Protocol):
-    """A metric that takes the statistics of one batch at a time, such as those of `metrics`."""
-
-    def add_statistics(self, statistics: Any) -> None:
-        """Add what `Task.evaluation_statistics` returned, gathered over the processes."""
-
-    def compute(self) -> Mapping[str, Any]:
-        """Return the scores of all added statistics by name, and forget these statistics."""
+def classes_of(names: Mapping[str, Any], own: str) -> frozenset[str]:
+    """Return the classes of a mapping of `transformers`, and the one around networks of other kinds."""
+    return frozenset(names.values()) | {own}
 
 
-class Task(ABC):
+class Task(ShownTask):
     """A task's meaning, built once for a student and, when one teaches it, a teacher.
 
     Attributes:
@@ -51,6 +49,8 @@ class Task(ABC):
         score_map_channels: Channels of the maps that `score_maps` returns.
         has_logit_maps: Whether the outputs are maps of class logits, which `logit_maps` returns.
         labels: How the classes of the two models are matched; None where there are none, or no teacher.
+        learns_from_labels: Whether the training data have labels, see `without_labels`.
+        makes_labels: Whether the teacher's answers stand in for missing labels, see `filled_in`.
         answer_class: The class of a teacher's output that is made again from stored tensors.
         score_maps_are_bounded: Whether their values are bounded, as probabilities are.
         errors: Names of the metrics that are better when they are lower.
@@ -58,6 +58,7 @@ class Task(ABC):
         class_metric_labels: Beginning of the name of a metric of one class, whose rest is the class, to the
             metric's name for people.
         headline: The metric that a model is judged by, and the further ones of a run's table.
+        range_label: What the ranges of `range_errors` are of, for people, for example "true depth in metres".
         usage: Lines of Python for the card that use the pipeline's answer, `predictor(image)`; empty prints
             it.
     """
@@ -70,6 +71,8 @@ class Task(ABC):
     score_map_channels: int
     has_logit_maps: ClassVar[bool] = False
     labels: LabelMatch | None = None
+    learns_from_labels = True
+    makes_labels = False
     answer_class: ClassVar[Any]
     score_maps_are_bounded: ClassVar[bool] = True
     errors: ClassVar[frozenset[str]] = frozenset()
@@ -130,14 +133,19 @@ class Task(ABC):
         """Capture the feature maps that are compared, found on these images."""
 
     def capture_features(self, model: nn.Module, pixel_values: Tensor, modules: Sequence[str]) -> Capture:
-        """Capture the modules of these names, or where no name is given what `find_features` finds."""
-        if not modules:
+        """Capture the modules of these names, else those that the model names, else what is found."""
+        names = modules or getattr(unwrap(model).config, "feature_modules", ())
+        if not names:
             return self.find_features(model, pixel_values)
-        return LevelsCapture([FeatureCapture.of_module(model, name) for name in modules])
+        return LevelsCapture([FeatureCapture.of_module(model, name) for name in names])
 
     def model_inputs(self, batch: Batch) -> dict[str, Any]:
         """Return the part of a batch that both models are shown."""
         return {"pixel_values": batch["pixel_values"]}
+
+    def teacher_inputs(self, batch: Batch) -> dict[str, Any]:
+        """Return the part of a batch that the teacher is shown, which may be more."""
+        return self.model_inputs(batch)
 
     def student_forward(self, model: nn.Module, batch: Batch, capture: Capture | None) -> Forward:
         """Run the student; it is shown more than `model_inputs` where its own loss reads labels."""
@@ -196,10 +204,6 @@ class Task(ABC):
     def score_maps(self, student: Forward, teacher: Forward, batch: Batch) -> ScoreMaps:
         """Return the whole outputs as maps that a critic can compare."""
 
-    @abstractmethod
-    def evaluation_statistics(self, output: Any, batch: Batch) -> Tensor:
-        """Return sufficient statistics of each image, (B, ...), on the device; only these are gathered."""
-
     def scoring(self) -> dict[str, Any]:
         """Return what `evaluation_statistics` depends on beside `settings`, as JSON values."""
         return {}
@@ -207,6 +211,27 @@ class Task(ABC):
     def has_labels(self, batch: Batch) -> bool:
         """Return whether anything in a batch is labelled, so that it can be scored."""
         return True
+
+    def without_labels(self) -> None:
+        """Learn from the teacher alone; raise `ValueError` where it cannot teach the student by itself."""
+        self.learns_from_labels = False
+
+    def note_in(self, student: PretrainedConfig) -> None:
+        """Write into the configuration of a trained student what it does not say by itself."""
+
+    def answers(self, teacher_output: Any, batch: Batch) -> list[Any]:
+        """Return the teacher's answers in the form of `labels`, one for each image, at the labels' sizes.
+
+        Where nothing is labelled, the student is scored against them: that is agreement, no accuracy.
+        """
+        raise ValueError(
+            f"the agreement with the teacher cannot be measured for {self.name}, whose task has no "
+            "`answers`; define it, or evaluate on labelled images."
+        )
+
+    def filled_in(self, batch: Batch, teacher_output: Any) -> Batch:
+        """Return a batch in which the teacher's answers stand in for missing labels, if `makes_labels`."""
+        return batch
 
     def image_predictions(self, output: Any, batch: Batch) -> list[Any]:
         """Return what is predicted for each image as arrays of numpy, without reading a label's values.
@@ -231,19 +256,3 @@ class Task(ABC):
     @abstractmethod
     def settings(self) -> dict[str, Any]:
         """Return how the two models are matched, as JSON values; a resumed run must find the same."""
-
-    @abstractmethod
-    def metric(self) -> StreamingMetric:
-        """Make an empty metric over `evaluation_statistics`."""
-
-    # ---- what a report shows ----
-
-    headline: ClassVar[Headline]
-
-    def score_note(self, *, has_teacher: bool) -> str:
-        """Return what the reader of a run's table must know of its scores; empty for nothing."""
-        return ""
-
-    @abstractmethod
-    def draw(self, exhibit: Exhibit, folder: Path) -> None:
-        """Draw `predictions.png` into a folder, and `classes.png` where each class has a score of its own."""

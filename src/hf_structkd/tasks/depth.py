@@ -6,43 +6,40 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-import transformers
 from torch import Tensor, nn
 from transformers import AutoModelForDepthEstimation, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import DepthEstimatorOutput
 from transformers.models.auto.modeling_auto import MODEL_FOR_DEPTH_ESTIMATION_MAPPING_NAMES
-from transformers.utils import is_torchvision_available
 
 from ..adversary.score_maps import ScoreMaps
 from ..data import DepthKind, DepthOptions, LoadedData, Normalization, collate_dense, load_depth_data
 from ..features import FeatureCapture, find_decoder
 from ..features.forward import Batch, Forward
-from ..losses.depth import DEPTH_LOSSES, valid_depth
+from ..losses.depth import valid_depth
 from ..losses.depth_distillation import depth_distillation_loss
-from ..matching.alignment import align_to_coarser
 from ..metrics import DepthErrors, depth_statistics
 from ..report import Exhibit, Headline, plot_depth_maps
 from ._dense import at_image_sizes, by_label_size, captured_pairs, on_image, padding_mask
+from ._depth_kinds import DepthKinds, in_one_kind, note_kind
 from ._depth_maps import (
     METRIC_LABELS,
     NEAREST,
-    check_kinds,
+    aligned_maps,
+    as_if_measured,
     critic_size,
-    fitted_to_truth,
-    in_one_kind,
-    kind_of,
-    kind_source,
+    depth_processor,
+    fitted_to_labels,
     normalized,
     pooled,
     read_depth,
-    resized,
     scored_pixels,
+    supervised_loss,
 )
-from ._drawing import picture_rows
-from .base import MapPair, Task
+from ._pictures import DepthPictures
+from .base import MapPair, classes_of
 
 
-class DepthTask(Task):
+class DepthTask(DepthPictures):
     """Monocular depth estimation.
 
     The batch holds `pixel_values` (B, 3, H, W), `labels` (B, H, W) float32 in metres, where 0, NaN and
@@ -56,12 +53,15 @@ class DepthTask(Task):
     Args:
         student: The student's configuration.
         teacher: The teacher's configuration, or None when nothing is distilled.
-        loss: "silog", "l1", "berhu" (all metric) or "ssi" (scale and shift invariant).
-        depth_kind: What the student predicts; any but "metric" needs the loss "ssi".
+        loss: "silog", "l1", "berhu" (all metric) or "ssi" (scale and shift invariant); None is "silog" for a
+            metric student and "ssi" for others.
+        depth_kind: What the student predicts; any but "metric" needs the loss "ssi". None is what it was
+            trained for, or "metric", and without labels what the teacher predicts.
         teacher_depth_kind: What the teacher predicts; None asks its configuration, see `kind_of`.
         min_depth: Metres; nearer ground truth is not scored.
         max_depth: Metres; farther ground truth is not scored; None scores all.
         crop: "eigen" scores the customary part of NYUv2's images; None all of them.
+        prompt_depth_column: Not None where the batch holds `prompt_depth` (B, 1, H, W) for the teacher.
         median_scaling: Multiply each prediction, before it is scored, so that its median is the truth's.
 
     Raises:
@@ -70,7 +70,7 @@ class DepthTask(Task):
 
     name = "depth-estimation"
     auto_model = AutoModelForDepthEstimation
-    model_classes = frozenset(MODEL_FOR_DEPTH_ESTIMATION_MAPPING_NAMES.values())
+    model_classes = classes_of(MODEL_FOR_DEPTH_ESTIMATION_MAPPING_NAMES, "ModuleForDepthEstimation")
     score_map_channels = 1
     score_maps_are_bounded = False
     answer_class = DepthEstimatorOutput
@@ -91,29 +91,27 @@ class DepthTask(Task):
     @staticmethod
     def task_options(options: DepthOptions) -> dict[str, Any]:
         """Read the supervised loss, what the models predict and what is scored."""
-        own = {name: getattr(options, name) for name in options.task_fields}
-        own["loss"] = own.pop("depth_loss")
-        own["crop"] = None if options.crop == "none" else options.crop
-        return own
+        own = {name: getattr(options, name) for name in options.task_fields if name != "depth_loss"}
+        own["prompt_depth_column"] = options.prompt_depth_column
+        return own | {"loss": options.depth_loss, "crop": None if options.crop == "none" else options.crop}
 
     def __init__(
         self,
         student: PretrainedConfig,
         teacher: PretrainedConfig | None = None,
         *,
-        loss: str = "silog",
-        depth_kind: DepthKind = "metric",
+        loss: str | None = None,
+        depth_kind: DepthKind | None = None,
         teacher_depth_kind: DepthKind | None = None,
         min_depth: float = 1e-3,
         max_depth: float | None = None,
         crop: str | None = None,
         median_scaling: bool = False,
+        prompt_depth_column: str | None = None,
     ) -> None:
         """Check the options."""
-        self._kind_source = kind_source(teacher) if teacher is not None and teacher_depth_kind is None else ""
-        teacher_depth_kind = teacher_depth_kind or kind_of(teacher)
-        check_kinds(loss, depth_kind, teacher_depth_kind)
-        self.depth_kind, self.teacher_depth_kind, self.loss = depth_kind, teacher_depth_kind, loss
+        chosen = (loss, depth_kind, teacher_depth_kind, prompt_depth_column is not None)
+        self._take(DepthKinds.of(student, teacher, *chosen))
         self._scoring: dict[str, Any] = {
             "min_depth": min_depth,
             "max_depth": max_depth,
@@ -122,6 +120,15 @@ class DepthTask(Task):
         }
         self.metric()  # checks the range
 
+    def _take(self, kinds: DepthKinds) -> None:
+        self._kinds = kinds
+        self.depth_kind, self.teacher_depth_kind, self.loss = kinds.student, kinds.teacher, kinds.loss
+
+    def without_labels(self) -> None:
+        """Predict what the teacher predicts where nothing was chosen, see `DepthKinds.without_labels`."""
+        super().without_labels()
+        self._take(self._kinds.without_labels())
+
     @staticmethod
     def check_models(student: PreTrainedModel, teacher: PreTrainedModel | None) -> None:
         """Accept every model of this task, as a student and as a teacher."""
@@ -129,12 +136,7 @@ class DepthTask(Task):
     @staticmethod
     def image_processor(size: tuple[int, int], config: PretrainedConfig) -> Any:
         """Make DPT's processor with ImageNet's colours; its post-processing fits every model of this task."""
-        name = "DPTImageProcessor" + ("" if is_torchvision_available() else "Pil")
-        return getattr(transformers, name)(
-            size={"height": size[0], "width": size[1]},
-            image_mean=[0.485, 0.456, 0.406],
-            image_std=[0.229, 0.224, 0.225],
-        )
+        return depth_processor(size)
 
     @staticmethod
     def find_features(model: nn.Module, pixel_values: Tensor) -> FeatureCapture:
@@ -147,6 +149,10 @@ class DepthTask(Task):
         if name is not None:
             return FeatureCapture.of_module(model, name)
         return FeatureCapture.before_regressor(model, pixel_values, get_map=read_depth)
+
+    def teacher_inputs(self, batch: Batch) -> dict[str, Any]:
+        """Return the images and, where there is one, the prompt."""
+        return self.model_inputs(batch) | {name: batch[name] for name in ("prompt_depth",) if name in batch}
 
     def prediction(self, output: Any) -> Tensor:
         """Return the depth map (B, h, w), in metres for a model of kind "metric"."""
@@ -173,16 +179,8 @@ class DepthTask(Task):
         parts = by_label_size(prediction, batch["labels"])
         # A loss is a mean over its images; here over those of the whole batch.
         counts = torch.stack([valid_depth(part).flatten(1).any(dim=1).sum() for _, part in parts])
-        losses = torch.stack([self._loss_of(*part) for part in parts])
+        losses = torch.stack([supervised_loss(*part, self.loss, self.depth_kind) for part in parts])
         return (losses * counts).sum() / counts.sum().clamp(min=1)
-
-    def _loss_of(self, prediction: Tensor, labels: Tensor) -> Tensor:
-        valid = valid_depth(labels)
-        target = torch.where(valid, labels, 1.0)
-        if self.depth_kind == "inverse":
-            target = 1 / target
-        prediction = resized(prediction, (labels.shape[-2], labels.shape[-1]))
-        return DEPTH_LOSSES[self.loss](prediction, target, mask=valid)
 
     def output_loss(self, student: Forward, teacher: Forward, batch: Batch, *, temperature: float) -> Tensor:
         """Return how much the maps differ in one kind of depth; `temperature` has no meaning here.
@@ -191,7 +189,7 @@ class DepthTask(Task):
         """
         maps = self._shared_maps(student, teacher)
         mask = padding_mask(batch, (maps[0].shape[-2], maps[0].shape[-1]))
-        return depth_distillation_loss(*maps, relative=self._differ_by_an_affine_map, mask=mask)
+        return depth_distillation_loss(*maps, relative=self._kinds.leave_scale_open, mask=mask)
 
     def feature_pairs(self, student: Forward, teacher: Forward, batch: Batch) -> list[MapPair]:
         """Return one pair, the captured maps, or several where modules are named."""
@@ -205,29 +203,23 @@ class DepthTask(Task):
         """
         student_map, teacher_map = self._shared_maps(student, teacher)
         size = critic_size(student_map, batch["pixel_values"])
-        fake, real = (pooled(maps, size) for maps in (student_map, teacher_map))
         mask = padding_mask(batch, size)
-        if mask is not None:
-            fake, real = torch.where(mask, fake, 0), torch.where(mask, real, 0)
-        fake, real = normalized(fake, real, mask, each_by_itself=self._differ_by_an_affine_map)
+        fake, real = (
+            on_image(pooled(maps, size)[:, None], mask)[:, 0] for maps in (student_map, teacher_map)
+        )
+        fake, real = normalized(fake, real, mask, each_by_itself=self._kinds.leave_scale_open)
         return ScoreMaps(
             real=on_image(real[:, None], mask),
             fake=on_image(fake[:, None], mask),
             images=batch["pixel_values"],
         )
 
-    @property
-    def _differ_by_an_affine_map(self) -> bool:
-        return self.depth_kind != "metric" or self.teacher_depth_kind != "metric"
-
     def _shared_maps(self, student: Forward, teacher: Forward) -> tuple[Tensor, Tensor]:
         """Return both maps in one kind, see `in_one_kind`, at the coarser of the two grids."""
         return in_one_kind(*self._aligned_maps(student, teacher), self.depth_kind, self.teacher_depth_kind)
 
     def _aligned_maps(self, student: Forward, teacher: Forward) -> tuple[Tensor, Tensor]:
-        maps = self.prediction(student.output).float(), self.prediction(teacher.output).float()
-        pair = align_to_coarser(maps[0].unsqueeze(1), maps[1].unsqueeze(1))
-        return pair[0].squeeze(1), pair[1].squeeze(1)
+        return aligned_maps(self.prediction(student.output), self.prediction(teacher.output))
 
     def evaluation_statistics(self, output: Any, batch: Batch) -> Tensor:
         """Return each image's errors at its label's own size, see `depth_statistics`."""
@@ -253,25 +245,30 @@ class DepthTask(Task):
             depth = 1 / depth.clamp(min=NEAREST)
         return DepthEstimatorOutput(predicted_depth=depth)
 
+    def answers(self, teacher_output: Any, batch: Batch) -> list[Tensor]:
+        """Return the teacher's depth maps (H, W), see `as_if_measured`."""
+        maps = at_image_sizes(self.prediction(teacher_output)[:, None], batch)
+        return [as_if_measured(depth[0], self.teacher_depth_kind) for depth in maps]
+
     def in_metres(self, output: Any, batch: Batch, *, kind: DepthKind | None = None) -> Tensor:
         """Return a depth (B, h, w) in metres; what is not metric is aligned to the labels that are scored."""
-        prediction = self.prediction(output).float()
-        kind = kind or self.depth_kind
+        prediction, kind = self.prediction(output).float(), kind or self.depth_kind
         if kind == "metric":
             return prediction
-        counted = scored_pixels(batch["labels"], self._scoring)
-        scored = [torch.where(*pair, 0.0) for pair in zip(counted, batch["labels"], strict=True)]
-        return torch.cat([fitted_to_truth(*pair, kind) for pair in zip(prediction, scored, strict=True)])
+        return fitted_to_labels(prediction, batch["labels"], kind, self._scoring)
+
+    def note_in(self, student: PretrainedConfig) -> None:
+        """Note what the student predicts, for whoever is taught by it."""
+        note_kind(student, self.depth_kind)
 
     def settings(self) -> dict[str, Any]:
         """Return the loss and what the two models predict."""
-        kinds = {"depth_kind": self.depth_kind, "teacher_depth_kind": self.teacher_depth_kind}
-        return {"depth_loss": self.loss, **kinds}
+        own, theirs = self.depth_kind, self.teacher_depth_kind
+        return {"depth_loss": self.loss, "depth_kind": own, "teacher_depth_kind": theirs}
 
     def describe(self) -> dict[str, str]:
         """Say what the two models predict, and whether the teacher's kind is read off its configuration."""
-        teacher = f"{self.teacher_depth_kind} of the teacher{self._kind_source}"
-        return {"depth": f"{self.depth_kind} of the student, {teacher}"}
+        return {"depth": str(self._kinds)}
 
     def metric(self) -> DepthErrors:
         """Make the metric of AbsRel, SqRel, RMSE, RMSE of logarithms, log10, SILog and three accuracies."""
@@ -295,6 +292,7 @@ class DepthTask(Task):
 
     def draw(self, exhibit: Exhibit, folder: Path) -> None:
         """Draw every model's depth in metres, and its errors, into `predictions.png`."""
-        outputs = exhibit.outputs.items()
-        depths = {name: self.in_metres(output, exhibit.batch)[:, None] for name, output in outputs}
-        plot_depth_maps(picture_rows(exhibit, depths, lambda one: one[0]), folder / "predictions.png")
+        is_metric = exhibit.truth is None or self.teacher_depth_kind == "metric"
+        unit = "metres" if is_metric else "the teacher's own units"
+        rows = self.picture_rows(exhibit)
+        plot_depth_maps(rows, folder / "predictions.png", truth=exhibit.truth, unit=unit)

@@ -7,58 +7,59 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-import torch
-import transformers
 from torch import Tensor, nn
 from transformers import AutoModelForObjectDetection, PretrainedConfig, PreTrainedModel
-from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING_NAMES
 from transformers.models.auto.modeling_auto import MODEL_FOR_OBJECT_DETECTION_MAPPING_NAMES
 from transformers.models.detr.modeling_detr import DetrObjectDetectionOutput
-from transformers.utils import is_torchvision_available
 
 from ..adversary.critic import SMALLEST_MAP
 from ..adversary.score_maps import ScoreMaps
 from ..data import DetectionOptions, LoadedData, Normalization, collate_detection, load_detection_data
-from ..features.forward import Batch, Capture, Forward, run_model
+from ..features import unwrap
+from ..features.forward import Batch, Capture, Forward
 from ..features.pyramid import PyramidCapture, pair_levels
 from ..losses import DetectionHead, query_distillation_loss
 from ..matching.alignment import at_least
-from ..metrics import PADDING, MeanAveragePrecision, detection_statistics
+from ..metrics import AGREEMENT, PADDING, MeanAveragePrecision, detection_statistics
 from ..metrics._detections import DETECTION
+from ..models.prompted import PROMPTED_DETECTORS
 from ..report import Exhibit, Headline, plot_boxes, plot_class_bars
+from ._box_answers import checked_threshold, confident_boxes, filled_in, with_boxes
 from ._box_labels import boxes_to_find, check_box_labels
-from ._classes import ClassTask
+from ._classes import taught_names
 from ._dense import on_image, padding_mask
 from ._detected import detected_boxes
-from ._drawing import box_rows, class_scores
-from .base import MapPair
+from ._drawing import class_scores
+from ._pictures import DRAWN_FROM, BoxPictures
+from ._set_loss import run_student, weighted_set_loss
+from .base import MapPair, classes_of
 from .detectors import (
     DetectionQueries,
     are_finite,
-    boxes_counted_over_processes,
     check_can_learn,
     check_can_teach,
     detection_head,
     final_queries,
+    own_image_processor,
     rendered,
     shared_queries,
+    shown_mask,
+    spread_queries,
 )
 
 # The critic sees rendered boxes at an eighth of the image's sides, the finest level of most pyramids.
 _CRITIC_STRIDE = 8
-# A logit whose probability is exactly 0 in float32.
-_NEVER = -1e4
-# Boxes that are drawn; DETR's own demonstration draws at 0.7, but small students are less sure.
-_DRAWN_FROM = 0.3
+# What a teacher has found, where no threshold is given.
+_SURE = 0.5
 
 
-class DetectionTask(ClassTask):
+class DetectionTask(BoxPictures):
     """Object detection by a set of queries, each with class logits and a box.
 
     The batch holds `pixel_values` (B, 3, H, W), `labels`, a list of B dicts with `class_labels` (N,) int64
     and `boxes` (N, 4) as cx, cy, w, h in shares of the image's sides (in evaluation also `canvas_size` or
     `orig_size`, see `metrics.canvas_size`), and, where images were padded, `pixel_mask` (B, H, W), not 0 on
-    the image.
+    the image. Where some images have no labels, `labeled` (B,) bool tells them.
 
     The paper's detection code was never released. What is compared here is ours: outputs by query
     distillation, whole outputs as a rendering of boxes. The supervised loss is the student's own.
@@ -67,14 +68,19 @@ class DetectionTask(ClassTask):
         student: The student's configuration; `id2label` names its classes.
         teacher: The teacher's configuration, or None when nothing is distilled.
         teacher_label_map: Teacher class name to student class name, where the names differ.
+        teacher_prompts: Student class name to the phrases that a teacher which reads text was asked for.
+        pseudo_label_threshold: The teacher's boxes of at least this score are the labels of images without
+            any; None leaves these to the terms of the distillation.
 
     Raises:
-        ValueError: If the student shares no class with the teacher.
+        ValueError: If the student shares no class with the teacher, or the threshold is out of (0, 1].
     """
 
     name = "object-detection"
     auto_model = AutoModelForObjectDetection
-    model_classes = frozenset(MODEL_FOR_OBJECT_DETECTION_MAPPING_NAMES.values())
+    model_classes = classes_of(MODEL_FOR_OBJECT_DETECTION_MAPPING_NAMES, "ModuleForObjectDetection")
+    teacher_forms = PROMPTED_DETECTORS
+    fewest_classes = 1
     collate = staticmethod(collate_detection)
     answer_class = DetrObjectDetectionOutput
     metric_labels: ClassVar[Mapping[str, str]] = {
@@ -107,9 +113,14 @@ class DetectionTask(ClassTask):
         seed: int,
     ) -> LoadedData:
         """Load the data, see `load_detection_data`; where they name no classes, the teacher does."""
-        names = None if teacher is None else teacher.id2label
+        names = taught_names(options, teacher)
         known: dict[str, Any] = {"normalization": normalization, "default_id2label": names, "seed": seed}
         return load_detection_data(options=options, **known)
+
+    @staticmethod
+    def task_options(options: DetectionOptions) -> dict[str, Any]:
+        """Read the map of class names, the prompts, and the threshold of pseudo-labels."""
+        return {**BoxPictures.task_options(options), "pseudo_label_threshold": options.pseudo_label_threshold}
 
     def __init__(
         self,
@@ -117,10 +128,15 @@ class DetectionTask(ClassTask):
         teacher: PretrainedConfig | None = None,
         *,
         teacher_label_map: Mapping[str, str] | None = None,
+        teacher_prompts: Mapping[str, Any] | None = None,
+        pseudo_label_threshold: float | None = None,
     ) -> None:
         """Match the two label spaces."""
-        super().__init__(student, teacher, teacher_label_map=teacher_label_map)
-        self._student, self._teacher = student, teacher
+        super().__init__(
+            student, teacher, teacher_label_map=teacher_label_map, teacher_prompts=teacher_prompts
+        )
+        self._threshold = checked_threshold(pseudo_label_threshold)
+        self.makes_labels = pseudo_label_threshold is not None
 
     @staticmethod
     def check_models(student: PreTrainedModel, teacher: PreTrainedModel | None) -> None:
@@ -132,47 +148,24 @@ class DetectionTask(ClassTask):
     @staticmethod
     def image_processor(size: tuple[int, int], config: PretrainedConfig) -> Any:
         """Make the architecture's own processor, whose post-processing fits its head."""
-        backend = "torchvision" if is_torchvision_available() else "pil"
-        # Those without one of their own have sigmoid heads, which Deformable DETR's post-processing reads.
-        names = IMAGE_PROCESSOR_MAPPING_NAMES.get(config.model_type, {})
-        name = names.get(backend) or IMAGE_PROCESSOR_MAPPING_NAMES["deformable_detr"][backend]
-        return getattr(transformers, name)(
-            size={"height": size[0], "width": size[1]},
-            do_pad=False,
-            do_normalize=True,
-            image_mean=[0.485, 0.456, 0.406],
-            image_std=[0.229, 0.224, 0.225],
-        )
+        return own_image_processor(size, config)
 
     @staticmethod
     def find_features(model: nn.Module, pixel_values: Tensor) -> PyramidCapture:
         """Capture every level of the pyramid that the decoder reads."""
-        return PyramidCapture.of_detector(model, pixel_values)
+        module = getattr(unwrap(model), "feature_module", None)  # of a `WrappedTeacher`
+        return PyramidCapture.of_detector(model, pixel_values, module=module)
 
     def model_inputs(self, batch: Batch) -> dict[str, Any]:
         """Return the images and, where there is one, the mask of what is no padding."""
         inputs = {"pixel_values": batch["pixel_values"]}
         if "pixel_mask" in batch:
-            inputs["pixel_mask"] = batch["pixel_mask"].long()
+            inputs["pixel_mask"] = shown_mask(batch["pixel_mask"], (self._student, self._teacher))
         return inputs
 
     def student_forward(self, model: nn.Module, batch: Batch, capture: Capture | None) -> Forward:
-        """Run the student with the boxes to find: its own loss reads them.
-
-        Matching refuses what is not finite with an error of its own, in the middle of the forward. The loss
-        is NaN instead: the trainer then stops, saves what was good and names the term. Without labels the
-        forward does not read every weight (of denoising queries, of further groups), so these count too.
-        """
-        labels = [boxes_to_find(one) for one in batch["labels"]]
-        try:
-            with boxes_counted_over_processes():
-                return run_model(model, {**self.model_inputs(batch), "labels": labels}, capture)
-        except ValueError:
-            forward = run_model(model, self.model_inputs(batch), capture)
-            if are_finite(final_queries(forward.output, self._student)) and are_finite(model.parameters()):
-                raise
-            forward.output.loss = self.prediction(forward.output).sum() * math.nan
-            return forward
+        """Run the student with the boxes to find, see `run_student`."""
+        return run_student(model, self.model_inputs(batch), batch, capture, self._student)
 
     def prediction(self, output: Any) -> Tensor:
         """Return the logits (B, Q, K), or K + 1 of them with "no object"."""
@@ -189,18 +182,12 @@ class DetectionTask(ClassTask):
         """Raise `ValueError` for labels that are no boxes, or a class that the student does not have."""
         if "labels" not in batch:
             raise ValueError(f"a batch needs `labels`, got {sorted(batch)}; name the objects column.")
-        if "labeled" in batch and not bool(batch["labeled"].all()):
-            raise ValueError(
-                "every image of a detection batch must be labelled, got `labeled` False: the student would "
-                "learn that the image is empty; leave such images out."
-            )
         for image, labels in enumerate(batch["labels"]):
             check_box_labels(labels, len(self.id2label), f"image {image} of the batch")
 
     def task_loss(self, output: Any, batch: Batch) -> Tensor:
-        """Return the set loss that the student's own forward has computed."""
-        loss: Tensor = output.loss
-        return loss
+        """Return the set loss that the student's own forward has computed, see `weighted_set_loss`."""
+        return weighted_set_loss(output, batch)
 
     def output_loss(self, student: Forward, teacher: Forward, batch: Batch, *, temperature: float) -> Tensor:
         """Query distillation over the shared classes."""
@@ -259,13 +246,21 @@ class DetectionTask(ClassTask):
         """Return the teacher's queries over the student's classes; a class that it does not know scores 0."""
         assert self.labels is not None
         queries, head = self._shared_teacher(teacher_output)
-        count = len(self.id2label)
-        logits = queries.logits.new_full(
-            (*queries.logits.shape[:2], count + (head == "softmax")), _NEVER, dtype=torch.float32
-        )
-        places = [*self.labels.student_ids, *([count] if head == "softmax" else [])]
-        logits[..., places] = queries.logits.float()
-        return DetectionQueries(logits, queries.boxes)
+        return spread_queries(queries, head, self.labels.student_ids, count=len(self.id2label))
+
+    def answers(self, teacher_output: Any, batch: Batch) -> list[Any]:
+        """Return the teacher's sure boxes, see `confident_boxes`."""
+        found = self._found(teacher_output, batch)
+        return [with_boxes(*pair) for pair in zip(batch["labels"], found, strict=True)]
+
+    def filled_in(self, batch: Batch, teacher_output: Any) -> Batch:
+        """Return a batch in which the teacher's sure boxes stand in for missing labels."""
+        return filled_in(batch, self._found(teacher_output, batch)) if self.makes_labels else batch
+
+    def _found(self, teacher_output: Any, batch: Batch) -> list[dict[str, Tensor]]:
+        queries = self.as_student(teacher_output, batch)
+        head = detection_head(self._student, queries.logits)
+        return confident_boxes(queries, head, self._threshold or _SURE)
 
     def metric(self) -> MeanAveragePrecision:
         """Make the metric of COCO's mean average precision and recall, and of each class's precision."""
@@ -289,12 +284,14 @@ class DetectionTask(ClassTask):
 
     def draw(self, exhibit: Exhibit, folder: Path) -> None:
         """Draw every model's boxes into `predictions.png` and its score of each class into `classes.png`."""
-        outputs = exhibit.outputs.items()
-        found = {name: self.evaluation_statistics(output, exhibit.batch) for name, output in outputs}
         plot_boxes(
-            box_rows(exhibit, found),
+            self.picture_rows(exhibit),
             folder / "predictions.png",
             class_names=list(self.id2label.values()),
-            score_threshold=_DRAWN_FROM,
+            score_threshold=DRAWN_FROM,
+            truth=exhibit.truth,
         )
-        plot_class_bars(class_scores(exhibit.scores, "ap_"), folder / "classes.png")
+        plot_class_bars(
+            class_scores(exhibit.scores, f"{AGREEMENT}ap_" if exhibit.truth else "ap_"),
+            folder / "classes.png",
+        )

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import torch
+import transformers
 from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedModel
-from transformers.loss import loss_for_object_detection as set_losses
+from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING_NAMES
+from transformers.utils import is_torchvision_available
 
 from ..losses import DetectionHead, boxes_from_corners, foreground_probabilities, render_detections
+from ..matching.alignment import reaching_the_corner
 
 _CORNERS = 4
+# A logit whose probability is exactly 0 in float32.
+_NEVER = -1e4
 _NO_CLASSES = "it predicts a map of where text is, and no boxes with classes"
 _NO_TRAINING = "Transformers' code for it refuses labels: it does not support training"
 
@@ -32,6 +35,9 @@ _CANNOT_LEARN = _CANNOT_TEACH | {
     "PPDocLayoutV4ForObjectDetection": _NO_TRAINING,
 }
 
+# Types of models that read the size of the image off its mask, see `reaching_the_corner`.
+_MEASURE_MASKS = ("deformable_detr", "grounding-dino", "mm-grounding-dino")
+
 
 class DetectionQueries(NamedTuple):
     """What a detector predicts for each image: Q queries in no order, each with its classes and its box.
@@ -44,6 +50,17 @@ class DetectionQueries(NamedTuple):
 
     logits: Tensor
     boxes: Tensor
+
+
+def shown_mask(mask: Tensor, models: Iterable[PretrainedConfig | None]) -> Tensor:
+    """Return the mask (B, H, W) of what is no padding, int64, as both models can take it.
+
+    Args:
+        mask: Not 0 on the image.
+        models: The configurations of the two models.
+    """
+    measured = any(one is not None and one.model_type in _MEASURE_MASKS for one in models)
+    return reaching_the_corner(mask.long()) if measured else mask.long()
 
 
 def check_can_learn(model: PreTrainedModel) -> None:
@@ -67,20 +84,19 @@ def check_can_teach(model: PreTrainedModel) -> None:
         )
 
 
-@contextmanager
-def boxes_counted_over_processes() -> Iterator[None]:
-    """Let the set loss of DETR, YOLOS and relatives divide by the boxes that a process has on the mean.
-
-    DETR divides its box losses by the boxes of all processes over their number. Transformers 5.23 takes
-    accelerate's `reduce`, whose default is the mean already, and divides once more: with N processes the box
-    losses, and the class losses of sigmoid heads, would be N times too large. Here the boxes are summed.
-    """
-    original = set_losses.reduce
-    set_losses.reduce = partial(original, reduction="sum")
-    try:
-        yield
-    finally:
-        set_losses.reduce = original
+def own_image_processor(size: tuple[int, int], config: PretrainedConfig) -> Any:
+    """Return an image processor of a detector's family, whose post-processing fits its head."""
+    backend = "torchvision" if is_torchvision_available() else "pil"
+    # Those without one of their own have sigmoid heads, which Deformable DETR's post-processing reads.
+    names = IMAGE_PROCESSOR_MAPPING_NAMES.get(config.model_type, {})
+    name = names.get(backend) or IMAGE_PROCESSOR_MAPPING_NAMES["deformable_detr"][backend]
+    return getattr(transformers, name)(
+        size={"height": size[0], "width": size[1]},
+        do_pad=False,
+        do_normalize=True,
+        image_mean=[0.485, 0.456, 0.406],
+        image_std=[0.229, 0.224, 0.225],
+    )
 
 
 def detection_head(config: PretrainedConfig, logits: Tensor) -> DetectionHead:
@@ -179,3 +195,15 @@ def shared_queries(
     nothing = queries.logits[..., config.num_labels :]
     logits = torch.cat([pick(classes).transpose(1, 2), nothing], dim=-1)
     return DetectionQueries(logits, queries.boxes), head
+
+
+def spread_queries(
+    queries: DetectionQueries, head: DetectionHead, ids: Sequence[int], *, count: int
+) -> DetectionQueries:
+    """Return queries of some classes over all `count` of them; a class that is not among `ids` scores 0."""
+    logits = queries.logits.new_full(
+        (*queries.logits.shape[:2], count + (head == "softmax")), _NEVER, dtype=torch.float32
+    )
+    places = [*ids, *([count] if head == "softmax" else [])]
+    logits[..., places] = queries.logits.float()
+    return DetectionQueries(logits, queries.boxes)

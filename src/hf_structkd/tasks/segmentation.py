@@ -13,7 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoModelForSemanticSegmentation, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import SemanticSegmenterOutput
-from transformers.models.auto.modeling_auto import MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_MASK_GENERATION_MAPPING_NAMES,
+    MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES,
+)
 from transformers.utils import is_torchvision_available
 
 from ..adversary.critic import SMALLEST_MAP
@@ -25,20 +28,21 @@ from ..losses import pixel_distillation_loss
 from ..matching.alignment import align_to_coarser, at_least, resize_ids, resize_map
 from ..metrics import MeanIoU, confusion_matrices
 from ..models.ignore_index import ignore_index_of
+from ..models.prompted import PROMPTED_SEGMENTERS
 from ..models.query_segmentation import QUERY_SEGMENTERS, ScoreMapOutput
 from ..models.teacher_forms import WrappedTeacher
 from ..report import Exhibit, Headline, plot_label_maps
-from ._classes import ClassTask
+from ._classes import taught_names
 from ._dense import at_image_sizes, by_label_size, captured_pairs, on_image, padding_mask
-from ._drawing import picture_rows
-from .base import MapPair
+from ._pictures import ClassPictures
+from .base import MapPair, classes_of
 
 logger = logging.getLogger(__name__)
 
 _NEVER = -1e4
 
 
-class SegmentationTask(ClassTask):
+class SegmentationTask(ClassPictures):
     """Semantic segmentation.
 
     The batch holds `pixel_values` (B, 3, H, W), `labels` (B, H, W) int64 (in evaluation also a list of maps
@@ -48,6 +52,7 @@ class SegmentationTask(ClassTask):
         student: The student's configuration; `id2label` names its classes.
         teacher: The teacher's configuration, or None when nothing is distilled.
         teacher_label_map: Teacher class name to student class name, where the names differ.
+        teacher_prompts: Student class name to the phrases that a teacher which reads text was asked for.
 
     Raises:
         ValueError: If the student has fewer than two classes, or shares none with the teacher.
@@ -55,13 +60,18 @@ class SegmentationTask(ClassTask):
 
     name = "image-segmentation"
     auto_model = AutoModelForSemanticSegmentation
-    model_classes = frozenset(MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES.values())
-    teacher_forms = (QUERY_SEGMENTERS,)
+    model_classes = classes_of(MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES, "ModuleForSemanticSegmentation")
+    teacher_forms = (QUERY_SEGMENTERS, *PROMPTED_SEGMENTERS)
     refused_teachers: ClassVar[Mapping[str, str]] = {
         "VideomtForUniversalSegmentation": "it reads videos, clip by clip",
         "RfDetrForInstanceSegmentation": "it predicts objects, and no class for the rest of the image",
+        **dict.fromkeys(
+            MODEL_FOR_MASK_GENERATION_MAPPING_NAMES.values(),
+            "it segments what points and boxes mark, and names no class",
+        ),
     }
     has_logit_maps = True
+    ignore_index: int
     collate = staticmethod(collate_dense)
     metric_labels: ClassVar[Mapping[str, str]] = {
         "mean_iou": "mean IoU",
@@ -83,7 +93,7 @@ class SegmentationTask(ClassTask):
         seed: int,
     ) -> LoadedData:
         """Load the data, see `load_segmentation_data`; the teacher names their classes only if asked to."""
-        names = None if teacher is None else teacher.id2label
+        names = taught_names(options, teacher)
         return load_segmentation_data(
             options=options, normalization=normalization, default_id2label=names, seed=seed
         )
@@ -94,15 +104,15 @@ class SegmentationTask(ClassTask):
         teacher: PretrainedConfig | None = None,
         *,
         teacher_label_map: Mapping[str, str] | None = None,
+        teacher_prompts: Mapping[str, Any] | None = None,
     ) -> None:
         """Match the two label spaces."""
         if student.num_labels < 2:
             raise ValueError(f"the student's `num_labels` must be at least 2, got {student.num_labels}.")
         self.ignore_index = ignore_index_of(student)
         self._warned = False
-        super().__init__(
-            student, teacher, teacher_label_map=teacher_label_map, ignore_index=self.ignore_index
-        )
+        names: dict[str, Any] = {"teacher_label_map": teacher_label_map, "teacher_prompts": teacher_prompts}
+        super().__init__(student, teacher, **names)
 
     @staticmethod
     def check_models(student: PreTrainedModel, teacher: PreTrainedModel | None) -> None:
@@ -257,6 +267,11 @@ class SegmentationTask(ClassTask):
         logits[:, list(self.labels.student_ids)] = shared
         return SemanticSegmenterOutput(logits=logits)
 
+    def answers(self, teacher_output: Any, batch: Batch) -> list[Tensor]:
+        """Return the teacher's most likely classes, maps (H, W) of the student's class ids."""
+        maps = at_image_sizes(self.prediction(self.as_student(teacher_output, batch)), batch)
+        return [logits.argmax(dim=0) for logits in maps]
+
     def metric(self) -> MeanIoU:
         """Make the metric of mean IoU, mean accuracy, overall accuracy and each class's IoU."""
         return MeanIoU(len(self.id2label), ignore_index=self.ignore_index, id2label=self.id2label)
@@ -267,10 +282,10 @@ class SegmentationTask(ClassTask):
 
     def draw(self, exhibit: Exhibit, folder: Path) -> None:
         """Draw every model's classes at the labels' own size into `predictions.png`."""
-        logits = {name: self.prediction(output).float() for name, output in exhibit.outputs.items()}
         plot_label_maps(
-            picture_rows(exhibit, logits, lambda one: one.argmax(0)),
+            self.picture_rows(exhibit),
             folder / "predictions.png",
             class_names=list(self.id2label.values()),
             ignore_index=self.ignore_index,
+            truth=exhibit.truth,
         )

@@ -15,13 +15,14 @@ from torch import Tensor, nn
 from ..data.views import sample_key
 from ..features.forward import Batch, Forward, Question
 from ..metrics import PADDING
+from ..models.sharding import anywhere
 from ..models.teacher import FrozenTeacher, OutputReader
 from .store import AnswerStore
 from .top_k import pack, unpack
 
 CacheDtype = Literal["float16", "float32"]
-_OUTPUT, _FEATURE, _NODES = "output", "feature", "nodes"
-_SHOWN = ("pixel_values", "pixel_mask")
+_OUTPUT, _FEATURE, _NODES, _SUMS = "output", "feature", "nodes", "sums"
+_SHOWN = ("pixel_values", "pixel_mask", "prompt_depth")
 
 
 class AnswerReader(OutputReader, Protocol):
@@ -96,7 +97,7 @@ class CachedTeacher(FrozenTeacher):
         keys = self._keys(batch, student)
         found = [store.get(key) for key in keys]
         known = [tensors for tensors in found if tensors is not None]
-        if len(known) < len(keys):
+        if self._must_run(len(known) < len(keys)):
             known = self._computed(batch, student, question)
             for key, tensors in zip(keys, known, strict=True):
                 if keep:
@@ -112,7 +113,7 @@ class CachedTeacher(FrozenTeacher):
         keys = [_text(sample_key(tensors)) for tensors in shown]
         found = [store.get(key) for key in keys]
         known = [tensors["statistics"] for tensors in found if tensors is not None]
-        if len(known) < len(keys):
+        if self._must_run(len(known) < len(keys)):
             known = list(super().statistics(batch, compute, scoring).cpu())
             for key, tensor in zip(keys, known, strict=True):
                 store.put(key, {"statistics": tensor.clone()})
@@ -141,12 +142,17 @@ class CachedTeacher(FrozenTeacher):
             text += f", {size * count / 2**30:.2f} GiB in all; {free / 2**30:.1f} GiB are free"
         return {"teacher cache": text}
 
+    def _must_run(self, is_missing: bool) -> bool:
+        """Return whether the teacher runs: a sharded one on all processes, if one of them lacks an answer."""
+        return anywhere(is_missing, self.device) if self.is_sharded else is_missing
+
     def _store(self, question: Question) -> AnswerStore:
         """Return the store of the answers that are read in training."""
         facts: dict[str, Any] = {
             "stored": sorted(question.reads),
             "feature": self._feature if "features" in question.reads else None,
             "pooling": question.pooling,
+            "sums": question.sum_up is not None,  # caches of before hold none
             "precision": str(self._dtype),
         }
         return self._open(facts if self._top_k is None else {**facts, "top_k": self._top_k})
@@ -186,6 +192,7 @@ class CachedTeacher(FrozenTeacher):
             super().prepare_features(batch["pixel_values"], self._feature)
         forward = self(batch)
         stored: dict[str, Tensor] = {}
+        exact: dict[str, Tensor] = {}
         if "output" in question.reads:
             tensors = self._task.stored_output(student, forward)
             for name, tensor in tensors.items():
@@ -196,8 +203,10 @@ class CachedTeacher(FrozenTeacher):
                     stored[f"{_FEATURE}.{level:03}"] = pair.teacher
                 else:
                     grid = "x".join(map(str, pair.teacher.shape[-2:]))
-                    stored[f"{_NODES}.{level:03}.{grid}"] = question.pool(pair)
-        laid_out = dict(_with_layout(name, self._rounded(tensor)) for name, tensor in stored.items())
+                    nodes = stored[f"{_NODES}.{level:03}.{grid}"] = self._rounded(question.pool(pair))
+                    assert question.sum_up is not None
+                    exact[f"{_SUMS}.{level:03}"] = question.sum_up(nodes)
+        laid_out = dict(_with_layout(name, self._rounded(tensor)) for name, tensor in stored.items()) | exact
         return [
             {name: tensor[image] for name, tensor in laid_out.items()}
             for image in range(len(batch["pixel_values"]))
@@ -212,9 +221,11 @@ class CachedTeacher(FrozenTeacher):
         return rounded if bool(torch.equal(rounded.isfinite(), tensor.isfinite())) else tensor
 
     def _restored(self, answers: list[dict[str, Tensor]], device: torch.device) -> Forward:
+        exact = sorted(name for name in answers[0] if name.startswith(_SUMS))
         stacked = dict(
             _without_layout(name, torch.stack([answer[name] for answer in answers]).to(device).float())
             for name in answers[0]
+            if name not in exact
         )
         self.answer_bytes = sum(tensor.nbytes for tensor in answers[0].values())
         output = unpack(
@@ -230,7 +241,8 @@ class CachedTeacher(FrozenTeacher):
             height, width = map(int, name.rpartition(".")[2].split("x"))
             features.append(stacked[name].new_zeros(()).expand(len(answers), 1, height, width))
         restored = self._task.restored_output(output) if output else None
-        return Forward(restored, tuple(features), tuple(stacked[name] for name in pooled))
+        sums = tuple(torch.stack([answer[name] for answer in answers]) for name in exact)
+        return Forward(restored, tuple(features), tuple(stacked[name] for name in pooled), sums)
 
     def _keys(self, batch: Batch, student: Forward) -> list[str]:
         """Return the key of each image, with the sizes of the student's maps, to which it is fitted."""

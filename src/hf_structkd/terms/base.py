@@ -44,6 +44,7 @@ class Term(ABC):
         weight: The factor of the term in the total, >= 0. With 0 the term is off and costs nothing. None
             means `default_weight_for` the task. The weight is read at every step, and may change between
             steps.
+        warmup_steps: Steps over which the weight rises to its full value; 0 gives it at once.
 
     Attributes:
         name: The name of the term, which is logged as `loss_<name>`. Its weight is `<name>_weight` on a
@@ -52,6 +53,7 @@ class Term(ABC):
         compares: A few words on what the term compares, for the card's table.
         default_weight: The weight that is used if none is given.
         needs_teacher: Whether the term reads the teacher's forward.
+        needs_labels: Whether the term compares with labels, and is off where the training data have none.
         reads: The parts of a forward that the term reads, "output", "features" or both; see `reads_for`.
         reads_nodes: Whether it reads no more of the teacher's maps than `pool_teacher` returns.
         reads_probabilities: Whether it reads no more of maps of class logits than their probabilities, of
@@ -69,6 +71,7 @@ class Term(ABC):
     compares: ClassVar[str]
     default_weight: ClassVar[float] = 0.0
     needs_teacher: ClassVar[bool] = True
+    needs_labels: ClassVar[bool] = False
     reads: ClassVar[frozenset[Reading]] = frozenset({"output"})
     reads_nodes: ClassVar[bool] = False
     reads_probabilities: ClassVar[bool] = False
@@ -77,6 +80,7 @@ class Term(ABC):
 
     weight: float | None = None
     _: KW_ONLY
+    warmup_steps: int = 0
     _source: Any = field(default=None, init=False, repr=False)
     _modules: nn.ModuleList = field(default_factory=nn.ModuleList, init=False, repr=False)
     _is_built: bool = field(default=False, init=False, repr=False)
@@ -116,6 +120,10 @@ class Term(ABC):
         """Return all that the term reads of the teacher's map of a pair; only where `reads_nodes`."""
         return pair.teacher
 
+    def sum_up_nodes(self, nodes: Tensor) -> Tensor:
+        """Return what the term computes of each image's nodes (B, ...) alone, so that a cache can keep it."""
+        return nodes.new_zeros(len(nodes), 0)
+
     # ---- weight and settings ----
 
     def default_weight_for(self, task: Task) -> float:
@@ -129,12 +137,17 @@ class Term(ABC):
     @classmethod
     def setting_names(cls) -> tuple[str, ...]:
         """Return the names of the settings, which are the dataclass fields of the subclass."""
-        return tuple(f.name for f in fields(cls) if f.init and f.name != "weight")
+        return tuple(f.name for f in fields(cls) if f.init and f.name not in ("weight", "warmup_steps"))
 
     def check(self) -> None:
         """Raise `ValueError` if the weight or a setting is out of range; a subclass checks its settings."""
         if self.weight is not None:
             check_number(f"{self.name}_weight", self.weight, minimum=0.0)
+        if not isinstance(self.warmup_steps, int) or self.warmup_steps < 0:
+            raise ValueError(
+                f"`{self.name}_warmup_steps` must be a number of steps, at least 0, got "
+                f"{self.warmup_steps!r}."
+            )
 
     @classmethod
     def bound_to(cls, source: Any) -> Self:
@@ -157,11 +170,16 @@ class Term(ABC):
         self._read()
         return self.default_weight_for(task) if self.weight is None else self.weight
 
+    def share_at(self, step: int) -> float:
+        """Return the share of the weight that a step has, counted from 0; 1 after the warm-up."""
+        return min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else 1.0
+
     def _read(self) -> None:
         if self._source is None:
             return
         theirs = {name: getattr(self._source, name) for name in self.setting_names()}
         theirs["weight"] = getattr(self._source, f"{self.name}_weight")
+        theirs["warmup_steps"] = getattr(self._source, f"{self.name}_warmup_steps", 0)
         changed = {name: value for name, value in theirs.items() if getattr(self, name) != value}
         for name, value in changed.items():
             setattr(self, name, value)

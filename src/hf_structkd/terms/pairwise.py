@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..features.forward import Batch, Forward, Reading
 from ..losses import node_grid_size, pairwise_distillation_loss, pool_nodes
-from ..losses.pairwise import check_connection_range
+from ..losses.pairwise import check_connection_range, squared_affinities
 from ..tasks import MapPair, Task
 from .base import Term, check_choice
 
@@ -61,8 +61,9 @@ class PairwiseTerm(Term):
     def __call__(self, task: Task, student: Forward, teacher: Forward | None, batch: Batch) -> Tensor:
         """Return the mean over the levels."""
         assert teacher is not None
-        pairs, is_pooled = self.feature_pairs(task, student, teacher, batch), bool(teacher.nodes)
-        return torch.stack([self._loss(pair, is_pooled) for pair in pairs]).mean()
+        return torch.stack(
+            [self._loss(pair) for pair in self.feature_pairs(task, student, teacher, batch)]
+        ).mean()
 
     def pool_teacher(self, pair: MapPair) -> Tensor:
         """Return the nodes of the teacher's map."""
@@ -70,6 +71,10 @@ class PairwiseTerm(Term):
         rows, columns = self.node_size(height, width)
         size = min(rows, height), min(columns, width)  # a level of one node is left out later
         return pool_nodes(pair.teacher, size, pooling=self.node_pooling, mask=pair.mask)
+
+    def sum_up_nodes(self, nodes: Tensor) -> Tensor:
+        """Return the sum of the teacher's squared affinities."""
+        return squared_affinities(nodes)
 
     def feature_pairs(self, task: Task, student: Forward, teacher: Forward, batch: Batch) -> list[MapPair]:
         """Return the task's pairs that have two nodes or more.
@@ -79,8 +84,8 @@ class PairwiseTerm(Term):
         """
         pairs = task.feature_pairs(student, teacher, batch)
         if teacher.nodes:
-            both = zip(pairs, teacher.nodes, strict=True)
-            pairs = [pair._replace(teacher=nodes) for pair, nodes in both]
+            known = zip(pairs, teacher.nodes, teacher.node_sums, strict=True)
+            pairs = [pair._replace(teacher=nodes, node_sums=sums) for pair, nodes, sums in known]
         return [pair for pair in pairs if self._node_count(pair) > 1] or pairs
 
     def node_size(self, height: int, width: int) -> tuple[int, int]:
@@ -110,7 +115,7 @@ class PairwiseTerm(Term):
         rows, columns = self.node_size(height, width)
         return math.ceil(height / rows) * math.ceil(width / columns)
 
-    def _loss(self, pair: MapPair, is_pooled: bool) -> Tensor:
+    def _loss(self, pair: MapPair) -> Tensor:
         return pairwise_distillation_loss(
             pair.student,
             pair.teacher,
@@ -118,7 +123,8 @@ class PairwiseTerm(Term):
             connection_range=self.connection_range,
             pooling=self.node_pooling,
             mask=pair.mask,
-            teacher_is_pooled=is_pooled,
+            teacher_is_pooled=pair.node_sums is not None,
+            teacher_squares=pair.node_sums,
         )
 
 

@@ -21,6 +21,7 @@ class TaskTerm(Term):
     compares: ClassVar[str] = "the student's output with the labels (its own supervised loss)"
     default_weight: ClassVar[float] = 1.0
     needs_teacher: ClassVar[bool] = False
+    needs_labels: ClassVar[bool] = True
 
     def __call__(self, task: Task, student: Forward, teacher: Forward | None, batch: Batch) -> Tensor:
         """Return the task's own loss."""

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Container, Sequence
+from collections.abc import Container
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 from transformers import TrainingArguments
-from transformers.trainer_utils import SchedulerType
 
 from ..data.transforms import LONGEST_SIDE
 from ..models.teacher import TeacherDtype
 from ..terms import built_in_terms
 from ..terms.base import check_choice
 from ..terms.pairwise import positive_integers
+from .argument_checks import NEED_METRICS, check_run, check_shard, names_of
 from .presets import preset_settings
+from .schedules import ScheduleArguments
 
 
 @dataclass(repr=False)  # Trainer's own hides the token
-class StructKDTrainingArguments(TrainingArguments):
+class StructKDTrainingArguments(ScheduleArguments, TrainingArguments):
     """`transformers.TrainingArguments` plus the settings of structured knowledge distillation.
 
     The total is the sum of the terms, each times its weight. Every term is a mean (over valid pixels, over
@@ -36,8 +35,7 @@ class StructKDTrainingArguments(TrainingArguments):
         holistic_weight: Weight of the adversarial term on the student's side, >= 0.
         mimic_weight: Weight of the feature imitation, one minus the correlation of the channels, >= 0.
         channel_weight: Weight of the channel-wise term, KL of each channel's softmax over space, >= 0.
-        temperature: Divides both models' logits in the pixel-wise term, which is multiplied by its square;
-            above 0.
+        temperature: Divides the logits in the pixel-wise term, which is multiplied by its square; above 0.
         granularity: Side of a node in pixels of the aligned feature map: one number, or rows and columns.
         node_grid: Nodes a side, at most, in place of `granularity`: a node is then the map's side divided by
             it, rounded up.
@@ -52,21 +50,23 @@ class StructKDTrainingArguments(TrainingArguments):
         gradient_penalty_weight: Weight of the critic's gradient penalty, >= 0; 0 leaves it out.
         critic_interval: The critic learns in every so many steps of the student, >= 1.
         critic_map_size: Longest side of the maps that the critic compares, >= 8; larger ones are averaged.
-        channel_source: What the channel-wise term compares, "logits" or "features"; None takes the logits
-            where the task has maps of them, and the features elsewhere.
+        channel_source: What the channel-wise term compares, "logits" or "features"; None is maps of logits,
+            or features where there are none.
         channel_temperature: Divides both maps in the channel-wise term, which is multiplied by its square;
             above 0.
         student_feature: Modules of the student whose outputs the terms on features compare, one for each
             level; none finds what the task compares, for example the last map before the classifier.
         teacher_feature: Modules of the teacher, as many as of the student.
         teacher_image_size: Height and width to which images are resized for the teacher; empty leaves them.
-        teacher_dtype: Precision in which the teacher runs: "float32", "bfloat16", "float16", or "auto", that
-            of its weights. Its answers are float32 for every term; the student's precision is another matter.
+        teacher_dtype: Precision in which the teacher runs: "float32", "bfloat16", "float16", "int8" (its
+            linear layers alone), or "auto", that of its weights. Its answers are float32 for every term.
         teacher_cache: Folder in which the teacher's answers are kept, for later epochs and other runs; None
             keeps none. An image must be shown again exactly as before, as `augmentation_views` has it.
         teacher_cache_dtype: Precision of the answers that are kept, "float16" or "float32".
         teacher_cache_top_k: How many classes of each pixel are kept, and the rest as one number, >= 1; None
             keeps all. Only for maps of class logits, and terms that read their probabilities.
+        shard: Which of "student" and "teacher" are sharded over the processes, layer by layer, where one
+            device cannot hold them; see docs/scaling.md.
         remove_unused_columns: As in `TrainingArguments`, but off: an image column may have any name.
         batch_eval_metrics: As in `TrainingArguments`, but on: evaluation then takes constant memory.
 
@@ -164,6 +164,10 @@ class StructKDTrainingArguments(TrainingArguments):
         default=None,
         metadata={"help": "Classes of each pixel that are kept, the rest as one number; unset is all."},
     )
+    shard: list[str] = field(
+        default_factory=list,
+        metadata={"help": "Models that are sharded over the processes: student, teacher, or both."},
+    )
     remove_unused_columns: bool = field(
         default=False,
         metadata={"help": "Remove dataset columns the model does not name; images need them all."},
@@ -177,8 +181,10 @@ class StructKDTrainingArguments(TrainingArguments):
         # Trainer's own defaults hide whether these were given.
         self.gives_best_metric = self.metric_for_best_model is not None
         self.gives_best_direction = self.greater_is_better is not None
-        _check_run(self)
+        check_run(self)
         super().__post_init__()
+        self.shard = names_of(self.shard)
+        check_shard(self, self.shard)
         self.granularity = positive_integers("granularity", self.granularity, lengths=(1, 2))
         self.teacher_image_size = (
             positive_integers("teacher_image_size", self.teacher_image_size, lengths=(2,))
@@ -195,15 +201,15 @@ class StructKDTrainingArguments(TrainingArguments):
                 "`teacher_cache_top_k` must be at least 1 and stand beside `teacher_cache`, got "
                 f"{self.teacher_cache_top_k} and {self.teacher_cache!r}; correct it, or leave it out."
             )
-        self.student_feature = _names(self.student_feature)
-        self.teacher_feature = _names(self.teacher_feature)
+        self.student_feature = names_of(self.student_feature)
+        self.teacher_feature = names_of(self.teacher_feature)
         check_choice("teacher_dtype", self.teacher_dtype, get_args(TeacherDtype))
         terms = built_in_terms(self)  # checks their weights and settings
         if all(term.weight == 0 for term in terms):
             raise ValueError(
                 "every term's weight is 0, so nothing would be trained; set `task_weight` above 0."
             )
-        if self.holistic_weight != 0 and self.lr_scheduler_type in _NEED_METRICS:
+        if self.holistic_weight != 0 and self.lr_scheduler_type in NEED_METRICS:
             raise ValueError(
                 f"`lr_scheduler_type` must not need a metric, which the critic has none of, got "
                 f"{str(self.lr_scheduler_type.value)!r}; choose another or set `holistic_weight` to 0."
@@ -259,42 +265,8 @@ class StructKDTrainingArguments(TrainingArguments):
             self.node_grid = None
 
 
-_NEED_METRICS = (SchedulerType.REDUCE_ON_PLATEAU, SchedulerType.GREEDY)
-
 TRAINER_SETTINGS = (
     *("student_feature", "teacher_feature", "teacher_image_size"),
     *("teacher_dtype", "teacher_cache_dtype", "teacher_cache_top_k"),
 )
 """Settings that belong to no term and that a resumed run must find again."""
-
-FSDP_REFUSED = (
-    "`fsdp` is not supported by StructKDTrainer: accelerate fails to shard students such as SegFormer, and "
-    "trains with DDP in silence on CPUs; launch without it, which is DDP."
-)
-
-
-def _check_run(args: TrainingArguments) -> None:
-    """Raise `ValueError` for what `Trainer` takes, though it trains nothing or fails far from here."""
-    if args.fsdp:
-        raise ValueError(FSDP_REFUSED)  # before accelerate remembers it for every later trainer
-    for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
-        if getattr(args, name) < 1:
-            raise ValueError(f"`{name}` must be at least 1, got {getattr(args, name)}.")
-    if args.max_steps == 0 or args.max_steps < -1:
-        raise ValueError(
-            f"`max_steps` must be at least 1, or -1 to follow `num_train_epochs`, got {args.max_steps}."
-        )
-    if args.max_steps == -1 and not 0 < args.num_train_epochs < math.inf:
-        raise ValueError(f"`num_train_epochs` must be finite and above 0, got {args.num_train_epochs}.")
-    if not 0 <= args.learning_rate < math.inf:
-        raise ValueError(f"`learning_rate` must be finite and at least 0, got {args.learning_rate}.")
-    folder = Path(args.output_dir or "")
-    for path in (folder, *folder.parents):
-        if path.exists() and not path.is_dir():
-            raise ValueError(f"`output_dir` must be a folder, got {folder}; {path} is a file.")
-
-
-def _names(value: str | Sequence[str] | None) -> list[str]:
-    if value is None:
-        return []
-    return [value] if isinstance(value, str) else list(value)

@@ -11,6 +11,8 @@ from transformers import TrainingArguments
 from transformers.trainer_utils import SaveStrategy
 from transformers.utils import logging
 
+from ..data import has_labels
+from ..metrics import AGREEMENT
 from ..tasks import Task
 from .arguments import StructKDTrainingArguments
 
@@ -34,8 +36,8 @@ def choose_best_metric(args: StructKDTrainingArguments, task: Task, eval_dataset
     if not (args.load_best_model_at_end or args.save_strategy == SaveStrategy.BEST):
         return
     if not args.gives_best_metric:
-        first = f"{next(iter(eval_dataset))}_" if isinstance(eval_dataset, Mapping) and eval_dataset else ""
-        args.metric_for_best_model = first + task.headline.metric
+        name, rows = next(iter(_sets(eval_dataset).items()))
+        args.metric_for_best_model = name + ("" if has_labels(rows) else AGREEMENT) + task.headline.metric
     if not args.gives_best_direction:
         # The name of a set may stand before the metric's.
         name = "_" + str(args.metric_for_best_model).removeprefix(_PREFIX)
@@ -49,11 +51,15 @@ def refuse_unknown_metric(args: TrainingArguments, task: Task, eval_dataset: Any
     """
     if args.metric_for_best_model is None:
         return
-    name, sets = str(args.metric_for_best_model).removeprefix(_PREFIX), [""]
-    if isinstance(eval_dataset, Mapping):
-        sets = [f"{one}_" for one in eval_dataset]
-    known = [f"{one}{score}" for one in sets for score in ("loss", *task.metric_labels, *_OF_TRAINER)]
-    of_a_class = tuple(f"{one}{start}" for one in sets for start in task.class_metric_labels)
+    name, known = str(args.metric_for_best_model).removeprefix(_PREFIX), list[str]()
+    of_a_class: tuple[str, ...] = ()
+    for start, rows in _sets(eval_dataset).items():
+        # Without labels the scores are agreement with the teacher, and there is no loss.
+        first = start if has_labels(rows) else start + AGREEMENT
+        known += [f"{start}loss"] if has_labels(rows) else []
+        known += [f"{first}{score}" for score in task.metric_labels]
+        known += [f"{start}{score}" for score in _OF_TRAINER]
+        of_a_class += tuple(f"{first}{one}" for one in task.class_metric_labels)
     if name not in known and not (of_a_class and name.startswith(of_a_class)):
         close = difflib.get_close_matches(name, known, n=1)
         raise ValueError(
@@ -61,6 +67,13 @@ def refuse_unknown_metric(args: TrainingArguments, task: Task, eval_dataset: Any
             f"{f'did you mean {close[0]!r}? ' if close else ''}Choose one of {', '.join(known)}"
             f"{''.join(f', {start}CLASS' for start in of_a_class)}."
         )
+
+
+def _sets(eval_dataset: Any) -> dict[str, Any]:
+    """Return the sets that are evaluated by the beginnings of the names of their scores."""
+    if isinstance(eval_dataset, Mapping) and eval_dataset:
+        return {f"{name}_": rows for name, rows in eval_dataset.items()}
+    return {"": eval_dataset}
 
 
 def warn_of_undecided(args: TrainingArguments, metrics: Mapping[str, float]) -> None:

@@ -35,7 +35,7 @@ def complete_checkpoint(
         distillation: Its weights may have changed since.
         args: If older checkpoints will be rotated away, incomplete ones, which would count, are removed.
     """
-    settings = {**settings, "weights_in_use": distillation.weights}
+    settings = {**settings, "weights_in_use": distillation.weights_in_use}
     (Path(folder) / SETTINGS_FILE).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
     distillation.save(folder)
     list_files(folder)
@@ -67,6 +67,9 @@ def settings_to_keep(
     for term in distillation.terms:
         settings |= {f"{term.name}.{name}": value for name, value in term.settings().items()}
     settings |= {name: getattr(args, name) for name in TRAINER_SETTINGS}
+    later: dict[str, float] = {f"{term.name}_warmup_steps": term.warmup_steps for term in distillation.terms}
+    later |= {"ema_decay": args.ema_decay}
+    settings |= later
     settings["teacher"] = None if teacher is None else teacher.source.description
     settings |= pair.task.settings()
     kept = {**settings, _PLAN: dict(plan)}
@@ -80,7 +83,7 @@ def settings_to_keep(
             f"`output_dir` holds {checkpoint}, and its {SETTINGS_FILE} is missing, cut or no JSON, so that "
             "nothing tells whether this run may go on from it; remove it, or choose another `output_dir`."
         )
-    changed = _changes(saved, settings)
+    changed = _changes({**dict.fromkeys(later, 0), **saved}, settings)  # older checkpoints lack them
     if changed:
         advice = "to start anew, choose another `output_dir` or remove the checkpoints of the earlier run"
         if resume_from_checkpoint:

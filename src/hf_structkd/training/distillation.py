@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils.memory import should_reduce_batch_size
+from accelerate import Accelerator
 from torch import Tensor, nn
 from transformers import PreTrainedModel, Trainer
 
-from ..features.forward import Batch, run_model
-from ..features.probe import probing
-from ..models.loading import model_of
-from ..models.restoring import refuse_what_adapters_lack
-from ..tasks import Task
+from ..data import has_labels
+from ..models.loading import config_of, model_of
+from ..models.sharding import is_sharded
 from ..terms import Term, Terms, TrainingPlan
+from .first_batch import refuse_first_batch
 from .pair import ModelPair
 from .start_table import describe_pair
 from .term_log import TermLog
@@ -29,29 +28,43 @@ class Distillation:
     """Computes the weighted sum of the terms, and does what they do beside the student's own step.
 
     Args:
-        terms: Every term, on or off. A term is on while its weight is above 0.
+        terms: Every term, on or off. A term is on while its weight is above 0, and off without the labels
+            that it needs.
         pair: The two models.
+        data: The training data, if they are known.
 
     Attributes:
         log: Every value of every micro-step since values were last logged.
     """
 
-    def __init__(self, terms: Terms, pair: ModelPair) -> None:
+    def __init__(self, terms: Terms, pair: ModelPair, data: Any = None) -> None:
         """Take the terms; `prepare` makes them ready for a training."""
         self.terms = terms
         self.pair = pair
+        pair.has_labels = has_labels(data)
         self.modules = TermModules()
         self.log = TermLog()
         self._data_notes: Mapping[str, str] = {}
         self._plan: TrainingPlan | None = None
         self._is_described = False
         self._stepping: list[Term] = []
+        self._step = 0
         self._values: dict[str, Tensor] = {}  # what one micro-step leaves to its end
 
     @property
     def weights(self) -> dict[str, float]:
-        """Every term's weight in use, by its name."""
-        return {term.name: term.weight_for(self.pair.task) for term in self.terms}
+        """Every term's weight, by its name; a warm-up leads up to it, see `weights_in_use`."""
+        task = self.pair.task
+        reads = self.pair.has_labels or task.makes_labels
+        return {
+            term.name: term.weight_for(task) if reads or not term.needs_labels else 0.0 for term in self.terms
+        }
+
+    @property
+    def weights_in_use(self) -> dict[str, float]:
+        """Every term's weight at the step that runs, or ran last."""
+        weights = self.weights
+        return {term.name: weights[term.name] * term.share_at(self._step) for term in self.terms}
 
     @property
     def log_titles(self) -> dict[str, str]:
@@ -73,13 +86,16 @@ class Distillation:
         weights = self.weights
         active = [(term, weights[term.name]) for term in self.terms if weights[term.name] > 0]
         if not active:
-            raise ValueError("every term's weight is 0, so nothing would be trained; set one above 0.")
+            reason = "" if self.pair.has_labels else "there are no labels, and without them "
+            raise ValueError(
+                f"{reason}every term's weight is 0, so nothing would be trained; set one above 0."
+            )
         return active
 
     def load_teacher(self, student: PreTrainedModel, active: Weighted) -> None:
         """Load the teacher if one of the terms that are on needs it; see `ModelPair.load_teacher`."""
         taught = [term for term, _ in active if term.needs_teacher]
-        if taught:
+        if taught or self.pair.task.makes_labels:
             self.pair.load_teacher(student, taught)
 
     # ---- a training ----
@@ -95,7 +111,7 @@ class Distillation:
             ValueError: If a cache is wanted and the data never show an image twice in the same way.
         """
         self._plan = plan
-        self._data_notes = getattr(data, "notes", {})
+        self._data_notes = {**getattr(data, "notes", {}), **self._label_note()}
         self.pair.expect_answers(data)
         self._is_described = False
         self._stepping, self._values, self.log = [], {}, TermLog()
@@ -104,6 +120,17 @@ class Distillation:
             term.end()
         for term, _ in self.active():
             term.begin(self.pair.task, plan)
+
+    def _label_note(self) -> dict[str, str]:
+        """Return the line of the start table that says what no label leaves out."""
+        if self.pair.has_labels:
+            return {}
+        if self.pair.task.makes_labels:
+            return {"labels": "no labels: the teacher's answers stand in for them"}
+        names = " and ".join(term.name for term in self.terms if term.needs_labels)
+        return {
+            "labels": f"no labels: the {names} term is off whatever its weight, the teacher alone teaches"
+        }
 
     def add_modules(self, optimizer: torch.optim.Optimizer, trainer: Trainer, *, anew: bool) -> None:
         """Make the modules that terms own, and let the student's optimiser train them too.
@@ -160,9 +187,11 @@ class Distillation:
         terms = [term for term, _ in active]
         self._make_ready(model, inputs, active, may_print=may_print)
         task = self.pair.task  # another one, if the teacher was loaded for a term that came on
-        student, teacher = self.pair.forward(model, inputs, terms)
-        values = [term(task, student, teacher, inputs) for term in terms]
-        total = torch.stack([weight * value for (_, weight), value in zip(active, values, strict=True)]).sum()
+        batch, answer = self.pair.filled_in(inputs)
+        student, teacher = self.pair.forward(model, batch, terms, answer)
+        values = [term(task, student, teacher, batch) for term in terms]
+        in_use = [weight * term.share_at(self._step) for term, weight in active]
+        total = torch.stack([weight * value for weight, value in zip(in_use, values, strict=True)]).sum()
         if not any("output" in term.reads_for(task) for term in terms):
             # The last layers have no part in these terms, and DDP waits for a gradient of all that it saw.
             total = total + 0.0 * task.prediction(student.output).float().sum()
@@ -170,6 +199,16 @@ class Distillation:
         named = zip(terms, values, strict=True)
         self._values = {f"loss_{term.name}": value.detach().float() for term, value in named}
         return total, student.output
+
+    def begin_step(self, step: int) -> None:
+        """Take note which step of the optimiser comes next, counted from 0."""
+        self._step = step
+
+    def pop_log(self, accelerator: Accelerator) -> dict[str, float]:
+        """Return what was logged since the last call, and the weights in use of terms with a warm-up."""
+        weights = self.weights_in_use
+        ramps = {f"weight_{term.name}": weights[term.name] for term in self.terms if term.warmup_steps}
+        return self.log.pop(accelerator) | ramps
 
     def before_backward(self) -> None:
         """Zero, at the first micro-step of a step, the gradients of what terms own."""
@@ -201,19 +240,18 @@ class Distillation:
             self._begin(term)
         teacher, is_first = self.pair.teacher, self.is_first_batch()
         if is_first:
-            _refuse_non_finite_images(inputs["pixel_values"])
-            _refuse_non_finite_student(student)
-            refuse_what_adapters_lack(student)
-            _refuse_size_of_images(self.pair.task, student, inputs)
+            refuse_first_batch(self.pair.task, student, inputs)
+            self.pair.task.note_in(config_of(student))
         if teacher is not None and is_first:
             teacher.check(inputs)
         if any("features" in term.reads_for(self.pair.task) for term, _ in active):
             self.pair.capture_features(model, inputs["pixel_values"])
         self._is_described = True
-        if teacher is not None and is_first and may_print:
+        if teacher is not None and is_first and (may_print or teacher.is_sharded or is_sharded(student)):
             # The one thing to read before a long training.
             table = describe_pair(self.pair, active, student, inputs, notes=self._data_notes)
-            print(table, flush=True)  # noqa: T201
+            if may_print:
+                print(table, flush=True)  # noqa: T201
 
     def _begin(self, term: Term) -> None:
         """Begin a term that came on after the training began."""
@@ -229,38 +267,3 @@ class Distillation:
                 f"the {term.title} trains modules of its own, which are made when a training starts; start "
                 f"with `{term.name}_weight` above 0."
             )
-
-
-def _refuse_non_finite_student(student: PreTrainedModel) -> None:
-    tensors = student.state_dict().items()
-    spoilt = [name for name, one in tensors if one.is_floating_point() and not bool(one.isfinite().all())]
-    if spoilt:
-        raise ValueError(
-            f"`model` must start with finite weights, and {len(spoilt)} of its tensors hold NaN or infinity "
-            f"({spoilt[0]} is the first); load or initialise the student anew."
-        )
-
-
-def _refuse_size_of_images(task: Task, student: PreTrainedModel, batch: Batch) -> None:
-    """Say in one sentence that the student takes no images of this size; one image is shown to it."""
-    one = {name: value[:1] for name, value in batch.items()}
-    try:
-        with probing(student):
-            run_model(student, task.model_inputs(one), None)
-    except (RuntimeError, ValueError) as error:
-        if isinstance(error, torch.OutOfMemoryError) or should_reduce_batch_size(error):
-            raise  # as it is: `auto_find_batch_size` knows it by its type and message
-        height, width = batch["pixel_values"].shape[-2:]
-        raise ValueError(
-            f"`model` refused images of {height} × {width} ({' '.join(str(error).split())}); resize them to "
-            "a height and width that it takes, with a loader's `image_size` or in the data."
-        ) from error
-
-
-def _refuse_non_finite_images(pixel_values: Tensor) -> None:
-    bad = int((~torch.isfinite(pixel_values)).flatten(1).any(dim=1).sum())
-    if bad:
-        raise ValueError(
-            f"`pixel_values` must be finite, and {bad} of the {len(pixel_values)} images of the first batch "
-            "hold NaN or infinity; check how they are read and normalised (is a standard deviation 0?)."
-        )

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from transformers import EvalPrediction, Trainer
 from transformers.trainer_utils import PredictionOutput
 
+from ..data import has_labels
 from ..features.forward import run_model
-from ..metrics import PADDING
+from ..metrics import AGREEMENT, PADDING
 from ..models import FrozenTeacher
 from ..tasks import StreamingMetric, Task
 from .arguments import StructKDTrainingArguments
@@ -100,15 +101,19 @@ class Evaluation:
         *args: Any,
         **options: Any,
     ) -> Any:
-        """Run Trainer's `evaluation_loop` over a fresh metric. Without any label the loss is NaN."""
+        """Run Trainer's `evaluation_loop` over a fresh metric. Without any label the loss is NaN.
+
+        Data that say that they have no labels are scored by agreement with the teacher, and have no loss.
+        """
         trainer.gather_function = ImageGather(trainer, loader)
         self._found_labels = False
+        agrees = self._pair.teacher is not None and not has_labels(getattr(loader, "dataset", None))
         if self.metric is None:
             keeps = description == "Prediction" or not trainer.args.batch_eval_metrics
             self._joins_batches = keeps and trainer.args.eval_do_concat_batches
             output = loop(loader, description, *args, **options)
         else:
-            self.metric.start(self._pair.task)
+            self.metric.start(self._pair.task, self._pair.teacher if agrees else None)
             # Statistics are no logits for a function of the caller's; in a "Prediction" they would be kept.
             with (
                 replaced(trainer.args, batch_eval_metrics=True),
@@ -160,7 +165,7 @@ class Evaluation:
                 dict have the name of the set before theirs.
 
         Raises:
-            ValueError: If there is no teacher.
+            ValueError: If there is no teacher, or the data say that they have no labels.
         """
         teacher = self._pair.teacher
         if teacher is None:
@@ -190,12 +195,17 @@ class StreamingScores:
         """Start with an empty metric."""
         self._task = task
         self._metric: StreamingMetric = task.metric()
+        self._teacher: FrozenTeacher | None = None
         self._kept: list[Predicted] | None = None
 
-    def start(self, task: Task) -> None:
-        """Start anew: an evaluation that was interrupted leaves nothing behind."""
+    def start(self, task: Task, teacher: FrozenTeacher | None = None) -> None:
+        """Start anew: an evaluation that was interrupted leaves nothing behind.
+
+        With a teacher, its answers take the place of labels, and the names of the scores say so.
+        """
         self._task = task
         self._metric = task.metric()
+        self._teacher = teacher
 
     @contextmanager
     def keeping(self) -> Iterator[list[Predicted]]:
@@ -216,18 +226,26 @@ class StreamingScores:
             output = run_model(model, self._task.model_inputs(inputs), None).output
             self._kept.append(predicted(self._task, output, inputs, trainer.gather_function))
             return None, None, None
-        loss, output = trainer.compute_loss(model, inputs, return_outputs=True)
+        if self._teacher is None:
+            loss, output = trainer.compute_loss(model, inputs, return_outputs=True)
+        else:
+            loss, output = None, run_model(model, self._task.model_inputs(inputs), None).output
         if self._kept is not None:
             self._kept.append(predicted(self._task, output, inputs, trainer.gather_function))
         if loss_only:
             return loss, None, None
+        if self._teacher is not None:
+            inputs = {**inputs, "labels": self._task.answers(self._teacher(inputs).output, inputs)}
         statistics = self._task.evaluation_statistics(output, inputs)
         return loss, statistics, torch.zeros(statistics.shape[0], device=statistics.device)
 
     def __call__(self, prediction: EvalPrediction, compute_result: bool = True) -> dict[str, float]:
         """Add a batch's statistics; return the scores at the end."""
         self._metric.add_statistics(torch.as_tensor(prediction.predictions))
-        return _scores(self._metric) if compute_result else {}
+        if not compute_result:
+            return {}
+        start = "" if self._teacher is None else AGREEMENT
+        return {f"{start}{name}": value for name, value in _scores(self._metric).items()}
 
 
 def _over_labels(loss: Tensor | None, has_labels: bool) -> Tensor | None:
@@ -257,6 +275,10 @@ def _teacher_scores(
 ) -> dict[str, float]:
     metric = task.metric()
     loader = trainer.get_eval_dataloader(eval_dataset)
+    if not has_labels(loader.dataset):
+        raise ValueError(
+            "`eval_dataset` must have labels to score a teacher on, got none; pass labelled data."
+        )
     gather = ImageGather(trainer, loader)
     for batch in loader:
         inputs = trainer._prepare_inputs(batch)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers import Trainer
 
 from ..features import unwrap
+from ..models.sharding import anywhere, is_sharded, local
 from .distillation import Distillation
 from .manifest import last_checkpoint, what_is_missing
 
@@ -149,6 +150,10 @@ def _where(last: str | None) -> str:
 
 
 def are_finite(models: Iterable[nn.Module]) -> bool:
-    """Return whether every floating-point weight and buffer of the models is finite."""
-    tensors = (tensor for model in models for tensor in model.state_dict().values())
-    return all(bool(torch.isfinite(t).all()) for t in tensors if t.is_floating_point())
+    """Return whether every floating-point weight and buffer of the models is finite, on all processes."""
+    models = list(models)
+    tensors = (local(tensor) for model in models for tensor in model.state_dict().values())
+    finite = all(bool(torch.isfinite(tensor).all()) for tensor in tensors if tensor.is_floating_point())
+    for model in filter(is_sharded, models):  # another process may hold the part that is not finite
+        finite = not anywhere(not finite, next(model.parameters()).device)
+    return finite

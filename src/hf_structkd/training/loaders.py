@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import IterableDataset
 from transformers.trainer_utils import has_length
 
+from ..data import has_labels
 from .arguments import StructKDTrainingArguments
 
 
@@ -32,6 +33,7 @@ class CountedStream(IterableDataset[Any]):
     def __init__(self, rows: Any) -> None:
         """Start with no row."""
         self.rows = rows
+        self.has_labels = has_labels(rows)
         self.count: Tensor = torch.zeros((), dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
 
     def __iter__(self) -> Iterator[Any]:

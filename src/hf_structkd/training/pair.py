@@ -13,8 +13,10 @@ from transformers import PreTrainedModel
 from ..features import unwrap
 from ..features.forward import Batch, Capture, Forward, Question, Reading
 from ..models import FrozenTeacher, TeacherSource, load_image_processor
+from ..models.exported import refuse_features
 from ..models.loading import config_of, refuse_shared_parameters
 from ..models.teacher import matching_normalizations
+from ..models.wrapped_module import image_processor_of
 from ..tasks import Task
 from ..teacher_cache import CachedTeacher
 from ..terms import Term
@@ -38,6 +40,7 @@ class ModelPair:
         teacher: The frozen teacher, or None as long as no term needs it.
         student_capture: Where the student's feature maps are taken, or None.
         expected_answers: How many answers of the teacher a training needs, or None where it is not known.
+        has_labels: Whether the training data have labels; otherwise the teacher alone teaches.
         trusts_keys: Whether a batch's `sample_key` is of the images in it. A collator of the caller's may
             have changed them; a cache then reads the images themselves.
 
@@ -60,6 +63,7 @@ class ModelPair:
         self.student_capture: Capture | None = None
         self.expected_answers: int | None = None
         self.trusts_keys = False
+        self.has_labels = True
         self._teacher_model = teacher_model
         self._kind = kind
         self._args = args
@@ -75,10 +79,17 @@ class ModelPair:
             terms: The terms that need it.
 
         Raises:
-            ValueError: If there is none, if it solves another task or shares no class with the student.
+            ValueError: If there is none, if it solves another task or shares no class with the student, or if
+                a term compares features and the teacher is a file that has none.
         """
-        if self.teacher is not None:
-            return
+        if self.teacher is None:
+            self._load_teacher(student, terms)
+        assert self.teacher is not None
+        source = self.teacher.source
+        of_features = [term for term in terms if "features" in term.reads_for(self.task)]
+        refuse_features(source.config, source.name, [f"{term.name}_weight" for term in of_features])
+
+    def _load_teacher(self, student: PreTrainedModel, terms: Sequence[Term]) -> None:
         if self._teacher_model is None:
             raise ValueError(
                 f"`teacher_model` is None, but the terms {sorted(term.name for term in terms)} need one; "
@@ -87,6 +98,7 @@ class ModelPair:
         source = self._teacher_model
         if not isinstance(source, TeacherSource):
             source = TeacherSource(source, self._kind)
+        source = source.asked_for(config_of(student), self._task_options, self._processors[1])
         if source.is_loaded or self._args.teacher_cache is None:  # what cannot be loaded is said at once
             refuse_shared_parameters(student, source.model)
         self.task = self._match(student, source.outline)
@@ -95,8 +107,9 @@ class ModelPair:
     def _frozen(self, source: TeacherSource) -> FrozenTeacher:
         """Return the teacher, with a memory on disk if the settings name one."""
         processor, teacher_processor = self._processors
+        beside = load_image_processor(source.folder, revision=source.revision) if source.name else None
         own, theirs = matching_normalizations(
-            processor, teacher_processor or load_image_processor(source.name, revision=source.revision)
+            processor, teacher_processor or image_processor_of(source.config) or beside
         )
         size = self._args.teacher_image_size
         settings: dict[str, Any] = {
@@ -106,10 +119,16 @@ class ModelPair:
             "device": self._args.device,
             "precision": self._args.teacher_dtype,
             "compiling": self._args.compiling,
+            "shards": "teacher" in self._args.shard,
         }
         root = self._args.teacher_cache
         if root is None:
             return FrozenTeacher(source, self.task, **settings)
+        if self.task.makes_labels:
+            raise ValueError(
+                "`teacher_cache` must be left out where the teacher's answers stand in for labels, which "
+                f"needs them before the student's, got {root!r}; leave it or the pseudo-labels out."
+            )
         settings |= {"dtype": self._args.teacher_cache_dtype, "top_k": self._args.teacher_cache_top_k}
         return CachedTeacher(source, self.task, root=root, feature=self._args.teacher_feature, **settings)
 
@@ -158,10 +177,20 @@ class ModelPair:
         if self._args.torch_compile:
             torch.compiler.reset()
 
+    def filled_in(self, batch: Batch) -> tuple[Batch, Forward | None]:
+        """Return a batch with the teacher's answers in place of missing labels, and its forward if it ran.
+
+        It runs whether a label is missing or not: its forward may be a meeting of all processes.
+        """
+        if self.teacher is None or not self.task.makes_labels or "labeled" not in batch:
+            return batch, None
+        answer = self.teacher(batch)
+        return self.task.filled_in(batch, answer.output), answer
+
     def forward(
-        self, model: nn.Module, batch: Batch, terms: Sequence[Term]
+        self, model: nn.Module, batch: Batch, terms: Sequence[Term], answer: Forward | None = None
     ) -> tuple[Forward, Forward | None]:
-        """Run both models for these terms; the teacher only if one of them needs it.
+        """Run both models for these terms; the teacher only if one of them needs it, and it has not run yet.
 
         Raises:
             RuntimeError: If a captured feature map has no gradient, so that a term on it would train nothing.
@@ -176,7 +205,7 @@ class ModelPair:
             )
         if self.teacher is None or not any(term.needs_teacher for term in terms):
             return student, None
-        return student, self.answer(batch, student, terms)
+        return student, answer or self.answer(batch, student, terms)
 
     def answer(self, batch: Batch, student: Forward, terms: Sequence[Term], *, keep: bool = True) -> Forward:
         """Return what the terms read of the teacher's answer to a batch.
@@ -201,7 +230,8 @@ class ModelPair:
         of_features = [term for term in taught if "features" in term.reads_for(self.task)]
         if len(of_features) != 1 or not of_features[0].reads_nodes:
             return Question(reads)
-        return Question(reads, of_features[0].pool_teacher, of_features[0].settings())
+        term = of_features[0]
+        return Question(reads, term.pool_teacher, term.settings(), term.sum_up_nodes)
 
     def _refuse_top_k(self, taught: Sequence[Term]) -> None:
         """Raise `ValueError` if the task has no maps of class logits, or a term reads more of them."""
@@ -219,4 +249,7 @@ class ModelPair:
     def _match(self, student: PreTrainedModel, teacher: PreTrainedModel | None) -> Task:
         self._kind.check_models(student, teacher)
         theirs = None if teacher is None else config_of(teacher)
-        return self._kind(config_of(student), theirs, **self._task_options)
+        task = self._kind(config_of(student), theirs, **self._task_options)
+        if teacher is not None and not self.has_labels:
+            task.without_labels()
+        return task

@@ -26,6 +26,8 @@ class Predicted(NamedTuple):
 def predicted(task: Task, output: Any, inputs: Mapping[str, Any], gather: Callable[[Any], Any]) -> Predicted:
     """Return what a batch's output predicts and the batch's labels, image by image, of all processes."""
     labels = inputs.get("labels")
+    if "labeled" in inputs and not bool(inputs["labeled"].any()):
+        labels = None
     given = None if labels is None else gather([_as_arrays(one) for one in labels])
     return Predicted(gather(task.image_predictions(output, inputs)), given)
 

@@ -14,13 +14,15 @@ from transformers import PreTrainedModel, Trainer, get_scheduler
 from transformers.trainer_utils import has_length, number_of_arguments
 from transformers.utils import logging
 
-from ..data import MixedDataset, MixedIterableDataset, StoredRows, StreamedRows
+from ..data import MixedDataset, MixedIterableDataset, StoredRows, StreamedRows, has_labels
 from ..matching.normalization import ImageNormalization
 from ..models import load_image_processor, load_student
 from ..models.loading import config_of, model_of, resizing_to
+from ..models.wrapped_module import image_processor_of, refuse_unsavable
 from ..tasks import Task, task_of
 from ..terms import TaskTerm, Term, Terms, TrainingPlan, built_in_terms
-from .arguments import FSDP_REFUSED, StructKDTrainingArguments
+from .argument_checks import FSDP_REFUSED
+from .arguments import StructKDTrainingArguments
 from .best_model import refuse_unknown_metric
 from .evaluation import StreamingScores
 
@@ -59,6 +61,7 @@ def _refuse_without_effect(term: Term) -> None:
     plain = type(term)()
     unchanged = (term.default_weight,) if isinstance(term, TaskTerm) else (None, 0.0)
     values = {f"{term.name}_weight": term.weight} if term.weight not in unchanged else {}
+    values |= {f"{term.name}_warmup_steps": term.warmup_steps} if term.warmup_steps else {}
     values |= {name: value for name, value in term.settings().items() if value != getattr(plain, name)}
     for name, value in values.items():
         raise ValueError(
@@ -88,7 +91,7 @@ def first_student(
     if model_init is not None:
         return model_init(None) if number_of_arguments(model_init) else model_init()
     if isinstance(model, nn.Module):
-        model_of(model)
+        refuse_unsavable(model_of(model))
         return model
     assert model is not None
     known: dict[str, Any] = {}
@@ -112,19 +115,25 @@ def student_processor(
         The saved one; without it the task's own, in the size of the data; None if no loader made the data,
         or they are normalised otherwise.
     """
-    saved = load_image_processor(student.name_or_path)
+    own = image_processor_of(config_of(student))
+    saved = None if own is not None else load_image_processor(student.name_or_path)
     # Validation images are resized as a pipeline does it; training images are cropped too.
     parts = (data.get("eval_dataset"), data.get("train_dataset"))
     reader = next((part.reader for part in parts if isinstance(part, LOADED)), None)
     size = reader and (reader.size or (reader.augmentation and reader.augmentation.size))
     if saved is not None or reader is None or not size:
-        return saved
-    processor = (task or task_of(student)).image_processor(size, config_of(student))
-    processor = resizing_to(processor, size, keep_aspect_ratio=reader.fits_images)
+        return own if saved is None else saved
+    made = own or (task or task_of(student)).image_processor(size, config_of(student))
+    processor = resizing_to(made, size, keep_aspect_ratio=reader.fits_images)
     normalization = reader.normalization
-    if normalization is None:
+    if normalization is None and own is None:
         processor.do_normalize = False
     elif normalization != ImageNormalization.from_image_processor(processor):
+        if own is not None:
+            raise ValueError(
+                f"the data must be normalised as the student takes images, by `mean` {own.image_mean} and "
+                f"`std` {own.image_std}, got {normalization}; load them with that `normalization`."
+            )
         return None
     return processor
 
@@ -168,7 +177,7 @@ def check_support(trainer: Trainer, task: Task) -> None:
             raise ValueError(f"`{name}` has no effect on StructKDTrainer's loss; leave it out.")
 
 
-def warn_of_missing_labels(trainer: Trainer, task: Task) -> None:
+def warn_of_missing_labels(trainer: Any, task: Task) -> None:
     """Say before a training if nothing in the validation data is labelled; usually this reads one row.
 
     Raises:
@@ -176,8 +185,13 @@ def warn_of_missing_labels(trainer: Trainer, task: Task) -> None:
     """
     data = trainer.eval_dataset
     for name, rows in (data if isinstance(data, dict) else {"": data}).items():
-        if rows is None or any(
-            _is_labelled(row, trainer.data_collator, task) for row in islice(_rows_of(rows), _LOOKED_AT)
+        agrees = trainer.teacher is not None and not has_labels(rows)  # which needs no label
+        if (
+            rows is None
+            or agrees
+            or any(
+                _is_labelled(row, trainer.data_collator, task) for row in islice(_rows_of(rows), _LOOKED_AT)
+            )
         ):
             continue
         if trainer.is_world_process_zero():

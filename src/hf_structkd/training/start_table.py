@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from ..features.forward import Batch, Forward, run_model
 from ..models.parameters import count_parameters
+from ..models.sharding import is_sharded, local
 from ..models.teacher_forms import class_name
 from ..tasks import Task
 from ..terms import Term
@@ -64,7 +65,8 @@ def describe_pair(
     unread = "from the cache" if answer.features else "-"
     feature = unread if teacher.capture is None else teacher.capture.description
     theirs = Side(teacher.source.outline, answer, feature, teacher.source.is_loaded)
-    lines = {**notes, **teacher.describe(pair.question(on), pair.expected_answers)}
+    shards = {"student": is_sharded(student), "teacher": teacher.is_sharded}
+    lines = {**notes, **_shards(shards), **teacher.describe(pair.question(on), pair.expected_answers)}
     return start_table(pair.task, terms, batch, student=own, teacher=theirs, lines=lines)
 
 
@@ -118,10 +120,18 @@ def start_table(
 
 def _extra_bytes(task: Task, terms: Sequence[Term], batch: Batch, student: Forward, teacher: Side) -> int:
     one, images = {name: value[:1] for name, value in batch.items()}, len(batch["pixel_values"])
-    total = sum(p.numel() * p.element_size() for p in teacher.model.parameters()) * teacher.is_loaded
+    total = sum(local(p).nbytes for p in teacher.model.parameters()) * teacher.is_loaded
     if teacher.forward.output is not None:
         total += images * task.prediction(teacher.forward.output).nbytes
     return total + sum(term.extra_bytes(task, student, teacher.forward, one, images) for term in terms)
+
+
+def _shards(models: Mapping[str, bool]) -> dict[str, str]:
+    """Return a line that says which models are sharded over how many processes, if one is."""
+    names = [name for name, is_cut in models.items() if is_cut]
+    return (
+        {"sharded": f"{' and '.join(names)}, over {distributed.get_world_size()} processes"} if names else {}
+    )
 
 
 def _maps(side: Side) -> tuple[Tensor, ...]:

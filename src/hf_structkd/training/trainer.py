@@ -8,18 +8,19 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel, Trainer
+from transformers import PreTrainedModel
 from transformers.trainer_utils import PredictionOutput
 
-from ..card import RunNotes, write_card
-from ..hub.pushing import Pusher, token_hidden
+from ..hub.pushing import token_hidden
 from ..models import FrozenTeacher, TeacherSource, ship_code
 from ..models.loading import model_of
 from ..models.restoring import restore_student
+from ..models.sharding import is_sharded, share_buffers, whole, whole_state
 from ..tasks import Task, task_of
 from ..terms import Term
 from . import set_up
 from .arguments import StructKDTrainingArguments
+from .averaging import AveragedStudent
 from .callbacks import RunCallback
 from .checkpoints import complete_checkpoint, of_this_student, run_plan, settings_to_keep
 from .distillation import Distillation
@@ -29,28 +30,29 @@ from .loaders import build_loader
 from .manifest import begin_checkpoint, checkpoint_to_resume
 from .pair import ModelPair
 from .predictions import Predicted
+from .publishing import PublishingTrainer
+from .sharding import check_sharding, keep_whole_states, sharded_student
 
 
-class StructKDTrainer(Trainer):
+class StructKDTrainer(PublishingTrainer):
     """Train a student on its task and on what a frozen teacher knows.
 
     Args:
         model: The student: a Hub id, a folder (one with only a `config.json` starts from scratch), or a
-            model, also one wrapped by PEFT; None where `model_init` makes it. A named one learns the classes
-            of a loader's data.
-        teacher_model: The teacher: a Hub id, a folder, or a model; may be None where every distillation
-            weight is 0, which trains the student alone.
+            model, also in PEFT's wrapper; None where `model_init` makes it. A named one learns the data's
+            classes.
+        teacher_model: The teacher: a Hub id, a folder, a file (see `load_exported_teacher`), or a model; None
+            where every distillation weight is 0, which trains the student alone.
         args: The settings.
-        terms: The terms beside the task's own loss; None builds the built-in ones from `args`. Weights and
-            settings of terms in this list are their own, and those in `args` have no effect.
+        terms: The terms beside the task's own loss, with weights and settings of their own; None builds the
+            built-in ones from `args`.
         task: What both models solve; None reads it off the student.
-        processing_class: The student's image processor, saved beside it. It says how the batch's images are
-            normalised; None loads the one beside `model`, or makes one where a loader made the data.
-        teacher_processing_class: The teacher's; None loads the one beside `teacher_model`. Images are
-            converted from the student's normalisation to the teacher's.
-        task_options: Keyword arguments of the task's own, for example `teacher_label_map`.
-        **kwargs: Passed to `transformers.Trainer`. `data_collator` defaults to the task's; `compute_metrics`
-            to the task's streaming metric, for which each image is reduced on the device to its statistics.
+        processing_class: The student's image processor, saved beside it. The batch's images are normalised by
+            it; None loads the one beside `model`, or makes one where a loader made the data.
+        teacher_processing_class: The teacher's, for which images are converted, with its tokenizer if it
+            reads text; None loads what is beside `teacher_model`.
+        task_options: Keyword arguments of the task's own, such as `teacher_label_map` or `teacher_prompts`.
+        **kwargs: Passed to `transformers.Trainer`; `data_collator`, `compute_metrics` default to the task's.
 
     Attributes:
         terms: Every term, on or off, by place or by name: `trainer.terms["pixel"]`.
@@ -63,7 +65,6 @@ class StructKDTrainer(Trainer):
     """
 
     args: StructKDTrainingArguments
-    run_notes: RunNotes | None = None
     # The loss is a mean over the micro-batch: the Trainer must divide it by the number of micro-steps.
     loss_is_scaled_for_ga = False
 
@@ -91,18 +92,20 @@ class StructKDTrainer(Trainer):
         self.pair = ModelPair(
             student, teacher_model, kind, args, processors=processors, task_options=task_options
         )
-        self.distillation = Distillation(self.terms, self.pair)
+        self.distillation = Distillation(self.terms, self.pair, kwargs.get("train_dataset"))
         self.distillation.load_teacher(student, self.distillation.active())
         kwargs.setdefault("data_collator", self.task.collate)
         self.pair.trusts_keys = kwargs["data_collator"] is self.task.collate
         self._evaluation = Evaluation(self.pair, args, kwargs)
-        self._pusher = Pusher()
         model = None if kwargs.get("model_init") is not None else first
         super().__init__(model=model, args=args, processing_class=processing_class, **kwargs)
         # Dense models take **kwargs, from which Trainer concludes that they divide their loss themselves.
         self.model_accepts_loss_kwargs = False
         set_up.check_support(self, self.task)
-        self.add_callback(RunCallback(self.train_dataset, self.pair))
+        check_sharding(self)
+        self._average = AveragedStudent(args.ema_decay)
+        for callback in (RunCallback(self.train_dataset, self.distillation), self._average):
+            self.add_callback(callback)
         self._guard = FiniteGuard(self.distillation, at_once=args.device.type == "cpu")
         self._settings: dict[str, Any] = {}
 
@@ -118,7 +121,7 @@ class StructKDTrainer(Trainer):
 
     @property
     def weights(self) -> dict[str, float]:
-        """Every term's weight in use, by its name."""
+        """Every term's weight, by its name."""
         return self.distillation.weights
 
     @property
@@ -131,8 +134,7 @@ class StructKDTrainer(Trainer):
     ) -> Any:
         """Return the weighted sum of the terms in training, and the task's loss alone in evaluation.
 
-        Keeps Trainer's contract: a scalar, or (scalar, model output). `num_items_in_batch` counts labels that
-        are not -100, which dense labels are not, and is not used.
+        Keeps Trainer's contract: a scalar, or (scalar, model output). `num_items_in_batch` is not used.
         """
         loss, output = self.distillation.loss(model, inputs, may_print=self.is_world_process_zero())
         return (loss, output) if return_outputs else loss
@@ -142,10 +144,11 @@ class StructKDTrainer(Trainer):
     ) -> Tensor:
         """Do the student's micro-step as Trainer does it, then what the terms do after it.
 
-        Keeps Trainer's contract: the detached loss of the micro-batch. What a term trains beside the student
-        steps once for each optimiser step, after the last micro-batch.
+        Keeps Trainer's contract: the detached loss. What a term trains steps with the student's optimiser.
         """
         self._guard.before_micro_step(self)
+        if is_sharded(self.model):
+            share_buffers(self.model)
         self.distillation.before_backward()
         loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
         values = self.distillation.after_backward(micro_steps=self.current_gradient_accumulation_steps)
@@ -158,6 +161,7 @@ class StructKDTrainer(Trainer):
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
         """Return Trainer's norm; stop before a gradient that is not finite reaches the weights."""
         norm = super()._get_grad_norm(model, grad_norm)
+        norm = whole(norm) if isinstance(norm, Tensor) else norm
         self._guard.watch_gradients(norm, self, max_grad_norm=self.args.max_grad_norm)
         return norm
 
@@ -166,7 +170,7 @@ class StructKDTrainer(Trainer):
         if "loss" in logs or "train_loss" in logs:  # Trainer waits for the device here, too
             self._guard.verify(self)
         if "loss" in logs:
-            logs.update(self.distillation.log.pop(self.accelerator))
+            logs.update(self.distillation.pop_log(self.accelerator))
         super().log(logs, start_time)
 
     def train(
@@ -190,12 +194,15 @@ class StructKDTrainer(Trainer):
         set_up.warn_of_missing_labels(self, self.task)
         self._guard.begin()
         self.distillation.prepare(set_up.training_plan(self.args, max_steps), self.train_dataset)
-        return super()._prepare_for_training(max_steps, train_dataloader, resume_from_checkpoint)
+        with sharded_student(self):
+            return super()._prepare_for_training(max_steps, train_dataloader, resume_from_checkpoint)
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """Add what the terms own to `self.optimizer`, which is made once and returned, as Trainer does."""
         is_new = self.optimizer is None
         optimizer: torch.optim.Optimizer = super().create_optimizer(model)
+        if is_new and is_sharded(self.model):
+            keep_whole_states(optimizer)
         self.distillation.add_modules(optimizer, self, anew=is_new)
         return optimizer
 
@@ -218,14 +225,13 @@ class StructKDTrainer(Trainer):
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
         """Run Trainer's loop over a fresh metric; see `Evaluation.loop`."""
-        return self._evaluation.loop(self, super().evaluation_loop, *args, **kwargs)
+        with self._average.shown(self.model):
+            return self._evaluation.loop(self, super().evaluation_loop, *args, **kwargs)
 
     def predict(self, test_dataset: Any, *args: Any, **kwargs: Any) -> PredictionOutput:
         """Return predictions in the task's form (class maps, metres, boxes), the labels and the scores.
 
-        Keeps Trainer's contract, and takes images without labels. All predictions are kept in memory; for
-        many images see `predict_batches`. With a `compute_metrics` or `preprocess_logits_for_metrics` of the
-        caller's it is Trainer's own: predictions are logits.
+        All are kept in memory; see `predict_batches`. With the caller's `compute_metrics` they are logits.
         """
         return self._evaluation.predict(self, super().predict, test_dataset, *args, **kwargs)
 
@@ -249,15 +255,24 @@ class StructKDTrainer(Trainer):
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         """Save a finite student as Trainer does, while `args`, which it pickles, hold no token."""
         self._guard.refuse_to_save(self)
-        with token_hidden(self):
+        if is_sharded(self.model):
+            state_dict = whole_state(self.model)
+        with token_hidden(self), self._average.shown(self.model):
             super()._save(output_dir, state_dict)
         ship_code(model_of(self.model), output_dir or self.args.output_dir, self.task.auto_model)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        """Save as Trainer does; where states are shards, every process gives its part of the whole ones."""
+        if is_sharded(self.model) and not self.args.should_save:
+            self.optimizer.state_dict()
+        super()._save_optimizer_and_scheduler(output_dir)
 
     def _save_rng_state(self, output_dir: str) -> None:
         """Complete the checkpoint; after this Trainer writes its state, pushes and rotates."""
         super()._save_rng_state(output_dir)
         self.accelerator.wait_for_everyone()  # every process writes a file of its own
         if self.args.should_save:
+            self._average.save(output_dir, self.model)
             complete_checkpoint(output_dir, self._settings, self.distillation, self.args)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
@@ -266,6 +281,7 @@ class StructKDTrainer(Trainer):
             super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is not None:
             self.distillation.load(checkpoint)
+            self._average.load(checkpoint, self.model)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         """Read the student back into the live model; the wrapper of PEFT is left to Trainer."""
@@ -274,27 +290,3 @@ class StructKDTrainer(Trainer):
     def _load_best_model(self) -> None:
         """Read the best student back in the same way."""
         self._load_from_checkpoint(str(self.state.best_model_checkpoint))
-
-    # ---- the card and the Hub: Trainer hides failed pushes and pickles the token ----
-
-    def create_model_card(self, language: str | None = None, **overrides: Any) -> None:
-        """Write `README.md` into `output_dir`, on the first process; see `card.write_card`."""
-        if self.is_world_process_zero():
-            write_card(self, self.run_notes, language=language, **overrides)
-
-    def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
-        """Open the repository, with a sentence where the Hub refuses; keeps Trainer's contract."""
-        self._pusher.open(self, token=token, private=private)
-
-    def push_to_hub(self, commit_message: str | None = "End of training", *args: Any, **kwargs: Any) -> Any:
-        """Save the student, write its card and push the folder, but no checkpoints; see `hub.Pusher.push`."""
-        return self._pusher.push(self, commit_message, *args, **kwargs)
-
-    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
-        """Push a fresh checkpoint in the background, as `hub_strategy` says; a failure is logged."""
-        self._pusher.push_checkpoint(self, checkpoint_folder)
-
-    def _finish_current_push(self) -> None:
-        """Wait for the pushes in the background and say which of them failed."""
-        super()._finish_current_push()
-        self._pusher.report_failures(self.args)

@@ -21,7 +21,7 @@ _EXAMPLES = """  structkd compare outputs/street outputs/street/alone TEACHER --
 def run(argv: Sequence[str]) -> None:
     """Score and measure the models; print the table, and write it as JSON and as a figure."""
     names, options, (settings,) = parse_models(NAME, argv, ScoringArguments, examples=_EXAMPLES)
-    judged = judge(load_trained(names, settings.device), options, settings)
+    judged = judge(load_trained(names, settings.device, settings.trust_remote_code), options, settings)
     folder = Path(settings.output_dir or _FOLDER)
     write(judged, options, folder)
     print(f"{table(judged)}\n\nscores.json and, for several models, trade_off.png are in {folder}.")  # noqa: T201

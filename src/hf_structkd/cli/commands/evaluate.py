@@ -30,7 +30,7 @@ def run(argv: Sequence[str]) -> None:
         raise UsageError(
             f"`structkd {NAME}` scores one model, got {len(names)}; `structkd compare` takes several."
         )
-    (judged,) = judge(load_trained(names, settings.device), options, settings)
+    (judged,) = judge(load_trained(names, settings.device, settings.trust_remote_code), options, settings)
     kind = judged.trained.kind
     for metric, value in judged.scores.items():
         print(f"{kind.metric_labels.get(metric, metric):<32}{value:.4f}")  # noqa: T201

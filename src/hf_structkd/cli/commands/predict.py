@@ -39,6 +39,9 @@ class PredictArguments:
     help_group: ClassVar[str] = "pictures"
 
     model: str | None = option(None, "Hub id or folder of the trained model.")
+    trust_remote_code: bool = option(
+        False, "Run code that lies beside the model, as a wrapped network has it."
+    )
     output_dir: str = option("outputs/predictions", "Folder of the painted pictures and videos.")
     score_threshold: float = option(0.3, "Lowest score of a detection that is drawn.")
     image_size: list[int] = option([], "Height and width that the model is shown; unset asks its processor.")
@@ -66,7 +69,7 @@ def run(argv: Sequence[str]) -> None:
     if settings.model is None:
         raise UsageError("--model is missing: name the Hub id or the folder of a trained model.")
     files = list(_files(words))
-    (trained,) = load_trained([settings.model], settings.device)
+    (trained,) = load_trained([settings.model], settings.device, settings.trust_remote_code)
     eye = Eye(trained, pair_of("image_size", settings.image_size) if settings.image_size else None)
     painter = _Painter(eye, use_of(trained.kind.name, trained.config), settings.score_threshold)
     folder = Path(settings.output_dir)

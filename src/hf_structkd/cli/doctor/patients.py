@@ -119,7 +119,9 @@ class Patient:
     def match(self, student: PretrainedConfig) -> Task:
         """Match the two models; raise `ValueError` where that is impossible."""
         task, _, options, _ = self.arguments
-        return task(student, self.teacher.config, **task.task_options(options))
+        chosen = task.task_options(options)
+        teacher = self.teacher.asked_for(student, chosen)
+        return task(student, teacher.config, **chosen)
 
     def blank_batch(self) -> Mapping[str, Any]:
         """Return one gray image of the size of the run; what it costs does not depend on what it shows."""
@@ -132,9 +134,8 @@ def _named_by(
 ) -> TeacherSource:
     """Return an untrained teacher whose classes have no names as one that knows those of the data."""
     names = data.id2label
-    if names is None or not all(
-        re.fullmatch(r"LABEL_\d+", name) for name in teacher.config.id2label.values()
-    ):
+    known = teacher.config.id2label.values()  # of a teacher that reads text none
+    if names is None or not known or not all(re.fullmatch(r"LABEL_\d+", name) for name in known):
         return teacher
     findings.trap(
         "The classes of the untrained teacher have no names: here it is taken to know those of the data, as "

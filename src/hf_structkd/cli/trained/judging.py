@@ -80,12 +80,16 @@ def judge(models: Sequence[Trained], options: DataOptions, settings: ScoringArgu
             scores,
             operations(one.model, image),
             latency,
-            peak_in_own_process(one.name, scored.size, one.device) if settings.memory else None,
+            _memory_of(one, scored.size) if settings.memory else None,
         )
         for one, scored, scores, image, latency in zip(
             models, prepared, found, inputs, latencies, strict=True
         )
     ]
+
+
+def _memory_of(one: Trained, size: tuple[int, int]) -> int | None:
+    return peak_in_own_process(one.name, size, one.device, trusts_code=one.trusts_code)
 
 
 def table(judged: Sequence[Judged]) -> str:
@@ -150,7 +154,7 @@ def record(judged: Sequence[Judged], options: DataOptions) -> dict[str, Any]:
     return {
         "task": first.trained.kind.short_name,
         "dataset": options.dataset_name or "the embedded scenes",
-        "split": first.scored.data.validation.split,
+        "split": first.scored.rows.split,
         "metric": first.trained.kind.headline.metric,
         "higher_is_better": first.trained.kind.headline.higher_is_better,
         "device": first.trained.device.type,

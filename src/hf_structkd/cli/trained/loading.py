@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 
 from ...matching.normalization import ImageNormalization
 from ...models import TeacherSource, load_image_processor
@@ -28,16 +28,18 @@ class Trained:
         name: Hub id or folder.
         kind: The task that it solves.
         device: Where it runs.
+        trusts_code: Whether code that lies beside it is run.
     """
 
     name: str
     kind: type[Task]
     device: torch.device
+    trusts_code: bool = False
 
     @cached_property
     def source(self) -> TeacherSource:
         """What is known of it before its weights are loaded."""
-        return TeacherSource(self.name, self.kind)
+        return TeacherSource(self.name, self.kind, trust_remote_code=self.trusts_code)
 
     @property
     def config(self) -> PretrainedConfig:
@@ -86,9 +88,12 @@ def solved_task(name: str) -> type[Task]:
         ValueError: If there is no such model, or it solves no task of this library.
     """
     with readable("the model", name):
-        architectures = AutoConfig.from_pretrained(name).architectures or []
+        # As it stands in the file: the class of a configuration may be code beside it.
+        architectures = PretrainedConfig.get_config_dict(name)[0].get("architectures") or []
     for task in TASKS:
-        known = task.model_classes.union(*(form.model_classes for form in task.teacher_forms))
+        # A model that reads text has no classes of its own to be scored by.
+        forms = [form for form in task.teacher_forms if not form.reads_text]
+        known = task.model_classes.union(*(form.model_classes for form in forms))
         if known.intersection(architectures):
             return task
     listed = ", ".join(task.short_name for task in TASKS)
@@ -98,12 +103,13 @@ def solved_task(name: str) -> type[Task]:
     )
 
 
-def load_trained(names: Sequence[str], device: str | None) -> list[Trained]:
+def load_trained(names: Sequence[str], device: str | None, trusts_code: bool = False) -> list[Trained]:
     """Return models of one task; their weights are loaded when they are first needed.
 
     Args:
         names: Hub ids or folders.
         device: Where they run, for example "cuda:1"; None is a GPU where there is one.
+        trusts_code: Whether code that lies beside them is run.
 
     Raises:
         UsageError: If none is named, one is named twice, or they solve different tasks.
@@ -118,7 +124,7 @@ def load_trained(names: Sequence[str], device: str | None) -> list[Trained]:
         solved = ", ".join(f"{name} ({task.short_name})" for name, task in tasks.items())
         raise UsageError(f"the models must solve one task, got {solved}; compare those of one task.")
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    return [Trained(name, task, place) for name, task in tasks.items()]
+    return [Trained(name, task, place, trusts_code) for name, task in tasks.items()]
 
 
 def short_names(names: Sequence[str]) -> Mapping[str, str]:

@@ -23,6 +23,7 @@ class ScoringArguments:
     device: str | None = option(None, "For example 'cpu' or 'cuda:1'; unset is a GPU where there is one.")
     threads: int | None = option(None, "CPU threads of PyTorch; unset leaves its own number.")
     repeats: int = option(30, "Passes of each model whose time is taken.")
+    trust_remote_code: bool = option(False, "Run code that lies beside a model, as a wrapped network has it.")
     memory: bool = option(True, "Measure the memory of each model in a process of its own.")
     output_dir: str | None = option(None, "Folder of scores.json and, for several models, trade_off.png.")
 

@@ -38,11 +38,14 @@ class Scored(NamedTuple):
     task: Task
     answer: Callable[[Any, Any], Any]
 
+    @property
+    def rows(self) -> Any:
+        """The rows that are scored."""
+        return self.data.validation
+
     def first_image(self) -> dict[str, Any]:
         """Return what the model is shown of the first validation image, as a batch."""
-        row = (
-            self.data.validation[0] if has_length(self.data.validation) else next(iter(self.data.validation))
-        )
+        row = self.rows[0] if has_length(self.rows) else next(iter(self.rows))
         return self.task.model_inputs(self.task.collate([row]))
 
 
@@ -72,6 +75,8 @@ def prepare(trained: Trained, options: DataOptions, *, own_size: bool) -> Scored
         teacher=trained.config,
         seed=42,
     )
+    if data.validation is None:
+        raise ValueError("`validation_split` names no rows to score; name a split of the dataset.")
     try:
         task, answer = _matched(trained, data, trained.kind.task_options(options))
     except ValueError as error:
@@ -96,7 +101,7 @@ def score(
         workers: Processes that read images.
     """
     loader: DataLoader[Any] = DataLoader(
-        scored.data.validation,
+        scored.rows,
         batch_size=batch_size,
         collate_fn=scored.task.collate,
         num_workers=workers,

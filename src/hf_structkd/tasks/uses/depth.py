@@ -11,7 +11,8 @@ from torch import Tensor
 
 from ...features.forward import Batch
 from ...report.overlays import Overlay, depth_overlay
-from .._depth_maps import kind_of, kind_source, read_depth, resized
+from .._depth_kinds import kind_of
+from .._depth_maps import read_depth, resized
 from .base import Use
 
 
@@ -30,7 +31,7 @@ class DepthUse(Use):
         self, output: Any, batch: Batch, images: Sequence[NDArray[np.uint8]], *, score_threshold: float
     ) -> list[Overlay]:
         """Put the depth beside each picture, as the model predicts it."""
-        inverse = kind_of(self.config) == "inverse"
+        inverse = kind_of(self.config)[0] == "inverse"
         unit = " (inverse depth, without unit)" if inverse else " m"
         painted = []
         for one, image in zip(read_depth(output).float(), images, strict=True):
@@ -44,4 +45,5 @@ class DepthUse(Use):
 
     def facts(self) -> dict[str, Any]:
         """Return the kind of depth, and where that is known from."""
-        return {"depth": f"{kind_of(self.config)}{kind_source(self.config)}"}
+        kind, how = kind_of(self.config)
+        return {"depth": f"{kind}, {how}" if kind else "metric, assumed: its configuration does not say"}

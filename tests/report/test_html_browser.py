@@ -1,0 +1,98 @@
+"""The page in a real browser: the slider, the order, the curves, both widths, and no word on the console."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cases import SEGMENTATION, arguments, make_trainer
+
+from .chromium import Chromium, find_chromium
+
+PROGRAM = find_chromium()
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(PROGRAM is None, reason="no Chromium on the PATH or in STRUCTKD_CHROMIUM"),
+]
+SHOWN = (
+    "[...document.querySelectorAll('.card')].map(c => c.querySelector('.layer:not([hidden])').dataset.title)"
+)
+PLACES = "[...document.querySelectorAll('.card')].map(c => Number(c.dataset.place))"
+GAINS = "[...document.querySelectorAll('.card')].map(c => Number(c.dataset.gain))"
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a distilled student and the same student alone."""
+    folder = tmp_path_factory.mktemp("page")
+    runs = []
+    for name in ("alone", "distilled"):
+        args = arguments(folder / name, report_to="none", max_steps=2, logging_steps=1, eval_strategy="steps")
+        runs.append(make_trainer(SEGMENTATION, args, eval_dataset=SEGMENTATION.rows(14)))
+        runs[-1].train()
+    path: Path = runs[1].show(alone=runs[0]).path
+    return path
+
+
+@pytest.fixture
+def chromium(tmp_path: Path) -> Iterator[Chromium]:
+    assert PROGRAM is not None
+    browser = Chromium(PROGRAM, tmp_path)
+    yield browser
+    browser.close()
+    assert browser.console == []
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_page_fits_a_phone_and_a_desktop(chromium: Chromium, page: Path, width: int) -> None:
+    chromium.open(page, width)
+    assert chromium.run("document.documentElement.scrollWidth") <= width
+    inside = "[...document.querySelectorAll('main *')].filter(e => !e.closest('pre'))"
+    wide = f"{inside}.filter(e => e.getBoundingClientRect().right > innerWidth + 1)"
+    assert chromium.run(f"{wide}.map(e => e.outerHTML.slice(0, 80))") == []
+
+
+def test_the_arrow_keys_move_one_picture_and_the_slider_above_moves_all(
+    chromium: Chromium, page: Path
+) -> None:
+    chromium.open(page, 1280)
+    assert chromium.run(SHOWN) == ["distilled"] * 12
+    chromium.run("document.querySelector('.slider').focus()")
+    chromium.press("ArrowLeft")
+    assert chromium.run(SHOWN) == ["alone"] + ["distilled"] * 11
+    assert chromium.run("document.querySelector('.slider').getAttribute('aria-valuetext')") == "alone"
+    chromium.run("document.querySelectorAll('.card')[1].querySelector('.stops button').click()")
+    assert chromium.run(SHOWN)[:3] == ["alone", "image", "distilled"]
+    chromium.run("document.getElementById('all').focus()")
+    for _ in range(3):
+        chromium.press("ArrowLeft")
+    assert chromium.run(SHOWN) == ["label"] * 12
+
+
+def test_the_pictures_are_put_in_the_chosen_order(chromium: Chromium, page: Path) -> None:
+    chromium.open(page, 1280)
+    gains = chromium.run(GAINS)
+    assert gains == sorted(gains, reverse=True)
+    choose = "document.getElementById('order').value = '{}'; order.dispatchEvent(new Event('change'))"
+    chromium.run(choose.format("-gain"))
+    assert chromium.run(GAINS) == sorted(gains)
+    chromium.run(choose.format("-place"))
+    assert chromium.run(PLACES) == sorted(chromium.run(PLACES))
+
+
+def test_a_curve_is_read_by_pointer_and_by_key(chromium: Chromium, page: Path) -> None:
+    chromium.open(page, 1280, 5000)
+    x, y = chromium.run(
+        "(() => { const b = document.querySelector('.panel svg').getBoundingClientRect();"
+        " return [b.right - 15, b.top + 50]; })()"
+    )
+    chromium.move(x, y)
+    text = "document.querySelector('.reading').innerText"
+    assert chromium.run(text).splitlines()[0] == "step 2"
+    chromium.run("document.querySelector('.panel').focus()")
+    chromium.press("ArrowLeft")
+    lines = chromium.run(text).splitlines()
+    assert [line.split()[0] for line in lines] == ["step", "distilled", "alone", "teacher"]
+    assert lines[0] == "step 1"
