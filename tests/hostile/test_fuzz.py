@@ -39,7 +39,10 @@ FUNCTIONS = {
 }
 # These get what one of the others has checked.
 BEHIND = ("losses._", "losses.graphs")
-CHECKED_BEFORE = {"num_classes", "categorical_log_probabilities", "binary_log_probabilities"}
+CHECKED_BEFORE = {
+    *("num_classes", "categorical_log_probabilities", "binary_log_probabilities"),
+    *("masked_nodes", "unit_nodes", "squared_affinities"),
+}
 
 # The axes of each tensor: an axis of one letter has one size in all of them, and 4 is four.
 DENSE, DEPTH, QUERIES = ("BKhw", "BKhw"), ("Bhw", "Bhw"), ("BQK", "BQ4", "BRK", "BR4")
@@ -77,6 +80,7 @@ OPTIONS: dict[str, Any] = {
     "connection_range": st.sampled_from([None, 1, 9, 2, 0, -9, 2.25, "9"]),
     "pooling": st.sampled_from(["mean", "max", "min", None]),
     "teacher_is_pooled": st.booleans(),
+    "teacher_squares": st.sampled_from([None, torch.ones(1), torch.ones(2), torch.ones(1, 1), 1.0]),
     "relative": st.booleans(),
     "scales": st.sampled_from([1, 4, 9, 0, -1, 1.5, None]),
     "kind": st.sampled_from(["hinge", "wgan-gp", "wgan", "gan", None]),

@@ -6,6 +6,7 @@ import ast
 import json
 import os
 import pickle
+import re
 import runpy
 import shutil
 import sys
@@ -64,9 +65,22 @@ def unsafe(node: ast.AST) -> bool:
     return (
         name in ("eval", "exec", "yaml.load", "yaml.unsafe_load")
         or (name == "torch.load" and given.get("weights_only") != "True")
-        or given.get("trust_remote_code", "False") != "False"
+        or not is_the_users(given.get("trust_remote_code", "False"))
         or given.get("allow_pickle", "False") != "False"
     )
+
+
+def is_the_users(trust: str) -> bool:
+    """Whether code is trusted by nobody, or by the flag of the user, which is off by default (see below)."""
+    return trust == "False" or trust.rpartition(".")[2] in ("trust_remote_code", "trusts_code")
+
+
+def test_code_beside_weights_is_trusted_by_no_default() -> None:
+    """A folder of the Hub would run what it likes."""
+    text = "".join(source.read_text(encoding="utf-8") for source in SOURCES)
+    defaults = re.findall(r"trusts?_(?:remote_)?code: bool(?: = (?:option\(\s*)?(\w+))?", text)
+    assert set(defaults) <= {"False", ""}
+    assert len(defaults) > 5
 
 
 def test_no_source_unpickles_or_runs_what_a_file_holds() -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from hf_structkd import StructKDTrainer
-from hf_structkd.models import TeacherSource, load_exported, wrap_model
+from hf_structkd.models import TeacherSource, load_exported, load_exported_teacher, wrap_model
 from hf_structkd.models.wrapped_module import image_processor_of
 from hf_structkd.tasks import DepthTask, SegmentationTask
 from tests import cases
@@ -77,7 +77,7 @@ def test_a_file_teaches_what_the_network_in_it_knows(write: Writer, tmp_path: Pa
     trainer = cases.make_trainer(
         cases.SEGMENTATION,
         cases.arguments(tmp_path / "run", max_steps=1, **OFF),
-        teacher=str(write(tmp_path)),
+        teacher=load_exported_teacher(write(tmp_path), "segmentation", trust_remote_code=True),
     )
     images = torch.randn(4, 3, 64, 64)
     assert trainer.teacher is not None
@@ -146,7 +146,13 @@ def test_a_file_that_names_no_classes_or_is_none_is_refused(tmp_path: Path) -> N
     for name in ("state.pt", "program.pt2"):
         torch.save(network().state_dict(), tmp_path / name)
         with pytest.raises(ValueError, match=rf"`teacher_model` .*{name} is no .* file that can be read"):
-            TeacherSource(tmp_path / name, SegmentationTask)
+            TeacherSource(tmp_path / name, SegmentationTask, trust_remote_code=True)
+
+
+def test_a_program_is_read_only_if_it_is_trusted(tmp_path: Path) -> None:
+    """Torch unpickles the weights in it, and a pickle runs what it likes."""
+    with pytest.raises(ValueError, match=r"which may run code when torch reads it; pass --trust_remote_code"):
+        TeacherSource(write_program(tmp_path), SegmentationTask)
 
 
 def test_metadata_that_name_no_classes_are_refused(tmp_path: Path) -> None:

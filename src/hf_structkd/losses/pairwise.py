@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -202,9 +203,16 @@ def _check_teacher(teacher: Tensor, student: Tensor, node_grid: tuple[int, int] 
         )
 
 
-def _check_squares(squares: Tensor | None, features: Tensor) -> None:
-    if squares is not None and (squares.shape != features.shape[:1] or not squares.is_floating_point()):
+def _check_squares(squares: Any, features: Tensor) -> None:
+    if squares is None:
+        return
+    if (
+        not isinstance(squares, Tensor)
+        or not squares.is_floating_point()
+        or squares.shape != features.shape[:1]
+    ):
+        found = f"{squares.dtype} of shape {tuple(squares.shape)}" if isinstance(squares, Tensor) else squares
         raise ValueError(
-            f"`teacher_squares` must be {len(features)} floating-point sums, one an image, got "
-            f"{squares.dtype} of shape {tuple(squares.shape)}; pass what `squared_affinities` returns."
+            f"`teacher_squares` must be {len(features)} floating-point sums, one an image, got {found}; pass "
+            "what `squared_affinities` returns."
         )

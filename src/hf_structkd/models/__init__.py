@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .exported import load_exported_teacher
 from .exported_networks import load_exported
 from .loading import load_image_processor, load_student, load_teacher, student_image_processor
 from .shipping import ship_code
@@ -13,6 +14,7 @@ __all__ = [
     "FrozenTeacher",
     "TeacherSource",
     "load_exported",
+    "load_exported_teacher",
     "load_image_processor",
     "load_student",
     "load_teacher",

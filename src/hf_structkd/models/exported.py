@@ -26,7 +26,7 @@ _DESCRIPTION = "model.json"
 _USUAL_SIDE = 224  # a multiple of most strides and patches
 
 
-def load_exported_teacher(path: Path, task: str) -> PreTrainedModel:
+def load_exported_teacher(path: str | Path, task: str, *, trust_remote_code: bool = False) -> PreTrainedModel:
     """Load a file of operations as a teacher.
 
     The classes are those that the file's metadata name, or else `id2label.json`, `config.json` or the
@@ -37,12 +37,15 @@ def load_exported_teacher(path: Path, task: str) -> PreTrainedModel:
             and returns "logits" (segmentation), "predicted_depth" (depth) or "logits" and "pred_boxes"
             (detection), or that many tensors under any names.
         task: "segmentation", "depth" or "detection".
+        trust_remote_code: Whether you know who wrote the file; a program of `torch.export` can run code.
 
     Raises:
-        ValueError: If it cannot be read, names no classes, or gives no answer to the task.
+        ValueError: If it is not trusted where it must be, cannot be read, names no classes, or gives no
+            answer to the task.
         ImportError: If onnxruntime is missing.
     """
-    network = load_exported(path)
+    path = Path(path)
+    network = load_exported(path, trust_remote_code=trust_remote_code)
     config = ModuleConfig(file=f"{path.name}, {_digest(path)}", **_colours(path, task))
     if task != "depth":
         config.id2label = network.id2label or _names_beside(path)

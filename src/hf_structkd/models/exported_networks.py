@@ -138,15 +138,26 @@ class OnnxNetwork(ExportedNetwork):
         return {name: torch.from_numpy(value).to(images.device) for name, value in named}
 
 
-def load_exported(path: Path) -> ExportedNetwork:
+def load_exported(path: Path, *, trust_remote_code: bool = False) -> ExportedNetwork:
     """Load a file of operations.
+
+    Args:
+        path: The file.
+        trust_remote_code: Whether code in it may run: torch unpickles the weights of a program.
 
     Raises:
         ImportError: If it is an ONNX file and onnxruntime is not installed.
-        ValueError: If it is none of these files, or takes anything but images (B, 3, H, W).
+        ValueError: If it is none of these files, is a program that is not trusted, or takes anything but
+            images (B, 3, H, W).
     """
     if path.suffix == ".onnx":
         return _load_onnx(path)
+    if path.suffix == ".pt2" and not trust_remote_code:
+        raise ValueError(
+            f"`teacher_model` {path} is a file of `torch.export`, which may run code when torch reads it; "
+            "pass --trust_remote_code, or in Python `load_exported_teacher(..., trust_remote_code=True)`, if "
+            "you know who wrote it, or export to ONNX."
+        )
     try:
         if path.suffix == ".pt2":
             program = torch.export.load(path)

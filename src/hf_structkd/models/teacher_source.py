@@ -66,7 +66,7 @@ class TeacherSource:
             return
         self.name = str(model)
         if is_exported(model):
-            self._model = load_exported_teacher(Path(model), kind.short_name)
+            self._model = load_exported_teacher(model, kind.short_name, **self._trust)
             self.config = config_of(self._model)
             self._form = teacher_form([class_name(self._model)], kind, self.name)
             return
