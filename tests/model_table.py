@@ -46,7 +46,7 @@ _NO_STUDENT = {
 _NOTES = {
     "DetrForSegmentation": "trained for panoptic segmentation",
     "OneFormerForUniversalSegmentation": "is told that the task is semantic",
-    "PromptDepthAnythingForDepthEstimation": "is shown images alone, without measured depths as its prompt",
+    "PromptDepthAnythingForDepthEstimation": "metric with `prompt_depth_column`, relative without",
     "Owlv2ForObjectDetection": "sees images padded to squares; boxes are brought back",
     "CLIPSegForImageSegmentation": "takes square images, see `teacher_image_size`",
 }

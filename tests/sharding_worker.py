@@ -1,6 +1,6 @@
 """Shard student and teacher over two processes, and write what came of it.
 
-python -m tests.sharding_worker FOLDER WORK, where WORK names a function below
+python -m tests.sharding_worker FOLDER WORK [TASK], where WORK names a function below
 """
 
 from __future__ import annotations
@@ -107,11 +107,10 @@ def quick(folder: Path) -> None:
     write(folder, "refused", refused)
 
 
-def tasks(folder: Path) -> None:
-    """Train every task, with and without accumulation."""
-    for case in CASES:
-        for accumulation in ACCUMULATIONS:
-            train_sharded(case, folder / f"{case.name}-{accumulation}", accumulation)
+def task(folder: Path, case: TaskCase) -> None:
+    """Train a task, with and without accumulation."""
+    for accumulation in ACCUMULATIONS:
+        train_sharded(case, folder / str(accumulation), accumulation)
 
 
 def saving(folder: Path, **overrides: Any) -> Any:
@@ -120,25 +119,23 @@ def saving(folder: Path, **overrides: Any) -> Any:
     return arguments(folder, per_device_train_batch_size=2, shard=BOTH, **settings)
 
 
-def checkpoints(folder: Path) -> None:
+def checkpoints(folder: Path, case: TaskCase) -> None:
     """Train through, and stop and go on; also keep the best of five students."""
-    for case in CASES:
-        rank = torch.distributed.get_rank()
-        place = folder / case.name
-        through = make_trainer(case, saving(place / "through", save_strategy="no"))
-        through.train()
-        make_trainer(case, saving(place / "cut", save_steps=3), callbacks=[StopAt(3)]).train()
-        resumed = make_trainer(case, saving(place / "cut", save_steps=5))
-        resumed.train(resume_from_checkpoint=True)
-        again = make_trainer(case, saving(place / "cut", save_steps=5))
-        again.train(resume_from_checkpoint=str(place / "cut" / "checkpoint-3"))
-        again.train(resume_from_checkpoint=str(place / "cut" / "checkpoint-3"))  # into the shards
-        best = {"eval_strategy": "steps", "eval_steps": 1, "load_best_model_at_end": True}
-        kept = make_trainer(case, saving(place / "best", **best))
-        kept.train()
-        states = {"whole": through, "resumed": resumed, "again": again, "best": kept}
-        torch.save({name: state_of(run) for name, run in states.items()}, place / f"states-{rank}.pt")
-        write(place, "best", kept.state.best_model_checkpoint)
+    rank = torch.distributed.get_rank()
+    through = make_trainer(case, saving(folder / "through", save_strategy="no"))
+    through.train()
+    make_trainer(case, saving(folder / "cut", save_steps=3), callbacks=[StopAt(3)]).train()
+    resumed = make_trainer(case, saving(folder / "cut", save_steps=5))
+    resumed.train(resume_from_checkpoint=True)
+    again = make_trainer(case, saving(folder / "cut", save_steps=5))
+    again.train(resume_from_checkpoint=str(folder / "cut" / "checkpoint-3"))
+    again.train(resume_from_checkpoint=str(folder / "cut" / "checkpoint-3"))  # into the shards
+    best = {"eval_strategy": "steps", "eval_steps": 1, "load_best_model_at_end": True}
+    kept = make_trainer(case, saving(folder / "best", **best))
+    kept.train()
+    states = {"whole": through, "resumed": resumed, "again": again, "best": kept}
+    torch.save({name: state_of(run) for name, run in states.items()}, folder / f"states-{rank}.pt")
+    write(folder, "best", kept.state.best_model_checkpoint)
 
 
 PRECISIONS: dict[str, dict[str, Any]] = {
@@ -150,24 +147,23 @@ PRECISIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def precisions(folder: Path) -> None:
+def precisions(folder: Path, case: TaskCase) -> None:
     """Train each combination sharded and under DDP, with running statistics that move."""
-    for case in CASES:
-        for name, settings in PRECISIONS.items():
-            if not case.student(0).supports_gradient_checkpointing:
-                settings = {key: value for key, value in settings.items() if not key.startswith("activation")}
-            logs, states = [], []
-            for shard in ([], BOTH):
-                args = arguments(folder / "runs", per_device_train_batch_size=2, shard=shard, **settings)
-                trainer = make_trainer(case, args, student=case.student(0))
-                trainer.train()
-                logs.append(trainer.state.log_history[:2])
-                states.append(state_of(trainer))
-            plain, sharded = states
-            apart = [
-                float((value - sharded[key]).abs().max()) for key, value in plain.items() if "running" in key
-            ]
-            write(folder / case.name, name, {"logs": logs, "running": max(apart, default=0.0)})
+    for name, settings in PRECISIONS.items():
+        if not case.student(0).supports_gradient_checkpointing:
+            settings = {key: value for key, value in settings.items() if not key.startswith("activation")}
+        logs, states = [], []
+        for shard in ([], BOTH):
+            args = arguments(folder / "runs", per_device_train_batch_size=2, shard=shard, **settings)
+            trainer = make_trainer(case, args, student=case.student(0))
+            trainer.train()
+            logs.append(trainer.state.log_history[:2])
+            states.append(state_of(trainer))
+        plain, sharded = states
+        apart = [
+            float((value - sharded[key]).abs().max()) for key, value in plain.items() if "running" in key
+        ]
+        write(folder, name, {"logs": logs, "running": max(apart, default=0.0)})
 
 
 def cached(folder: Path) -> None:
@@ -238,19 +234,17 @@ def architectures(folder: Path) -> None:
     write(folder, "architectures", found)
 
 
-def work(folder: Path, name: str) -> None:
+WORK: dict[str, Callable[..., None]] = {
+    work.__name__: work for work in (quick, task, checkpoints, precisions, cached, architectures)
+}
+
+
+def work(folder: Path, name: str, *tasks: str) -> None:
     """Be one of two processes."""
     PartialState(cpu=True)
     with narrow_critics():
-        {
-            "quick": quick,
-            "tasks": tasks,
-            "checkpoints": checkpoints,
-            "precisions": precisions,
-            "cached": cached,
-            "architectures": architectures,
-        }[name](folder)
+        WORK[name](folder, *(case for case in CASES if case.name in tasks))
 
 
 if __name__ == "__main__":
-    run_in_two(partial(work, Path(sys.argv[1]), sys.argv[2]))
+    run_in_two(partial(work, Path(sys.argv[1]), *sys.argv[2:]))

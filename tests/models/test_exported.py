@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from hf_structkd import StructKDTrainer
 from hf_structkd.models import TeacherSource, load_exported, wrap_model
+from hf_structkd.models.wrapped_module import image_processor_of
 from hf_structkd.tasks import DepthTask, SegmentationTask
 from tests import cases
 
@@ -161,6 +162,24 @@ def test_a_file_is_refused_as_a_student(tmp_path: Path) -> None:
         ValueError, match=r"teacher\.pt is a file of operations, which can teach and not learn"
     ):
         StructKDTrainer(str(write_script(tmp_path)), None, cases.arguments(tmp_path / "run", **cases.ALONE))
+
+
+def test_what_structkd_export_writes_beside_its_file_is_read(tmp_path: Path) -> None:
+    """A student that was exported is the teacher of the next one, with its classes and its colours."""
+    path = write_script(tmp_path)
+    (tmp_path / "id2label.json").unlink()
+    colours = {
+        "colours": "RGB, 8 bits a channel",
+        "rescale_factor": 1 / 255,
+        "mean": [0.1] * 3,
+        "std": [0.2] * 3,
+    }
+    pre_processing = {**colours, "resize": {"height": 64, "width": 64}}
+    (tmp_path / "model.json").write_text(json.dumps({"classes": NAMES, "pre_processing": pre_processing}))
+    config = TeacherSource(path, SegmentationTask).config
+    assert config.id2label == NAMES
+    processor = image_processor_of(config)
+    assert [*processor.image_mean, *processor.image_std] == [0.1] * 3 + [0.2] * 3
 
 
 def test_a_missing_onnxruntime_is_named_with_the_extra_that_brings_it(

@@ -22,7 +22,7 @@ from hf_structkd.cli.script_args import parse_run
 from hf_structkd.features.forward import Forward, run_model
 from hf_structkd.losses import query_distillation_loss
 from hf_structkd.matching.alignment import resize_map
-from hf_structkd.models import TeacherSource
+from hf_structkd.models import TeacherSource, load_teacher
 from hf_structkd.models.prompted.prompts import prompts_for, read_prompts
 from hf_structkd.tasks import DetectionTask, SegmentationTask
 from tests.cases import arguments
@@ -347,6 +347,18 @@ def test_prompts_are_read_from_a_file_or_a_text(tmp_path: Path) -> None:
     assert read_prompts(text) == read_prompts(str(tmp_path / "prompts.json")) == expected
     with pytest.raises(ValueError, match="`teacher_prompts` has more than one entry for 'a'"):
         read_prompts('{"a": "b", "a": "c"}')
+
+
+def test_names_alone_are_no_mapping() -> None:
+    with pytest.raises(TypeError, match=r"`teacher_prompts` must map .*, got \['cat'\]; write {class: \["):
+        read_prompts(["cat"])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("arch", ["owlvit", "clipseg"])
+def test_a_teacher_that_was_asked_for_nothing_says_so(arch: str) -> None:
+    task = SegmentationTask if arch == "clipseg" else DetectionTask
+    with pytest.raises(ValueError, match="reads text, and was asked for nothing yet; take the model that"):
+        load_teacher(tiny_prompted_model(arch), task)(images(32, 32))
 
 
 def test_a_teacher_that_reads_no_text_refuses_prompts() -> None:

@@ -11,13 +11,14 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from hf_structkd import wrap_model
+from hf_structkd import StructKDTrainer, wrap_model
 from hf_structkd.models import TeacherSource, load_image_processor, load_student, load_teacher
 from hf_structkd.models.initialization import start_from_teacher
 from hf_structkd.models.loading import config_of
+from hf_structkd.models.restoring import restore_weights
 from hf_structkd.tasks import TASKS, SegmentationTask, Task, task_of
 from tests import cases
-from tests.models.networks import detector, unet
+from tests.models.networks import detector, shared, unet
 
 NAMES = {index: f"LABEL_{index}" for index in range(cases.NUM_LABELS)}
 IMAGES = {"mean": (0.5, 0.4, 0.3), "std": (0.2, 0.3, 0.4), "image_size": (64, 64)}
@@ -73,6 +74,22 @@ def test_a_saved_network_gives_the_same_answers_with_its_code(
     again.save_pretrained(tmp_path / f"{name}-again")
     third = load_student(tmp_path / f"{name}-again", TASK[name], trust_remote_code=True)
     assert all(torch.equal(*pair) for pair in zip(answers(model), answers(third), strict=True))
+
+
+def test_shared_tensors_stay_shared(tmp_path: Path, trusted_code: None) -> None:
+    """Transformers refuses to save what is shared unknown to it: at the first checkpoint, hours later."""
+    model = wrap_model(shared.Shared, {}, task="segmentation", id2label=NAMES, **IMAGES)
+    args = cases.arguments(tmp_path / "run", max_steps=1, save_strategy="steps", save_steps=1, **cases.ALONE)
+    trainer = StructKDTrainer(model, None, args, train_dataset=cases.SEGMENTATION.rows(4))
+    trainer.train()
+    again = load_student(tmp_path / "run" / "checkpoint-1", SegmentationTask, trust_remote_code=True)
+    assert all(torch.equal(*pair) for pair in zip(answers(model), answers(again), strict=True))
+    assert again.inner.third.weight is again.inner.block[0].weight
+    other = wrap_model(shared.Shared, {}, task="segmentation", id2label=NAMES, **IMAGES)
+    restore_weights(other, tmp_path / "run" / "checkpoint-1")
+    assert all(torch.equal(*pair) for pair in zip(answers(model), answers(other), strict=True))
+    assert other.inner.third.weight is other.inner.block[0].weight
+    assert len(dict(again.named_parameters())) == len(dict(model.named_parameters()))
 
 
 def test_the_code_of_a_folder_runs_only_where_it_is_trusted(tmp_path: Path) -> None:

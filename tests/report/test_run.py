@@ -43,6 +43,7 @@ class Constant(nn.Module):
 class FakeTeacher:
     model = Constant(5.0)
     source = SimpleNamespace(is_loaded=True)
+    is_sharded = False
 
     def images(self, pixel_values: Tensor) -> Tensor:
         return pixel_values

@@ -121,7 +121,7 @@ class Experiment:
         loaded = task.load_data(
             options,
             normalization=ImageNormalization.from_image_processor(processor),
-            teacher=None if teacher is None else teacher.naming(task.task_options(options)),
+            teacher=None if teacher is None else teacher.config,
             # A data seed of its own shows runs of several seeds the same views.
             seed=training.seed if training.data_seed is None else training.data_seed,
         )

@@ -12,15 +12,17 @@ from .options import DataOptions
 def learns_from_labels(rows: Any, options: DataOptions) -> bool:
     """Return whether the labels of training rows are read.
 
-    They are not where the options say so, and where nothing stands beside the images but numbers. Rows that
-    lack a column of labels which the user names, or that have others, count as labelled: whoever reads them
-    says what is missing.
+    They are not where the options say so, and where nothing stands beside the images but numbers of other
+    names than that of the labels. Rows that lack a column of labels which the user names, or that have
+    others, count as labelled: whoever reads them says what is missing.
     """
     if options.without_labels:
         return False
     features = getattr(rows, "features", None) or {}
     names_column = options.target_column != options.target_kind
     if options.target_column is None or names_column or options.image_column not in features:
+        return True
+    if options.target_column in features:
         return True
     others = [feature for name, feature in features.items() if name not in options.input_columns]
     return not all(_is_number(feature) for feature in others)

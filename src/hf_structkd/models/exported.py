@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 from ..data._names_file import read_names
 from .exported_networks import load_exported
 from .plain_module import ModuleConfig
-from .wrapped_module import model_around
+from .wrapped_module import KINDS, model_around
 from .wrapping import check_answer
 
 _ANSWERS = {
@@ -21,13 +22,15 @@ _ANSWERS = {
     "depth": ("predicted_depth",),
     "detection": ("logits", "pred_boxes"),
 }
+_DESCRIPTION = "model.json"
 _USUAL_SIDE = 224  # a multiple of most strides and patches
 
 
 def load_exported_teacher(path: Path, task: str) -> PreTrainedModel:
     """Load a file of operations as a teacher.
 
-    The classes are those that the file's metadata name, or else `id2label.json` or `config.json` beside it.
+    The classes are those that the file's metadata name, or else `id2label.json`, `config.json` or the
+    `model.json` of `structkd export` beside it; this last one says the normalisation too.
 
     Args:
         path: An ONNX file, a TorchScript file or a program of `torch.export`, which takes images (B, 3, H, W)
@@ -40,7 +43,7 @@ def load_exported_teacher(path: Path, task: str) -> PreTrainedModel:
         ImportError: If onnxruntime is missing.
     """
     network = load_exported(path)
-    config = ModuleConfig(file=f"{path.name}, {_digest(path)}")
+    config = ModuleConfig(file=f"{path.name}, {_digest(path)}", **_colours(path, task))
     if task != "depth":
         config.id2label = network.id2label or _names_beside(path)
         config.label2id = {name: label for label, name in config.id2label.items()}
@@ -84,14 +87,32 @@ def _names_beside(path: Path) -> Mapping[int, str]:
     names, config = path.with_name("id2label.json"), path.with_name("config.json")
     if names.is_file():
         return read_names(names)
-    if config.is_file():
-        found = json.loads(config.read_text(encoding="utf-8")).get("id2label")
-        if found:
-            return {int(label): str(name) for label, name in found.items()}
+    found = _read(config).get("id2label") or _read(path.with_name(_DESCRIPTION)).get("classes")
+    if found:
+        return {int(label): str(name) for label, name in found.items()}
     raise ValueError(
         f"`teacher_model` {path} must name its classes, and neither its metadata (`id2label` or `names`) nor "
         'an id2label.json or config.json beside it does; write {"0": "sky", ...} to ' + f"{names}."
     )
+
+
+def _colours(path: Path, task: str) -> dict[str, Any]:
+    """Return the normalisation in the description that `structkd export` writes, where there is one."""
+    known = _read(path.with_name(_DESCRIPTION)).get("pre_processing")
+    if not known or not known["colours"].startswith("RGB"):
+        return {}
+    if not math.isclose(known["rescale_factor"], 1 / 255):
+        return {}
+    return {
+        "image_mean": known["mean"],
+        "image_std": known["std"],
+        "image_size": [known["resize"]["height"], known["resize"]["width"]],
+        "processor_class": KINDS[task].processor,
+    }
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
 
 
 def _reader(task: str, path: Path) -> Callable[[Any], Any]:

@@ -37,6 +37,7 @@ class ModuleConfig(PretrainedConfig):
     feature_modules = ()
     image_size = image_mean = image_std = None
     code = file = ""
+    tie_word_embeddings = True  # by which Transformers asks whether tensors may be shared
     # The set loss of DETR, for detectors.
     class_cost, bbox_cost, giou_cost = 1, 5, 2
     bbox_loss_coefficient, giou_loss_coefficient, eos_coefficient = 5, 2, 0.1
@@ -69,6 +70,7 @@ class PlainModule(PreTrainedModel):
             with torch.device("cpu"):
                 module = type(self).build(**(config.arguments or {}))
         self.inner = module
+        self._tied_weights_keys = _shared_parameters(self)
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -76,6 +78,13 @@ class PlainModule(PreTrainedModel):
 
     def _move_missing_keys_from_meta_to_device(self, *args: Any, **kwargs: Any) -> None:
         """Keep what no file holds, such as buffers that are not saved: the constructor has filled it."""
+
+    def save_pretrained(
+        self, save_directory: Any, *args: Any, state_dict: Mapping[str, Tensor] | None = None, **kwargs: Any
+    ) -> None:
+        """Save a shared tensor under each of its names: Transformers refuses what is shared unknown to it."""
+        tensors = _copied_where_shared(self.state_dict() if state_dict is None else state_dict)
+        super().save_pretrained(save_directory, *args, state_dict=tensors, **kwargs)
 
     def answer(self, pixel_values: Tensor) -> Any:
         """Return what `read` reads of the network's output."""
@@ -151,6 +160,24 @@ class ModuleForObjectDetection(PlainModule):
             set_loss = ForObjectDetectionLoss if has_nothing else DeformableDetrForObjectDetectionLoss
             loss, losses, _ = set_loss(logits, labels, logits.device, boxes, self.config)
         return DetrObjectDetectionOutput(loss=loss, loss_dict=losses, logits=logits, pred_boxes=boxes)
+
+
+def _shared_parameters(model: nn.Module) -> dict[str, str]:
+    """Return the further names of parameters that have several, each to the first."""
+    first: dict[int, str] = {}
+    named = model.named_parameters(remove_duplicate=False)
+    return {name: known for name, tensor in named if (known := first.setdefault(id(tensor), name)) != name}
+
+
+def _copied_where_shared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors, of which those that share memory with one before them are copies."""
+    seen: set[int] = set()
+    apart = {}
+    for name, tensor in tensors.items():
+        place = tensor.untyped_storage().data_ptr()
+        apart[name] = tensor.clone() if place in seen else tensor
+        seen.add(place)
+    return apart
 
 
 def described(value: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -107,19 +106,6 @@ class TeacherSource:
                 "has the classes of its configuration."
             )
         return self
-
-    def naming(self, options: Mapping[str, Any]) -> PretrainedConfig:
-        """Return the configuration that names the classes of data without names.
-
-        Args:
-            options: Keyword arguments of the task; to a teacher that reads text `teacher_prompts` names them.
-        """
-        given = options.get("teacher_prompts")
-        if given is None or not self._form.reads_text:
-            return self.config
-        config = copy.deepcopy(self.config)
-        config.id2label = dict(enumerate(read_prompts(given)))
-        return config
 
     def _load_tokenizer(self) -> Any:
         if not self.name:

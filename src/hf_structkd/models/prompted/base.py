@@ -67,6 +67,23 @@ class PromptedTeacher(WrappedTeacher):
         names = [str(student.id2label[index]) for index in sorted(student.id2label)]
         return type(self)(self.inner, prompts_for(names, given, finds_rest=self.finds_rest), tokenizer)
 
+    def forward(self, pixel_values: Tensor, pixel_mask: Tensor | None = None) -> Any:
+        """Answer for the classes that were asked for, as a model of the task does.
+
+        Raises:
+            ValueError: If it was asked for nothing yet.
+        """
+        if self.prompts is None:
+            raise ValueError(
+                f"{type(self.inner).__name__} reads text, and was asked for nothing yet; take the model that "
+                "`asked_for` returns."
+            )
+        return self._answer(pixel_values, pixel_mask, self.prompts)
+
+    def _answer(self, images: Tensor, mask: Tensor | None, prompts: Prompts) -> Any:
+        """Run the model inside; of a detector, return logits of sigmoids and boxes in shares of the image."""
+        raise NotImplementedError
+
     def _read(self, prompts: Prompts, tokenizer: Any) -> None:
         """Turn the phrases into tokens, and keep these as buffers; each kind of model lays them out."""
         raise NotImplementedError
@@ -74,7 +91,8 @@ class PromptedTeacher(WrappedTeacher):
     def _read_each(self, prompts: Prompts, tokenizer: Any, length: int) -> None:
         """Keep every phrase as a row of `length` tokens, as the processors of CLIP's relatives do."""
         for phrase in prompts.phrases:
-            count = len(phrase_tokens(phrase, tokenizer, specials=True))
+            phrase_tokens(phrase, tokenizer)
+            count = len(tokenizer(phrase)["input_ids"])
             if count > length:
                 raise ValueError(
                     f"`teacher_prompts` or the class names must fit the teacher's {length} tokens a "
@@ -89,19 +107,9 @@ class PromptedTeacher(WrappedTeacher):
     input_ids: Tensor
     attention_mask: Tensor
 
-    def _best_phrase(self, scores: Tensor) -> Tensor:
-        """Return the highest score (B, Q, K) of the phrases of each class, for scores (B, Q, phrases)."""
-        return best_of(scores, self.owners, len(self._asked.names))
 
-    @property
-    def _asked(self) -> Prompts:
-        if self.prompts is None:
-            raise ValueError("the teacher reads text, and was asked for nothing yet; call `asked_for` first.")
-        return self.prompts
-
-
-def phrase_tokens(phrase: str, tokenizer: Any, *, specials: bool = False) -> list[int]:
-    """Return the tokens of a phrase, with those around it if `specials`.
+def phrase_tokens(phrase: str, tokenizer: Any) -> list[int]:
+    """Return the tokens of a phrase, without those for the start and the end of a text.
 
     Raises:
         ValueError: If the tokenizer makes nothing of the phrase, or knows no part of it.
@@ -112,8 +120,6 @@ def phrase_tokens(phrase: str, tokenizer: Any, *, specials: bool = False) -> lis
             f"`teacher_prompts` or the class names must be words that the teacher knows, got "
             f"{phrase!r}, of which its tokenizer makes nothing; write other words in `teacher_prompts`."
         )
-    if specials:
-        tokens = tokenizer(phrase)["input_ids"]
     return tokens
 
 

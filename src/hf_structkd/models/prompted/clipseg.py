@@ -13,7 +13,7 @@ from transformers import CLIPSegForImageSegmentation
 from ...losses.detection_heads import categorical_log_probabilities
 from ..query_segmentation import ScoreMapOutput
 from ..teacher_forms import TeacherForm
-from .base import PromptedTeacher
+from .base import PromptedTeacher, best_of
 from .prompts import Prompts
 
 
@@ -33,23 +33,20 @@ class ClipSegTeacher(PromptedTeacher):
         self._read_each(prompts, tokenizer, self.config.text_config.max_position_embeddings)
         self._texts: Tensor | None = None
 
-    def forward(self, pixel_values: Tensor) -> ScoreMapOutput:
-        """Answer with logarithms of probabilities (B, K, H, W), the background last where it is a class.
-
-        Raises:
-            ValueError: If the images are not square; the code of the model takes no others.
-        """
-        height, width = pixel_values.shape[-2:]
-        if height != width:
+    def _answer(self, images: Tensor, mask: Tensor | None, prompts: Prompts) -> ScoreMapOutput:
+        """Answer with logarithms of probabilities (B, K, H, W), the background last where it is a class."""
+        height, width = images.shape[-2:]
+        if height != width:  # the code of the model takes a root for the side
             raise ValueError(f"CLIPSeg takes square images, 352 × 352 at its best, got {height} × {width}")
-        vision = self.inner.clip.get_image_features(pixel_values, output_hidden_states=True)
+        vision = self.inner.clip.get_image_features(images, output_hidden_states=True)
         layers = [vision.hidden_states[index + 1] for index in self.inner.extract_layers]
         self.image_map([_as_map(vision.last_hidden_state[:, 1:])])
-        texts = self._text_features(pixel_values)
-        maps = [self.inner.decoder(layers, text.expand(len(pixel_values), -1)).logits for text in texts]
-        logits = self._best_phrase(torch.stack(maps, dim=-1).flatten(1, 2).float())
-        scores = categorical_log_probabilities(logits, "sigmoid")
-        if self._asked.rest is None:
+        texts = self._text_features(images)
+        maps = [self.inner.decoder(layers, text.expand(len(images), -1)).logits for text in texts]
+        by_phrase = torch.stack(maps, dim=-1).flatten(1, 2).float()
+        by_class = best_of(by_phrase, self.owners, len(prompts.names))
+        scores = categorical_log_probabilities(by_class, "sigmoid")
+        if prompts.rest is None:
             scores = scores[..., :-1]
         return ScoreMapOutput(logits=scores.mT.reshape(len(scores), -1, *maps[0].shape[1:]))
 

@@ -53,17 +53,16 @@ class GroundingDinoTeacher(PromptedTeacher):
         owners = torch.tensor([*prompts.owners, 0])[phrase_of.clamp(max=len(phrases))]
         self.owners = torch.where(ends, nothing, owners)
 
-    def forward(self, pixel_values: Tensor, pixel_mask: Tensor | None = None) -> DetrObjectDetectionOutput:
-        """Answer with the logits of the best token of each class, and boxes in shares of the image."""
-        size = (len(pixel_values), -1)
+    def _answer(self, images: Tensor, mask: Tensor | None, prompts: Prompts) -> DetrObjectDetectionOutput:
+        size = (len(images), -1)
         output = self.inner(
-            pixel_values=pixel_values,
-            pixel_mask=pixel_mask,
+            pixel_values=images,
+            pixel_mask=mask,
             input_ids=self.input_ids.expand(size),
             attention_mask=self.attention_mask.expand(size),
         )
         tokens = output.logits[..., : self.input_ids.shape[1]]
-        return detections(best_of(tokens, self.owners, len(self._asked.names)), output.pred_boxes)
+        return detections(best_of(tokens, self.owners, len(prompts.names)), output.pred_boxes)
 
 
 GROUNDING_DINO = TeacherForm(

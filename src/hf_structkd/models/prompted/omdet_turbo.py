@@ -10,7 +10,7 @@ from transformers import AutoModelForZeroShotObjectDetection
 from transformers.models.detr.modeling_detr import DetrObjectDetectionOutput
 
 from ..teacher_forms import TeacherForm
-from .base import PromptedTeacher, detections, padded_to
+from .base import PromptedTeacher, best_of, detections, padded_to
 from .prompts import Prompts
 
 
@@ -30,19 +30,19 @@ class OmDetTurboTeacher(PromptedTeacher):
         task = f"Detect {', '.join(prompts.phrases)}."
         self._keep(tokenizer([task], truncation=True, **padded_to(length)), "task_")
 
-    def forward(self, pixel_values: Tensor, pixel_mask: Tensor | None = None) -> DetrObjectDetectionOutput:
-        """Answer with the logits of the best phrase of each class, and boxes in shares of the image."""
-        count, phrases = len(pixel_values), len(self.input_ids)
+    def _answer(self, images: Tensor, mask: Tensor | None, prompts: Prompts) -> DetrObjectDetectionOutput:
+        count = len(images)
         output = self.inner(
-            pixel_values=pixel_values,
+            pixel_values=images,
             classes_input_ids=self.input_ids.repeat(count, 1),
             classes_attention_mask=self.attention_mask.repeat(count, 1),
             tasks_input_ids=self.task_input_ids.expand(count, -1),
             tasks_attention_mask=self.task_attention_mask.expand(count, -1),
-            classes_structure=torch.full((count,), phrases),
+            classes_structure=torch.full((count,), len(prompts.phrases)),
         )
         self.image_map(list(output.encoder_extracted_states))
-        return detections(self._best_phrase(output.decoder_class_logits), output.decoder_coord_logits)
+        logits = best_of(output.decoder_class_logits, self.owners, len(prompts.names))
+        return detections(logits, output.decoder_coord_logits)
 
 
 OMDET_TURBO = TeacherForm(

@@ -12,7 +12,7 @@ from transformers.models.detr.modeling_detr import DetrObjectDetectionOutput
 
 from ...matching.alignment import resize_map
 from ..teacher_forms import TeacherForm
-from .base import PromptedTeacher, detections
+from .base import PromptedTeacher, best_of, detections
 from .prompts import Prompts
 
 
@@ -29,11 +29,10 @@ class OwlTeacher(PromptedTeacher):
         self._pads = type(self.inner).__name__.startswith("Owlv2")
         self._texts: Tensor | None = None
 
-    def forward(self, pixel_values: Tensor, pixel_mask: Tensor | None = None) -> DetrObjectDetectionOutput:
-        """Answer with the logits of the best phrase of each class, and boxes in shares of the image."""
-        height, width = pixel_values.shape[-2:]
+    def _answer(self, images: Tensor, mask: Tensor | None, prompts: Prompts) -> DetrObjectDetectionOutput:
+        height, width = images.shape[-2:]
         side = max(height, width) if self._pads else None
-        grid, _ = self.inner.image_embedder(self._at_own_size(pixel_values, side))
+        grid, _ = self.inner.image_embedder(self._at_own_size(images, side))
         patches = grid.flatten(1, 2)
         logits, _ = self.inner.class_predictor(patches, self._text_features(patches))
         boxes = self.inner.box_predictor(patches, grid)
@@ -44,7 +43,7 @@ class OwlTeacher(PromptedTeacher):
             maps = maps[..., :rows, :columns]
             boxes = boxes * boxes.new_tensor([side / width, side / height]).repeat(2)
         self.image_map([maps])
-        return detections(self._best_phrase(logits), boxes)
+        return detections(best_of(logits, self.owners, len(prompts.names)), boxes)
 
     def _at_own_size(self, images: Tensor, side: int | None) -> Tensor:
         size = self.config.vision_config.image_size

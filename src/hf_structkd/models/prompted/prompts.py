@@ -39,9 +39,14 @@ def read_prompts(given: str | Mapping[str, Any]) -> dict[str, list[str]]:
             path of a JSON file that holds it.
 
     Raises:
-        ValueError: If it is no such mapping, or a phrase is empty.
+        TypeError: If it is no mapping.
+        ValueError: If it is no such JSON object, or a phrase is empty.
     """
     mapping = read_json_object(given, "`teacher_prompts`") if isinstance(given, str) else given
+    if not isinstance(mapping, Mapping):
+        raise TypeError(
+            f"`teacher_prompts` must map class names to phrases, got {given!r}; write {{class: [phrases]}}."
+        )
     prompts: dict[str, list[str]] = {}
     for name, value in mapping.items():
         phrases = [value] if isinstance(value, str) else value

@@ -101,6 +101,8 @@ def write_page(run: PageRun, compared: Compared, shots: Iterable[Shot]) -> Repor
         compared: What was measured.
         shots: Validation images that were scored one by one; they are read once.
     """
+    path = Path(str(run.args.output_dir)) / FILE_NAME
+    path.unlink(missing_ok=True)  # should this page fail, that of an earlier run must not pass for it
     names = list(compared.scores)
     student = names[-1]
     sign = 1 if compared.headline.higher_is_better else -1
@@ -137,7 +139,6 @@ def write_page(run: PageRun, compared: Compared, shots: Iterable[Shot]) -> Repor
         scored=picked.scored,
         facts=training_facts(run, run.run_notes or RunNotes()),
     )
-    path = Path(str(run.args.output_dir)) / FILE_NAME
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page, encoding="utf-8")
     return ReportPage(path)
