@@ -65,7 +65,7 @@ def examine(arguments: Arguments, folder: Path, findings: Findings) -> None:
             steps = planned_steps(trainer)
             found = rehearse(trainer)
     student = patient.student() if trainer is None else model_of(trainer.model)
-    task = _match(patient, student, findings)
+    task = _match(patient, student, trainer, findings)
     names = student.config.id2label
     if found is not None:
         images = image_line(found.batch, patient.normalization)
@@ -87,12 +87,14 @@ def examine(arguments: Arguments, folder: Path, findings: Findings) -> None:
     _size_traps(patient, student, findings)
 
 
-def _match(patient: Patient, student: PreTrainedModel, findings: Findings) -> Task:
+def _match(
+    patient: Patient, student: PreTrainedModel, trainer: StructKDTrainer | None, findings: Findings
+) -> Task:
     """Add how the classes meet; return the task of both models, or of the student where they do not."""
     config = config_of(student)
     task = alone = patient.arguments.task(config, None)
     with findings.stopping():
-        task = patient.match(config)
+        task = patient.match(config) if trainer is None else trainer.task
     findings.add("classes", class_lines(task))
     if alone.taught_classes():
         hint = renaming_hint(task.labels, config.id2label, patient.teacher.config.id2label)

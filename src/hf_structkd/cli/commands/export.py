@@ -49,6 +49,9 @@ class ExportArguments:
         False, "Also write 8-bit integers, calibrated on training images, and say what that costs in quality."
     )
     calibration_images: int = option(64, "Training images that decide the ranges of the 8-bit integers.")
+    trust_remote_code: bool = option(
+        False, "Run code that lies beside the model, as a wrapped network has it."
+    )
 
     def __post_init__(self) -> None:
         """Check the number of images."""
@@ -68,7 +71,7 @@ def run(argv: Sequence[str]) -> None:
     names, options, (settings,) = parse_models(NAME, argv, ExportArguments, examples=_EXAMPLES)
     if len(names) != 1:
         raise UsageError(f"`structkd {NAME}` takes one model, got {len(names)}; name one folder or Hub id.")
-    (trained,) = load_trained(names, "cpu")
+    (trained,) = load_trained(names, "cpu", settings.trust_remote_code)
     if isinstance(trained.model, WrappedTeacher):
         raise ValueError(
             f"{trained.name} is {class_name(trained.model)}, which can teach and be no student; export its "
@@ -77,7 +80,8 @@ def run(argv: Sequence[str]) -> None:
     size = (trained.own_size if settings.own_size else None) or pair_of("image_size", options.image_size)
     folder, use = Path(settings.output_dir), use_of(trained.kind.name, trained.config)
     data = _images_of(trained, options, size, settings.calibration_images if settings.int8 else 1)
-    images = [row["pixel_values"][None] for row in some_rows(data.validation, _CHECKED)]
+    shown = data.train if data.validation is None else data.validation
+    images = [row["pixel_values"][None] for row in some_rows(shown, _CHECKED)]
     exported = export_onnx(
         trained.model, use, images * 2 if len(images) == 1 else images, folder / "model.onnx"
     )
@@ -146,7 +150,7 @@ def _in_integers(
 ) -> dict[str, Any]:
     """Write the 8-bit file; return what it costs in quality and gains in size and time."""
     target = exported.path.with_name("model-int8.onnx")
-    rows = some_rows(data.labeled, settings.calibration_images)
+    rows = some_rows(data.train, settings.calibration_images)
     calibration: list[Tensor] = [row["pixel_values"][None] for row in rows]
     quantize(exported.path, target, calibration)
     scored = prepare(trained, options, own_size=settings.own_size)

@@ -48,6 +48,9 @@ def ignored_share(batch: Batch, names: Mapping[int, str]) -> float:
     labels = batch.get("labels")
     if not isinstance(labels, Tensor) or labels.is_floating_point():
         return 0.0
+    labels = labels[batch["labeled"]] if "labeled" in batch else labels
+    if not len(labels):
+        return 0.0
     known = torch.isin(labels, torch.tensor(list(names), device=labels.device))
     return 1 - known.float().mean().item()
 
