@@ -30,6 +30,7 @@ from ..tiny_models import (
     tiny_depth_model,
     tiny_segmentation_model,
 )
+from .slips import check_slip
 
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
@@ -146,11 +147,7 @@ def test_a_slip_is_one_sentence(
     sentence: str,
 ) -> None:
     monkeypatch.chdir(exported)
-    with pytest.raises(SystemExit) as end:
-        main(words)
-    (line,) = capsys.readouterr().err.splitlines()
-    assert end.value.code == code
-    assert sentence in line
+    check_slip(capsys, words, code, sentence)
 
 
 def test_a_missing_package_is_named_with_what_installs_it() -> None:

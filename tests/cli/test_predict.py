@@ -21,6 +21,7 @@ from hf_structkd.tasks.uses import use_of
 
 from ..tiny_detectors import tiny_detector
 from ..tiny_models import tiny_depth_model, tiny_segmentation_model
+from .slips import check_slip
 
 GRAY = np.full((40, 80, 3), 128, np.uint8)
 CONFIG = PretrainedConfig(id2label={0: "road", 1: "car", 2: "sky"})
@@ -143,11 +144,7 @@ def test_a_slip_is_one_sentence(
     Path("a.txt").write_text("")
     for path in ("a.png", "b/a.png"):
         PIL.Image.fromarray(GRAY).save(path)
-    with pytest.raises(SystemExit) as end:
-        main(words)
-    (line,) = capsys.readouterr().err.splitlines()
-    assert end.value.code == code
-    assert sentence in line
+    check_slip(capsys, words, code, sentence)
 
 
 def test_a_video_is_painted_frame_by_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,11 +17,6 @@ from .plain_module import ModuleConfig
 from .wrapped_module import KINDS, model_around
 from .wrapping import check_answer
 
-_ANSWERS = {
-    "segmentation": ("logits",),
-    "depth": ("predicted_depth",),
-    "detection": ("logits", "pred_boxes"),
-}
 _DESCRIPTION = "model.json"
 _USUAL_SIDE = 224  # a multiple of most strides and patches
 
@@ -47,7 +42,7 @@ def load_exported_teacher(path: str | Path, task: str, *, trust_remote_code: boo
     path = Path(path)
     network = load_exported(path, trust_remote_code=trust_remote_code)
     config = ModuleConfig(file=f"{path.name}, {_digest(path)}", **_colours(path, task))
-    if task != "depth":
+    if KINDS[task].has_classes:
         config.id2label = network.id2label or _names_beside(path)
         config.label2id = {name: label for label, name in config.id2label.items()}
     model = model_around(network, config, task, read=_reader(task, path))
@@ -120,7 +115,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _reader(task: str, path: Path) -> Callable[[Any], Any]:
     """Return what finds the answer among a file's outputs."""
-    wanted = _ANSWERS[task]
+    wanted = KINDS[task].answers
 
     def read(output: Any) -> Any:
         if isinstance(output, Mapping) and all(name in output for name in wanted):

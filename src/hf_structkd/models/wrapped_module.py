@@ -34,20 +34,36 @@ class Kind(NamedTuple):
         base: Their class.
         auto_model: The auto class of Transformers that loads them.
         processor: The class of their image processor, whose post-processing fits them.
+        answers: Names of the tensors that answer the task.
+        has_classes: Whether the answer is about classes.
     """
 
     base: type[PlainModule]
     auto_model: str
     processor: str
+    answers: tuple[str, ...]
+    has_classes: bool = True
 
 
 KINDS = {
     "segmentation": Kind(
-        ModuleForSemanticSegmentation, "AutoModelForSemanticSegmentation", "SegformerImageProcessor"
+        ModuleForSemanticSegmentation,
+        "AutoModelForSemanticSegmentation",
+        "SegformerImageProcessor",
+        ("logits",),
     ),
-    "depth": Kind(ModuleForDepthEstimation, "AutoModelForDepthEstimation", "DPTImageProcessor"),
+    "depth": Kind(
+        ModuleForDepthEstimation,
+        "AutoModelForDepthEstimation",
+        "DPTImageProcessor",
+        ("predicted_depth",),
+        has_classes=False,
+    ),
     "detection": Kind(
-        ModuleForObjectDetection, "AutoModelForObjectDetection", "DeformableDetrImageProcessor"
+        ModuleForObjectDetection,
+        "AutoModelForObjectDetection",
+        "DeformableDetrImageProcessor",
+        ("logits", "pred_boxes"),
     ),
 }
 

@@ -171,7 +171,7 @@ def _image_settings(
 
 
 def _labels(task: str, id2label: Mapping[int, str] | None) -> dict[str, Any]:
-    if (id2label is None) != (task == "depth"):
+    if (id2label is not None) != KINDS[task].has_classes:
         raise ValueError(
             f"`id2label` must name the classes of segmentation and detection, and be left out for depth, got "
             f"{id2label} for {task}; correct it."
