@@ -48,8 +48,8 @@ class Trained:
 
     @cached_property
     def model(self) -> PreTrainedModel:
-        """The model, on its device in evaluation mode; weights that are missing are an error."""
-        return self.source.model.requires_grad_(False).eval().to(self.device)
+        """The model, in float32 on its device in evaluation mode; weights that are missing are an error."""
+        return self.source.model.requires_grad_(False).eval().to(self.device, torch.float32)
 
     @cached_property
     def processor(self) -> Any:
