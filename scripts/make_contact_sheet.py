@@ -28,8 +28,8 @@ from hf_structkd.scenes.scenes import CLASS_NAMES, OBJECT_CLASS_NAMES, Scene, re
 # Muted for the room itself, strong for the objects in it.
 CLASS_COLOURS = np.array(
     [
-        (196, 178, 152), (228, 228, 224), (172, 190, 208), (128, 62, 120), (86, 170, 232), (134, 88, 50),
-        (246, 150, 190), (228, 140, 30), (250, 220, 60), (208, 52, 52), (52, 148, 76), (44, 66, 150),
+        (196, 178, 152), (228, 228, 224), (172, 190, 208), (86, 170, 232), (134, 88, 50), (246, 150, 190),
+        (228, 140, 30), (250, 220, 60), (208, 52, 52),
     ]
 )  # fmt: skip
 ROWS = ("image", "label", "depth", "boxes")

@@ -17,10 +17,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-CLASS_NAMES = (
-    "floor", "wall", "ceiling", "rug", "window", "door", "picture",
-    "table", "lamp", "box", "ball", "cylinder",
-)  # fmt: skip
+CLASS_NAMES = ("floor", "wall", "ceiling", "window", "door", "picture", "table", "lamp", "solid")
 LABEL = {name: index for index, name in enumerate(CLASS_NAMES)}
 FLOOR_FACE = 4
 

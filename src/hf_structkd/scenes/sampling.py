@@ -99,6 +99,9 @@ class _Builder:
         return len(self.room.materials) - 1
 
     def _instance(self, name: str) -> tuple[int, int]:
+        """Return the class and the number of a new object; a part of the room has the number 0."""
+        if LABEL[name] <= LABEL["ceiling"]:
+            return LABEL[name], 0
         self.room.instance_labels.append(LABEL[name])
         return LABEL[name], len(self.room.instance_labels)
 
@@ -168,7 +171,8 @@ class _Builder:
         x, y = self._between(half_x + 0.1, width - half_x - 0.1), depth * self._between(0.4, 0.75)
         rect = (x - half_x, y - half_y, x + half_x, min(y + half_y, depth - 0.1))
         border = self._between(0.03, 0.15)
-        self._hang("rug", FLOOR_FACE, rect, (border, 0.0), (1, 1), self._material(), self._material(fine=0.7))
+        edge, middle = self._material(), self._material(fine=0.7)
+        self._hang("floor", FLOOR_FACE, rect, (border, 0.0), (1, 1), edge, middle)
 
     def _hang(
         self,
@@ -243,15 +247,15 @@ class _Builder:
     def _add_item(self, x: float, y: float, floor: float, size: float) -> None:
         """Add a box, ball or cylinder at height `floor` that extends about `size` from its axis."""
         choice, tall = self._random(), self._between(0.5, 1.9)
-        name: SolidKind = "box" if choice < 0.4 else "ball" if choice < 0.7 else "cylinder"
+        kind: SolidKind = "box" if choice < 0.4 else "ball" if choice < 0.7 else "cylinder"
         half = (size, size, size)
-        if name == "box":
+        if kind == "box":
             half = (size * self._between(0.6, 0.95), size * self._between(0.5, 0.75), min(size * tall, 0.9))
-        elif name == "cylinder":
+        elif kind == "cylinder":
             radius = size * self._between(0.45, 0.9)
             half = (radius, radius, min(size * tall, 0.9))
-        tag = (*self._instance(name), self._material(fine=min(1.0, size * 1.6)))
-        self._solid(name, (x, y, floor + half[2]), half, self._between(-1.5, 1.5), tag)
+        tag = (*self._instance("solid"), self._material(fine=min(1.0, size * 1.6)))
+        self._solid(kind, (x, y, floor + half[2]), half, self._between(-1.5, 1.5), tag)
 
     def _solid(
         self, kind: SolidKind, centre: Vector, half: Vector, yaw: float, tag: tuple[int, int, int]

@@ -1,8 +1,9 @@
 """Small 3-D rooms, ray-cast from a seed: a scene has an image, class labels, metric depth and boxes.
 
 Floors, walls and ceilings are textured and carry windows, doors, pictures and rugs. The rooms contain tables,
-lamps, boxes, balls and cylinders. A lamp and sometimes the sun give light and cast shadows. Every class uses
-the same colours and textures, so that shape and place reveal a class, and colour does not.
+lamps, and the solids: boxes, balls and cylinders, which are one class. A rug is a part of the floor. A lamp
+and sometimes the sun give light and cast shadows. Every class uses the same colours and textures, so that
+shape and place reveal a class, and colour does not.
 
 The scenes need no download and no file on disk.
 """
@@ -49,7 +50,7 @@ VALIDATION_OFFSET = 1_000_000_000
 """Index of the first validation scene; the first training scene has index 0."""
 
 MIN_SIDE = 8
-MIN_BOX_AREA = 8
+_PIXELS_OF_A_BOX = (8, 1 / 192)  # at least so many, and such a share of the image
 _BAR_FROM = 200  # scenes
 
 
@@ -65,7 +66,8 @@ class Scene:
             ``((x + 0.5 - W / 2) / f, (y + 0.5 - H / 2) / f, 1) * depth`` with f = `focal_length`, in camera
             axes right, down, forward.
         instance: (H, W) uint8, 0 for floor, wall and ceiling, else the number of the visible object.
-        objects: A dict of arrays with one row for each object of which at least 8 pixels are visible.
+        objects: A dict of arrays with one row for each object of which at least 8 pixels are visible, and at
+            least a share of 1 in 192 of the image's (64 of 96 x 128).
             ``bbox`` (n, 4) float32 is the box of the visible pixels as COCO x, y, width, height in pixels;
             ``category`` (n,) int64 holds indices into `OBJECT_CLASS_NAMES`; ``area`` (n,) int64 is the number
             of visible pixels; ``id`` (n,) int64 is the object's number in `instance`.
@@ -217,7 +219,8 @@ def _objects(room: Room, surface: Surface, height: int, width: int) -> dict[str,
     corners, ends = np.full((size, 2), max(height, width)), np.zeros((size, 2), int)
     np.minimum.at(corners, numbers, low)
     np.maximum.at(ends, numbers, high)
-    ids = np.flatnonzero(area >= MIN_BOX_AREA)
+    lowest, share = _PIXELS_OF_A_BOX
+    ids = np.flatnonzero(area >= max(lowest, share * height * width))
     ids = ids[ids > 0]
     stuff = len(CLASS_NAMES) - len(OBJECT_CLASS_NAMES)
     return {
