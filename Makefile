@@ -13,9 +13,16 @@ $(READY): setup.cfg pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[test]"
 	touch $@
 
+# The demonstration of a task: `make demo`, `make demo TASK=depth`, `make demo TASK=detection`.
+TASK ?= segmentation
+SCRIPT_segmentation := run_seg_distill.py
+SCRIPT_depth := run_depth_distill.py
+SCRIPT_detection := run_det_distill.py
+DEMO := $(or $(SCRIPT_$(TASK)),$(error TASK must be segmentation, depth or detection, got '$(TASK)'))
+
 demo: $(READY)
 	$(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no \
-		examples/run_seg_distill.py
+		examples/$(DEMO)
 
 test: $(READY)
 	$(PYTEST) -m "not long"

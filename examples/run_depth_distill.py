@@ -2,8 +2,8 @@
 
     accelerate launch examples/run_depth_distill.py
 
-runs on the embedded scenes: it trains a teacher (once), then a small student alone on 100 scenes and
-distilled with 400 more that have no depth, and prints the table of the three. With your own models and data:
+runs on the embedded scenes: a teacher from `examples/teachers`, a small student alone on 100 scenes and
+distilled with 400 more that have no depth, and the table of the three. With your own models and data:
 
     accelerate launch examples/run_depth_distill.py \
         --teacher_model_name_or_path TEACHER --student_model_name_or_path STUDENT \
@@ -24,14 +24,13 @@ from typing import Any
 
 from hf_structkd.cli.commands.distill import distill
 from hf_structkd.cli.endings import one_sentence
-from hf_structkd.cli.runs import train_once
 from hf_structkd.tasks import DepthTask
 
 HERE = Path(__file__).resolve().parent
-DEMO_TEACHER = Path("outputs/scenes-depth-teacher")
 DEMO: dict[str, Any] = {
-    "teacher_model_name_or_path": str(DEMO_TEACHER),
-    "student_model_name_or_path": str(HERE / "configs" / "glpn-scenes-student"),
+    "teacher_model_name_or_path": HERE / "teachers" / "scenes-depth",
+    "teacher_dtype": "float32",
+    "student_model_name_or_path": HERE / "configs" / "glpn-scenes-student",
     "output_dir": "outputs/scenes-depth-student",
     "image_size": [96, 128],
     "scale": [1.0, 1.0],
@@ -40,14 +39,14 @@ DEMO: dict[str, Any] = {
     "max_unlabeled_samples": 400,
     "max_eval_samples": 100,
     "max_depth": 10.0,
-    "num_train_epochs": 15,
+    "num_train_epochs": 10,
     "per_device_train_batch_size": 4,
     "learning_rate": 1e-3,
     "lr_scheduler_type": "cosine",
     "warmup_steps": 50,
     "logging_steps": 25,
     "eval_strategy": "steps",
-    "eval_steps": 375,
+    "eval_steps": 250,
     "save_strategy": "no",
     "compare_baseline": True,
     "dataloader_pin_memory": False,
@@ -56,13 +55,7 @@ DEMO: dict[str, Any] = {
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Do what `structkd distill depth` does; without a dataset, on the embedded scenes with their teacher."""
-    distill(DepthTask, argv, scenes=DEMO, make_teacher=make_teacher)
-
-
-def make_teacher() -> None:
-    """Train the demonstration's teacher on many more scenes than the student sees, unless it is there."""
-    script = HERE.parent / "scripts" / "train_teacher.py"
-    train_once(DEMO_TEACHER, [str(script), "--task", "depth"])
+    distill(DepthTask, argv, scenes=DEMO)
 
 
 if __name__ == "__main__":

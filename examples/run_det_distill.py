@@ -2,8 +2,8 @@
 
     accelerate launch examples/run_det_distill.py
 
-runs on the embedded scenes: it trains a teacher (once), then a small student alone and distilled, and prints
-the table of the three. With your own models and data:
+runs on the embedded scenes: a teacher from `examples/teachers`, a small student alone and distilled, and the
+table of the three. With your own models and data:
 
     accelerate launch examples/run_det_distill.py \
         --teacher_model_name_or_path TEACHER --student_model_name_or_path STUDENT \
@@ -23,19 +23,18 @@ from typing import Any
 
 from hf_structkd.cli.commands.distill import distill
 from hf_structkd.cli.endings import one_sentence
-from hf_structkd.cli.runs import train_once
 from hf_structkd.tasks import DetectionTask
 
 HERE = Path(__file__).resolve().parent
-DEMO_TEACHER = Path("outputs/scenes-det-teacher")
 DEMO: dict[str, Any] = {
-    "teacher_model_name_or_path": str(DEMO_TEACHER),
-    "student_model_name_or_path": str(HERE / "configs" / "rtdetr-scenes-student"),
+    "teacher_model_name_or_path": HERE / "teachers" / "scenes-detection",
+    "teacher_dtype": "float32",
+    "student_model_name_or_path": HERE / "configs" / "rtdetr-scenes-student",
     "output_dir": "outputs/scenes-det-student",
     "image_size": [96, 128],
     "scale": [1.0, 1.5],
-    "max_train_samples": 1000,
-    "max_eval_samples": 200,
+    "max_train_samples": 500,
+    "max_eval_samples": 100,
     "num_train_epochs": 12,
     "per_device_train_batch_size": 4,
     "learning_rate": 1e-3,
@@ -43,9 +42,9 @@ DEMO: dict[str, Any] = {
     "warmup_steps": 50,
     "weight_decay": 1e-4,
     "max_grad_norm": 0.1,
-    "logging_steps": 50,
+    "logging_steps": 25,
     "eval_strategy": "steps",
-    "eval_steps": 750,
+    "eval_steps": 375,
     "save_strategy": "no",
     "compare_baseline": True,
     "dataloader_pin_memory": False,
@@ -54,13 +53,7 @@ DEMO: dict[str, Any] = {
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Do what `structkd distill det` does; without a dataset, on the embedded scenes with their teacher."""
-    distill(DetectionTask, argv, scenes=DEMO, make_teacher=make_teacher)
-
-
-def make_teacher() -> None:
-    """Train the demonstration's teacher on many more scenes than the student sees, unless it is there."""
-    script = HERE.parent / "scripts" / "train_teacher.py"
-    train_once(DEMO_TEACHER, [str(script), "--task", "detection"])
+    distill(DetectionTask, argv, scenes=DEMO)
 
 
 if __name__ == "__main__":

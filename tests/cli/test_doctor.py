@@ -219,10 +219,10 @@ def test_every_task_is_examined_on_the_scenes(
     task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     configs = Path(__file__).parents[2] / "examples" / "configs"
-    family = {"seg": "segformer", "depth": "glpn", "det": "rtdetr"}[task]
+    student, teacher = {"seg": ("segformer", "upernet"), "depth": ("glpn",) * 2, "det": ("rtdetr",) * 2}[task]
     monkeypatch.chdir(tmp_path)
-    flags = ["--student_model_name_or_path", str(configs / f"{family}-scenes-student")]
-    flags += ["--teacher_model_name_or_path", str(configs / f"{family}-scenes-teacher")]
+    flags = ["--student_model_name_or_path", str(configs / f"{student}-scenes-student")]
+    flags += ["--teacher_model_name_or_path", str(configs / f"{teacher}-scenes-teacher")]
     with pytest.raises(SystemExit):
         main(["doctor", task, *FLAGS[4:], *flags, "--max_train_samples", "8", "--max_eval_samples", "2"])
     printed = capsys.readouterr().out

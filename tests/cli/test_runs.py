@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import copy
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hf_structkd import StructKDTrainingArguments
-from hf_structkd.cli.runs import alone_arguments, refuse_used_folder, run_outside_launcher
+from hf_structkd.cli.runs import alone_arguments, refuse_used_folder
 from hf_structkd.terms import built_in_terms
 from hf_structkd.training.manifest import list_files
 
@@ -120,21 +119,3 @@ def test_a_fresh_or_missing_folder_passes(tmp_path: Path) -> None:
     refuse_used_folder(arguments(tmp_path))
     refuse_used_folder(arguments(tmp_path / "missing"))
     assert [path.name for path in tmp_path.iterdir()] == ["figures"]
-
-
-# ---- a script of its own ----
-
-
-def test_a_script_started_inside_a_launch_stands_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With the launcher's variables it would wait for processes that never come."""
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setenv("RANK", "1")
-    script = tmp_path / "script.py"
-    script.write_text("import os, sys; open(sys.argv[1], 'w').write(str('RANK' in os.environ))")
-    run_outside_launcher([str(script), str(tmp_path / "seen")])
-    assert (tmp_path / "seen").read_text() == "False"
-    script.write_text("raise SystemExit(3)")
-    with pytest.raises(subprocess.CalledProcessError):
-        run_outside_launcher([str(script)])

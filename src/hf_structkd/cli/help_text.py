@@ -122,6 +122,7 @@ def _is_small(kind: Any) -> bool:
 def _formatted(parser: Any, groups: Mapping[str, list[argparse.Action]]) -> str:
     formatter = Formatter(parser.prog, max_help_position=32, width=110)
     formatter.add_usage(parser.usage or f"{parser.prog} [FILE.yaml] [--option value ...]", [], [])
+    formatter.add_text(parser.description)
     for title, actions in groups.items():
         formatter.start_section(title)
         formatter.add_arguments(actions)

@@ -1,12 +1,8 @@
-"""What scripts share: train, evaluate and save, the arguments of the student alone, and child processes."""
+"""What scripts share: train, evaluate and save, and the arguments of the student alone."""
 
 from __future__ import annotations
 
 import copy
-import os
-import subprocess
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from transformers.trainer_utils import get_last_checkpoint
@@ -21,7 +17,6 @@ from .failures import Failures
 logger = logging.get_logger(__name__)
 
 ALONE_FOLDER = "alone"
-_LAUNCHER = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 def train_and_evaluate(trainer: StructKDTrainer, failures: Failures) -> dict[str, float]:
@@ -96,23 +91,6 @@ def refuse_used_folder(args: StructKDTrainingArguments) -> None:
                 f"`output_dir` {place} already holds {Path(last).name}; continue it with "
                 "`--resume_from_checkpoint true`, or choose another folder."
             )
-
-
-def train_once(folder: Path, command: Sequence[str]) -> None:
-    """Run a training script that takes `--output_dir`, unless its results are in the folder already."""
-    if not (folder / "all_results.json").is_file():
-        run_outside_launcher([*command, "--output_dir", str(folder)])
-
-
-def run_outside_launcher(command: Sequence[str]) -> None:
-    """Run a Python script with arguments as one process, also inside a process that a launcher started.
-
-    Raises:
-        subprocess.CalledProcessError: If it fails.
-    """
-    # The variables of a launcher would make the child wait for processes that never come.
-    environment = {name: value for name, value in os.environ.items() if name not in _LAUNCHER}
-    subprocess.run([sys.executable, *command], check=True, env=environment)
 
 
 def _resumption(args: StructKDTrainingArguments) -> str | bool | None:

@@ -87,7 +87,12 @@ class _FullHelp(argparse.Action):
 
 
 def parse_run(
-    task: type[Task], argv: Sequence[str] | None, *, scenes: Mapping[str, Any], prog: str | None = None
+    task: type[Task],
+    argv: Sequence[str] | None,
+    *,
+    scenes: Mapping[str, Any],
+    prog: str | None = None,
+    description: str | None = None,
 ) -> Arguments:
     """Parse the command line of a task; without a dataset, `scenes` are the defaults.
 
@@ -96,9 +101,10 @@ def parse_run(
         argv: The arguments; None takes those of the command line.
         scenes: Defaults on the embedded scenes.
         prog: What the help calls the command; None is the name of the script.
+        description: What the help says first.
     """
     types = (ModelArguments, task.options, StructKDTrainingArguments)
-    parsed = Arguments(task, *parse_arguments(*types, argv=argv, prog=prog))
+    parsed = Arguments(task, *parse_arguments(*types, argv=argv, prog=prog, description=description))
     if parsed.options.dataset_name is not None:
         return parsed
     return Arguments(task, *parse_arguments(*types, argv=argv, defaults=scenes, prog=prog))
@@ -120,7 +126,8 @@ def parse_arguments(
         argv: The arguments; None takes those of the command line.
         defaults: Defaults of the script.
         prog: What the help calls the command; None is the name of the script.
-        **parser_options: `usage` and `epilog`, the examples of the help, where they are not those of a run.
+        **parser_options: `description`; `usage` and `epilog`, the examples of the help, where they are not
+            those of a run.
 
     Returns:
         One instance of each dataclass.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ...tasks import Task
@@ -19,24 +21,20 @@ def run(argv: Sequence[str]) -> None:
     distil(arguments_of(NAME, argv))
 
 
-def distill(
-    task: type[Task],
-    argv: Sequence[str] | None = None,
-    *,
-    scenes: Mapping[str, Any],
-    make_teacher: Callable[[], None],
-) -> None:
+def distill(task: type[Task], argv: Sequence[str] | None = None, *, scenes: Mapping[str, Any]) -> None:
     """Do the same in a script with a demonstration of its own.
 
     Args:
         task: The task.
         argv: The options; None takes those of the command line.
         scenes: Defaults of the demonstration, which is what runs without a dataset.
-        make_teacher: Trains the teacher that `scenes` name, unless it is there already.
     """
-    arguments = parse_run(task, argv, scenes=scenes)
-    teacher = arguments.models.teacher_model_name_or_path
-    if arguments.options.dataset_name is None and teacher == scenes["teacher_model_name_or_path"]:
-        with arguments.training.main_process_first(desc="the teacher on the embedded scenes"):
-            make_teacher()
-    distil(arguments)
+    settings = ", ".join(f"{name} {_as_text(value)}" for name, value in scenes.items())
+    demonstration = f"Without --dataset_name it is a demonstration on embedded scenes, with {settings}."
+    distil(parse_run(task, argv, scenes=scenes, description=demonstration))
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, Path):
+        return os.path.relpath(value)
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
