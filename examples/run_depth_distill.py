@@ -32,7 +32,7 @@ DEMO: dict[str, Any] = {
     "teacher_dtype": "float32",
     "student_model_name_or_path": HERE / "configs" / "glpn-scenes-student",
     "output_dir": "outputs/scenes-depth-student",
-    "image_size": [96, 128],
+    "image_size": [64, 96],
     "scale": [1.0, 1.0],
     "max_train_samples": 100,
     "unlabeled_dataset_name": "scenes",
@@ -50,6 +50,7 @@ DEMO: dict[str, Any] = {
     "save_strategy": "no",
     "compare_baseline": True,
     "dataloader_pin_memory": False,
+    "seed": 1,
 }
 
 

@@ -2,8 +2,8 @@
 
     accelerate launch examples/run_det_distill.py
 
-runs on the embedded scenes: a teacher from `examples/teachers`, a small student alone and distilled, and the
-table of the three. With your own models and data:
+runs on the embedded scenes: a teacher, which `python scripts/train_teacher.py --task detection` must have left
+there, a small student alone and distilled, and the table of the three. With your own models and data:
 
     accelerate launch examples/run_det_distill.py \
         --teacher_model_name_or_path TEACHER --student_model_name_or_path STUDENT \
@@ -27,8 +27,7 @@ from hf_structkd.tasks import DetectionTask
 
 HERE = Path(__file__).resolve().parent
 DEMO: dict[str, Any] = {
-    "teacher_model_name_or_path": HERE / "teachers" / "scenes-detection",
-    "teacher_dtype": "float32",
+    "teacher_model_name_or_path": "outputs/scenes-det-teacher",
     "student_model_name_or_path": HERE / "configs" / "rtdetr-scenes-student",
     "output_dir": "outputs/scenes-det-student",
     "image_size": [96, 128],
@@ -48,6 +47,7 @@ DEMO: dict[str, Any] = {
     "save_strategy": "no",
     "compare_baseline": True,
     "dataloader_pin_memory": False,
+    "seed": 1,
 }
 
 

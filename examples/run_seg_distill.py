@@ -45,6 +45,7 @@ DEMO: dict[str, Any] = {
     "save_strategy": "no",
     "compare_baseline": True,
     "dataloader_pin_memory": False,
+    "seed": 1,
 }
 
 

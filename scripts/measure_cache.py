@@ -1,6 +1,6 @@
 """Measure what storing the teacher's answers changes: the loss curve, the pixel-wise KL, the space.
 
-    python scripts/measure_cache.py --teacher outputs/scenes-teacher --top_k 2 4
+    python scripts/measure_cache.py --top_k 2 4
 
 trains the demonstration's student on the embedded scenes for some steps without a cache, then with one of
 each form, all from the same weights and on the same crops, and prints a table. `make demo` leaves the
@@ -24,8 +24,10 @@ from hf_structkd.losses import pixel_distillation_loss
 from hf_structkd.tasks import SegmentationTask
 from hf_structkd.training.trainer import StructKDTrainer
 
-STUDENT = Path(__file__).resolve().parents[1] / "examples" / "configs" / "segformer-scenes-student"
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 SETTINGS: dict[str, Any] = {
+    "student_model_name_or_path": EXAMPLES / "configs" / "segformer-scenes-student",
+    "teacher_dtype": "float32",
     "image_size": [96, 128],
     "scale": [1.0, 1.5],
     "max_train_samples": 64,
@@ -86,7 +88,7 @@ def _errors(trainer: StructKDTrainer) -> tuple[float, float]:
 def main(argv: Sequence[str] | None = None) -> None:
     """Train the runs and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--teacher", default="outputs/scenes-teacher")
+    parser.add_argument("--teacher", default=EXAMPLES / "teachers" / "scenes-segmentation")
     parser.add_argument("--steps", type=int, default=48, help="Optimiser steps of each run.")
     parser.add_argument("--top_k", type=int, nargs="*", default=[2, 4])
     options = parser.parse_args(argv)
@@ -101,7 +103,6 @@ def main(argv: Sequence[str] | None = None) -> None:
             **SETTINGS,
             "max_steps": options.steps,
             "output_dir": f"{folder}/run",
-            "student_model_name_or_path": str(STUDENT),
             "teacher_model_name_or_path": options.teacher,
         }
         plain = measure(parse_run(SegmentationTask, [], scenes=settings))

@@ -247,7 +247,8 @@ def test_a_depth_student_is_distilled_compared_saved_and_read_by_a_pipeline(
 def test_a_detection_student_is_distilled_compared_saved_and_read_by_a_pipeline(
     tmp_path: Path, start: Start
 ) -> None:
-    """The demonstration with the teacher that is shipped, made small."""
+    """The demonstration, made small, with the teacher that the script leaves where it is looked for."""
+    start(TEACHER_SCRIPT, "--task", "detection", *SMALL, cwd=tmp_path)
     printed = start("examples/run_det_distill.py", *SMALL, "--output_dir", "out", cwd=tmp_path)
     assert rows_of_table(printed) == ["teacher", "alone", "distilled"]
     results = json.loads((tmp_path / "out" / "all_results.json").read_text())
@@ -295,6 +296,20 @@ def test_the_help_says_what_runs_without_a_dataset(
     said = " ".join(capsys.readouterr().out.split())
     assert "Without --dataset_name it is a demonstration on embedded scenes" in said
     assert "image_size 96 128" in said
+
+
+@pytest.mark.parametrize("task", ["segmentation", "depth", "detection"])
+def test_make_starts_the_demonstration_of_every_task(task: str) -> None:
+    """Else the first command of the README shows another task, or none."""
+    plan = subprocess.run(["make", "-n", "demo", f"TASK={task}"], cwd=ROOT, capture_output=True, text=True)
+    script = plan.stdout.split()[-1]
+    assert script.startswith("examples/run_"), plan.stderr
+    assert f"hf_structkd.tasks import {task.capitalize()}Task" in (ROOT / script).read_text()
+
+
+def test_make_refuses_a_task_that_there_is_not() -> None:
+    plan = subprocess.run(["make", "-n", "demo", "TASK=depht"], cwd=ROOT, capture_output=True, text=True)
+    assert "TASK must be segmentation, depth or detection, got 'depht'" in plan.stderr
 
 
 def test_every_example_is_short_and_stands_in_the_readme() -> None:
