@@ -2,8 +2,8 @@
 
     accelerate launch examples/run_det_distill.py
 
-runs on the embedded scenes: a teacher, which `python scripts/train_teacher.py --task detection` must have left
-there, a small student alone and distilled, and the table of the three. With your own models and data:
+runs on the embedded scenes: the teacher that `scripts/train_teacher.py --task detection` leaves, a small
+student alone and distilled, and the table of the three. With your own models and data:
 
     accelerate launch examples/run_det_distill.py \
         --teacher_model_name_or_path TEACHER --student_model_name_or_path STUDENT \
