@@ -110,6 +110,32 @@ def test_the_data_page_states_the_defaults() -> None:
         assert numbers == (default if isinstance(default, list) else [default])
 
 
+def test_the_options_page_states_the_defaults() -> None:
+    page = (DOCS / "options.md").read_text(encoding="utf-8")
+    args = hf_structkd.StructKDTrainingArguments("unused", use_cpu=True)
+    defaults = {one.name: getattr(args, one.name) for one in fields(args)}
+    defaults |= {f"{term.name}_weight": term().default_weight_for(SegmentationTask) for term in BUILT_IN_TERMS}
+    rows = re.findall(r"^\| (`[^|]+`) \| ([^|]+) \| ", page, re.MULTILINE)
+    stated = {
+        name: value
+        for names, values in rows
+        if not names.startswith("`--")
+        for name, value in zip(re.findall(r"`(\w+)`", names), values.split(", "), strict=True)
+    }
+    assert len(stated) > 30
+    for name, value in stated.items():
+        default = defaults[name][0] if name == "granularity" else defaults[name]
+        assert _written(default) == value.strip(), name
+
+
+def _written(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | float):
+        return "4e-4" if value == 4e-4 else f"{value:g}"
+    return str(value or "–")
+
+
 def _options() -> set[str]:
     from hf_structkd.cli.ablation.command import AblationArguments
     from hf_structkd.cli.commands.export import ExportArguments

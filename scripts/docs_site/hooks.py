@@ -3,6 +3,7 @@
 - A page may link a file or folder of the repository that is no page, `../examples/camvid.yaml` say. In the
   repository the link leads there. On the site it leads to a page below `source/` that shows the text of the
   file, or the names in the folder, because no public address of the repository is settled to lead to.
+- A link that is called like its file, `[scaling.md](scaling.md)`, gets the title of the page in the navigation.
 - The changelog is the page `changelog.md`.
 - A fenced block of `math` is LaTeX, which becomes MathML: browsers draw it without a script.
 - Headings get the anchors that they have in the repository.
@@ -10,10 +11,9 @@
 
 from __future__ import annotations
 
-import html
 import posixpath
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 CHANGELOG = ROOT / "CHANGELOG.md"
 
-_LINK = re.compile(r"(?<!\!)(\]\()([^)\s#]+)(#[^)\s]*)?\)")
+_LINK = re.compile(r"(?<!!)\[([^\[\]]*)\]\(([^)\s#]+)(#[^)\s]*)?\)")
 _FENCE = re.compile(r"^( *)(```+).*?^\1\2\s*?$", re.DOTALL | re.MULTILINE)
 _LANGUAGES = {".py": "python", ".yaml": "yaml", ".json": "json", ".sh": "bash", ".slurm": "bash"}
 _HIDDEN = ("__pycache__", ".")
@@ -55,7 +55,10 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     origin = _origin(page.file.src_uri)
     if origin.suffix != ".md":
         return markdown
-    return outside_fences(markdown, lambda text: _LINK.sub(lambda link: _led(link, origin, page.file), text))
+    titles = dict(_titles(config.nav or []))
+    return outside_fences(
+        markdown, lambda text: _LINK.sub(lambda link: _led(link, origin, page.file, titles), text)
+    )
 
 
 def math_block(source: str, *_: Any, **__: Any) -> str:
@@ -144,12 +147,25 @@ def _origin(src_uri: str) -> Path:
     return ROOT / src_uri.removeprefix("source/").removesuffix(".md").removesuffix("/index")
 
 
-def _led(link: re.Match[str], origin: Path, file: File) -> str:
+def _titles(nav: Iterable[Any]) -> Iterator[tuple[str, str]]:
+    """Yield the pages that the navigation names, and their titles."""
+    for entry in nav:
+        for title, content in entry.items():
+            if isinstance(content, str):
+                yield content, title
+            else:
+                yield from _titles(content)
+
+
+def _led(link: re.Match[str], origin: Path, file: File, titles: Mapping[str, str]) -> str:
+    """Return a link as the site has it."""
     path = _target(origin, link[2])
     if path is None:
         return link.group()
-    target = posixpath.relpath(site_uri(path), posixpath.dirname(file.src_uri) or ".")
-    return f"{link[1]}{html.escape(target)}{link[3] or ''})"
+    uri = site_uri(path)
+    text = titles.get(uri, link[1]) if posixpath.basename(link[1]) == path.name else link[1]
+    target = posixpath.relpath(uri, posixpath.dirname(file.src_uri) or ".")
+    return f"[{text}]({target}{link[3] or ''})"
 
 
 def _generated(
