@@ -31,7 +31,7 @@ quality: $(READY)
 
 # The documentation site, in build/site; a warning is an error.
 docs: $(DOCS_READY)
-	$(BIN)/mkdocs build
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 $(DOCS_READY): $(READY)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[docs]"

@@ -38,18 +38,23 @@ def main(argv: list[str] | None = None) -> None:
     plt.rcParams.update({"svg.hashsalt": "method", "font.size": 9, "axes.titlesize": 9})
     figures = {"terms": draw_terms(), "nodes": draw_nodes(), "critic": draw_critic()}
     for name, figure in figures.items():
-        figure.savefig(folder / f"method-{name}.svg", metadata={"Date": None})
+        figure.savefig(folder / f"method-{name}.svg", metadata={"Date": None}, bbox_inches="tight")
         plt.close(figure)
 
 
 def draw_terms() -> Figure:
     """Draw a row for each of the three terms, on one scene."""
     image, teacher, student = made_up_answers()
-    figure, axes = plt.subplots(3, 3, figsize=(WIDTH, 5.9), layout="constrained")
-    for row, title in zip(
-        axes[:, 0], ("pixel-wise:\nplace by place", "pair-wise:\npair by pair", "holistic:\nthe whole map")
-    ):
-        row.set_ylabel(title, fontweight="bold")
+    figure = plt.figure(figsize=(WIDTH, 6.2))
+    axes = np.array(
+        [
+            [figure.add_axes((left, bottom, 0.27, 0.19)) for left in (0.03, 0.38, 0.70)]
+            for bottom in (0.70, 0.385, 0.06)
+        ]
+    )
+    titles = ("Pixel-wise: place by place", "Pair-wise: pair by pair", "Holistic: the whole map")
+    for bottom, title in zip((0.945, 0.615, 0.29), titles, strict=True):
+        figure.text(0.03, bottom, title, fontsize=10.5, fontweight="bold")
     _draw_pixel(axes[0], image, teacher, student)
     _draw_pairs(axes[1], teacher, student)
     _draw_maps(axes[2], image, teacher, student)
@@ -64,7 +69,7 @@ def made_up_answers() -> tuple[np.ndarray, Tensor, Tensor]:
     cells = F.adaptive_avg_pool2d(ones, GRID)
     generator = torch.Generator().manual_seed(0)
     noise = F.avg_pool2d(torch.rand(cells.shape, generator=generator), 5, 1, 2, count_include_pad=False)
-    sure, unsure = _blurred(cells, 3), _blurred(cells, 9) + 0.35 * noise
+    sure, unsure = _blurred(cells, 3), _blurred(cells, 9) + 0.08 * noise
     return np.asarray(row["image"]), _shares(sure + 0.004)[0], _shares(unsure)[0]
 
 
@@ -77,7 +82,7 @@ def _shares(values: Tensor) -> Tensor:
 
 
 def _draw_pixel(axes: np.ndarray, image: np.ndarray, teacher: Tensor, student: Tensor) -> None:
-    _picture(axes[0], image, "one place of the image")
+    _picture(axes[0], image, "one place")
     _mark(axes[0], scale=image.shape[0] / GRID[0])
     order = teacher[:, PLACE[0], PLACE[1]].argsort(descending=True)[:5]
     names = [CLASS_NAMES[index] for index in order]
@@ -87,17 +92,18 @@ def _draw_pixel(axes: np.ndarray, image: np.ndarray, teacher: Tensor, student: T
     ):
         one.barh(range(5), maps[order, PLACE[0], PLACE[1]], color=colour)
         one.set(title=name, xlim=(0, 1), yticks=range(5))
-        one.set_yticklabels(names if one is axes[1] else [""] * 5, fontsize=8)
+        one.set_yticklabels(names if one is axes[1] else [""] * 5, fontsize=7.5)
         one.invert_yaxis()
-        one.set_xlabel("probability of a class", fontsize=7.5)
-        one.tick_params(axis="x", labelsize=7)
+        one.set_xticks([0, 0.5, 1], ["0", "0.5", "1"], fontsize=7)
+        one.set_xlabel("probability of a class", fontsize=7.5, labelpad=1)
+        one.tick_params(length=2, pad=1.5)
         for side in ("top", "right"):
             one.spines[side].set_visible(False)
 
 
 def _draw_pairs(axes: np.ndarray, teacher: Tensor, student: Tensor) -> None:
     ours, theirs = affinities(student), affinities(teacher)
-    shown = ((theirs, "teacher: like the place?"), (ours, "student: like the place?"))
+    shown = ((theirs, "teacher: like the place"), (ours, "student: like the place"))
     for one, (values, title) in zip(axes, shown, strict=False):
         one.imshow(values, cmap="viridis", vmin=0, vmax=1)
         _bare(one, title)
@@ -114,7 +120,7 @@ def affinities(features: Tensor) -> Tensor:
 
 
 def _draw_maps(axes: np.ndarray, image: np.ndarray, teacher: Tensor, student: Tensor) -> None:
-    _picture(axes[0], image, "beside the image:")
+    _picture(axes[0], image, "the image")
     colours = ListedColormap(plt.get_cmap("tab20").colors[: len(CLASS_NAMES)])
     for one, maps, name, colour in (
         (axes[1], teacher, "teacher's map", TEACHER),
@@ -166,15 +172,15 @@ def draw_critic() -> Figure:
         ("64", 2.1, "#74b816"),
         ("128", 1.5, "#74b816"),
         ("256", 1.05, "#74b816"),
-        ("look\naround", 1.05, "#f59f00"),
+        ("attention", 1.05, "#f59f00"),
         ("512", 0.75, "#74b816"),
-        ("look\naround", 0.75, "#f59f00"),
+        ("attention", 0.75, "#f59f00"),
         ("1", 0.55, "#74b816"),
     )
     x = 0.0
     for place, (name, height, colour) in enumerate(layers):
         axes.add_patch(Rectangle((x, -height / 2), 0.5, height, facecolor=colour, alpha=0.85))
-        axes.text(x + 0.25, height / 2 + 0.1, name, ha="center", va="bottom", fontsize=8)
+        axes.text(x + 0.25, height / 2 + 0.1, name, ha="center", va="bottom", fontsize=7.5)
         if place > 0:
             axes.text(x - 0.15, 0, "+" if place == 1 else "›", ha="center", va="center", fontsize=11)
         x += 0.8

@@ -45,7 +45,7 @@ def test_every_page_and_every_linked_file_is_there(site: Path) -> None:
 
 
 def test_nothing_is_fetched(site: Path) -> None:
-    """Where there is no network, a page with foreign fonts or scripts waits for them, and tells on its reader."""
+    """Where there is no network, a page with foreign fonts or scripts waits for them."""
     for page in site.rglob("*.html"):
         text = page.read_text(encoding="utf-8")
         tags = re.findall(r"<(?:link|script|img|iframe|source)\b[^>]*>", text)

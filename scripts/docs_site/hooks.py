@@ -3,7 +3,8 @@
 - A page may link a file or folder of the repository that is no page, `../examples/camvid.yaml` say. In the
   repository the link leads there. On the site it leads to a page below `source/` that shows the text of the
   file, or the names in the folder, because no public address of the repository is settled to lead to.
-- A link that is called like its file, `[scaling.md](scaling.md)`, gets the title of the page in the navigation.
+- A link that is called like its file, `[scaling.md](scaling.md)`, gets the title that the navigation gives
+  the page.
 - The changelog is the page `changelog.md`.
 - A fenced block of `math` is LaTeX, which becomes MathML: browsers draw it without a script.
 - Headings get the anchors that they have in the repository.
@@ -30,6 +31,7 @@ CHANGELOG = ROOT / "CHANGELOG.md"
 _LINK = re.compile(r"\[([^\[\]]*)\]\(([^)\s#]+)(#[^)\s]*)?\)")
 _FENCE = re.compile(r"^( *)(```+).*?^\1\2\s*?$", re.DOTALL | re.MULTILINE)
 _LANGUAGES = {".py": "python", ".yaml": "yaml", ".json": "json", ".sh": "bash", ".slurm": "bash"}
+_OF_THE_SITE = (".md", ".png", ".jpg", ".svg")
 _HIDDEN = ("__pycache__", ".")
 
 
@@ -79,7 +81,7 @@ def site_uri(path: Path) -> str:
     """Return which page of the site shows a file or a folder of the repository."""
     if path == CHANGELOG:
         return "changelog.md"
-    if path.is_relative_to(DOCS) and path.is_file():
+    if path.is_relative_to(DOCS) and path.suffix in _OF_THE_SITE:
         return path.relative_to(DOCS).as_posix()
     place = path.relative_to(ROOT).as_posix()
     return f"source/{place}/index.md" if path.is_dir() else f"source/{place}.md"
@@ -118,7 +120,7 @@ def links(path: Path) -> Iterator[Path]:
 
 
 def _linked(pages: Iterable[Path]) -> set[Path]:
-    """Return everything that is no page of `docs/` to which the pages lead, and to which that leads in turn."""
+    """Return all that is no page of `docs/` and to which the pages lead, and to which that leads in turn."""
     found: set[Path] = set()
     waiting = [target for page in pages for target in links(page)]
     while waiting:
