@@ -90,7 +90,7 @@ def _draw_pixel(axes: np.ndarray, image: np.ndarray, teacher: Tensor, student: T
         (axes[1], teacher, "teacher there", TEACHER),
         (axes[2], student, "student there", STUDENT),
     ):
-        one.barh(range(5), maps[order, PLACE[0], PLACE[1]], color=colour)
+        one.barh(range(5), maps[order, PLACE[0], PLACE[1]].numpy(), color=colour)
         one.set(title=name, xlim=(0, 1), yticks=range(5))
         one.set_yticklabels(names if one is axes[1] else [""] * 5, fontsize=7.5)
         one.invert_yaxis()
@@ -105,10 +105,10 @@ def _draw_pairs(axes: np.ndarray, teacher: Tensor, student: Tensor) -> None:
     ours, theirs = affinities(student), affinities(teacher)
     shown = ((theirs, "teacher: like the place"), (ours, "student: like the place"))
     for one, (values, title) in zip(axes, shown, strict=False):
-        one.imshow(values, cmap="viridis", vmin=0, vmax=1)
+        one.imshow(values.numpy(), cmap="viridis", vmin=0, vmax=1)
         _bare(one, title)
         _mark(one)
-    axes[2].imshow((ours - theirs) ** 2, cmap="magma", vmin=0, vmax=1)
+    axes[2].imshow((ours - theirs).square().numpy(), cmap="magma", vmin=0, vmax=1)
     _bare(axes[2], "squared difference")
 
 
@@ -126,7 +126,7 @@ def _draw_maps(axes: np.ndarray, image: np.ndarray, teacher: Tensor, student: Te
         (axes[1], teacher, "teacher's map", TEACHER),
         (axes[2], student, "student's map", STUDENT),
     ):
-        one.imshow(maps.argmax(dim=0), cmap=colours, vmin=0, vmax=len(CLASS_NAMES) - 1)
+        one.imshow(maps.argmax(dim=0).numpy(), cmap=colours, vmin=0, vmax=len(CLASS_NAMES) - 1)
         _bare(one, name)
         for side in one.spines.values():
             side.set(color=colour, linewidth=2)

@@ -29,6 +29,7 @@ DOCS = ROOT / "docs"
 CHANGELOG = ROOT / "CHANGELOG.md"
 
 _LINK = re.compile(r"\[([^\[\]]*)\]\(([^)\s#]+)(#[^)\s]*)?\)")
+_OPTION = re.compile(r"<code>(--[^<]{1,32})</code>")
 _FENCE = re.compile(r"^( *)(```+).*?^\1\2\s*?$", re.DOTALL | re.MULTILINE)
 _LANGUAGES = {".py": "python", ".yaml": "yaml", ".json": "json", ".sh": "bash", ".slurm": "bash"}
 _OF_THE_SITE = (".md", ".png", ".jpg", ".svg")
@@ -61,6 +62,11 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     return outside_fences(
         markdown, lambda text: _LINK.sub(lambda link: _led(link, origin, page.file, titles), text)
     )
+
+
+def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Mark options, which a line must not break behind their hyphens."""
+    return _OPTION.sub(r'<code class="option">\1</code>', content)
 
 
 def math_block(source: str, *_: Any, **__: Any) -> str:
