@@ -49,11 +49,11 @@ def draw_terms() -> Figure:
     axes = np.array(
         [
             [figure.add_axes((left, bottom, 0.27, 0.19)) for left in (0.03, 0.38, 0.70)]
-            for bottom in (0.70, 0.385, 0.06)
+            for bottom in (0.70, 0.385, 0.105)
         ]
     )
     titles = ("Pixel-wise: place by place", "Pair-wise: pair by pair", "Holistic: the whole map")
-    for bottom, title in zip((0.945, 0.615, 0.29), titles, strict=True):
+    for bottom, title in zip((0.945, 0.615, 0.335), titles, strict=True):
         figure.text(0.03, bottom, title, fontsize=10.5, fontweight="bold")
     _draw_pixel(axes[0], image, teacher, student)
     _draw_pairs(axes[1], teacher, student)

@@ -72,6 +72,23 @@ def chromium(tmp_path: Path) -> Iterator[Chromium]:
     assert browser.console == []
 
 
+def test_the_search_finds_an_option_where_the_site_is_a_folder(chromium: Chromium, site: Path) -> None:
+    """Browsers start no worker from a file, and the search would stay empty in silence."""
+    chromium.open(site / "index.html", 1280)
+    search = """new Promise(found => {
+      const results = () => [...document.querySelectorAll('.md-search-result__link')].map(a => a.pathname)
+      const look = () => results().length && found(results())
+      new MutationObserver(look).observe(document.body, { childList: true, subtree: true })
+      document.querySelector('[data-md-toggle=search]').click()
+      const field = document.querySelector('.md-search__input')
+      field.focus()
+      field.value = 'granularity'
+      field.dispatchEvent(new KeyboardEvent('keyup', { bubbles: true }))
+    })"""
+    answer = chromium.call("Runtime.evaluate", expression=search, awaitPromise=True, returnByValue=True)
+    assert any(path.endswith("/api.html") for path in answer["result"]["value"])
+
+
 @pytest.mark.parametrize("width", [390, 1280])
 def test_every_page_fits_a_phone_and_a_desktop(chromium: Chromium, site: Path, width: int) -> None:
     for name in NAMES:
