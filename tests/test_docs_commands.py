@@ -20,7 +20,7 @@ from hf_structkd.cli.task_words import arguments_of
 from hf_structkd.cli.trained.options import ScoringArguments
 from hf_structkd.tasks import TASKS, DepthTask, DetectionTask, SegmentationTask
 
-from .docs_pages import PAGES, ROOT, commands, page_name
+from .docs_pages import PAGES, ROOT, commands
 
 Words = Sequence[str]
 
@@ -35,8 +35,8 @@ _EXAMPLES = {
     "run_det_distill.py": DetectionTask,
 }
 SHOWN = [
-    pytest.param(line, id=f"{page_name(page)}-{number}")
-    for page in PAGES
+    pytest.param(line, id=f"{page.relative_to(ROOT)}-{number}")
+    for page in (*PAGES, ROOT / "README.md", ROOT / "examples" / "README.md")
     for number, line in enumerate(commands(page))
 ]
 

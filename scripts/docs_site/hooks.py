@@ -29,7 +29,7 @@ DOCS = ROOT / "docs"
 CHANGELOG = ROOT / "CHANGELOG.md"
 
 _LINK = re.compile(r"\[([^\[\]]*)\]\(([^)\s#]+)(#[^)\s]*)?\)")
-_OPTION = re.compile(r"<code>(--[^<]{1,32})</code>")
+_SHORT = re.compile(r"<code>([^<\s]{1,32}|--[^<]{1,32})</code>")
 _FENCE = re.compile(r"^( *)(```+).*?^\1\2\s*?$", re.DOTALL | re.MULTILINE)
 _LANGUAGES = {".py": "python", ".yaml": "yaml", ".json": "json", ".sh": "bash", ".slurm": "bash"}
 _OF_THE_SITE = (".md", ".png", ".jpg", ".svg")
@@ -65,8 +65,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Mark options, which a line must not break behind their hyphens."""
-    return _OPTION.sub(r'<code class="option">\1</code>', content)
+    """Mark short names and options, which the end of a line must not break."""
+    return _SHORT.sub(r'<code class="whole">\1</code>', content)
 
 
 def math_block(source: str, *_: Any, **__: Any) -> str:
