@@ -3,8 +3,7 @@
     python scripts/measure_cache.py --top_k 2 4
 
 trains the demonstration's student on the embedded scenes for some steps without a cache, then with one of
-each form, all from the same weights and on the same crops, and prints a table. `make demo` leaves the
-teacher.
+each form, all from the same weights and on the same crops, and prints a table.
 """
 
 from __future__ import annotations
