@@ -3,7 +3,7 @@
     accelerate launch examples/run_seg_distill.py
 
 runs on the embedded scenes: a teacher from `examples/teachers`, a small student alone and distilled, and the
-table of the three, in about five minutes on two CPU cores. With your own models and data:
+table of the three, in about four minutes on two CPU cores. With your own models and data:
 
     accelerate launch examples/run_seg_distill.py \
         --teacher_model_name_or_path TEACHER --student_model_name_or_path STUDENT \
