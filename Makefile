@@ -4,10 +4,10 @@ BIN := .venv/bin
 READY := .venv/.ready
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-long quality clean
+.PHONY: demo test test-long quality package clean
 
 # torch comes first and alone: with a torch installed, nothing asks for another one.
-$(READY): setup.cfg pyproject.toml constraints.txt
+$(READY): setup.cfg setup.py pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt torch
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[test]"
@@ -28,5 +28,10 @@ quality: $(READY)
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
+package: $(READY)
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/twine check --strict dist/*
+
 clean:
-	rm -rf .venv outputs
+	rm -rf .venv outputs dist
