@@ -16,6 +16,7 @@ from transformers import HfArgumentParser
 
 from ..data import ClassOptions, DataOptions
 from ..data.options import option
+from ..models.named import NAMED
 from ..tasks import Task
 from ..training.arguments import StructKDTrainingArguments
 from ..training.presets import PRESETS, preset_settings
@@ -30,7 +31,9 @@ class ModelArguments:
     help_group: ClassVar[str] = "models"
 
     student_model_name_or_path: str | None = option(
-        None, "Hub id or folder; one with only config.json starts from scratch."
+        None,
+        "Hub id, folder or name. From scratch start a folder with only config.json, and the names that come "
+        f"with the package: {', '.join(NAMED)}.",
     )
     teacher_model_name_or_path: str | None = option(
         None, "Hub id or folder, or a file of ONNX, TorchScript or torch.export."
