@@ -53,7 +53,8 @@ def test_a_run_is_read_off_its_trainer(
     )
     command = ["run.py", "--hub_token", TOKEN, "--teacher", str(tmp_path / "big-teacher")]
     trainer.args.push_to_hub = True
-    known = card_facts(trainer, RunNotes(data=options, command=command, table="| model |\n| --- |"))
+    told = {"teacher_metrics": trainer.evaluate_teacher(), "table": "| model |\n| --- |"}
+    known = card_facts(trainer, RunNotes(data=options, command=command, **told))
     assert known.name == "my-student"
     assert known.repo_id is None
     assert known.student == Origin("segformer-tiny")
@@ -71,6 +72,10 @@ def test_a_run_is_read_off_its_trainer(
     assert known.dataset_ids == ("user/more",)
     assert known.scores[0][:2] == ("mean_iou", "mean IoU")
     assert known.scores[0].value == pytest.approx(metrics["eval_mean_iou"], rel=1e-5)
+    assert known.teacher_scores[0].value == pytest.approx(told["teacher_metrics"]["mean_iou"], rel=1e-5)
+    assert known.teacher_scores[0].name == "mean_iou"
+    assert known.classes == trainer.task.taught_classes() != {}
+    assert known.matching["classes"].startswith(f"{len(known.classes)} shared by name")
     assert {term.title: term.weight for term in known.terms} == {
         "task loss": 1.0,
         "pixel-wise term": 1.0,

@@ -195,12 +195,17 @@ class Experiment:
                 table = write_report(trainer, metrics, **others, part=self.failures.of)
                 end = f"The student, its metrics, figures and report.html are in {trainer.args.output_dir}."
                 print("\n\n".join(filter(None, [table, end])))  # noqa: T201
-                trainer.run_notes = self.notes(metrics, table or None)
+                trainer.run_notes = self.notes(metrics, table or None, others.get("teacher_metrics"))
         with self.failures.of("The card or the push"):
             _publish(trainer)
         self.failures.raise_first()
 
-    def notes(self, metrics: Mapping[str, float] | None = None, table: str | None = None) -> RunNotes:
+    def notes(
+        self,
+        metrics: Mapping[str, float] | None = None,
+        table: str | None = None,
+        teacher_metrics: Mapping[str, float] | None = None,
+    ) -> RunNotes:
         """Return what the card says and the trainer does not know, with scores and comparison if given."""
         models = self.arguments.models
         return RunNotes(
@@ -209,6 +214,7 @@ class Experiment:
             teacher_revision=models.teacher_revision,
             command=sys.argv,
             metrics=metrics,
+            teacher_metrics=teacher_metrics,
             table=table,
         )
 
