@@ -21,8 +21,6 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 SNIPPET = re.search(r"```python\n(.*?)```", README, re.DOTALL)
 
 
-# Training pins memory by default, and torch warns where no accelerator is.
-@pytest.mark.filterwarnings("ignore:.*pin_memory:UserWarning")
 @pytest.mark.parametrize("scratch", [False, True], ids=["a saved student", "a configuration alone"])
 def test_the_snippet_is_short_and_runs_as_pasted(
     scratch: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

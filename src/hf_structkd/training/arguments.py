@@ -6,6 +6,7 @@ from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+import torch
 from transformers import TrainingArguments
 
 from ..data.transforms import LONGEST_SIDE
@@ -183,6 +184,8 @@ class StructKDTrainingArguments(ScheduleArguments, TrainingArguments):
         self.gives_best_direction = self.greater_is_better is not None
         check_run(self)
         super().__post_init__()
+        # torch warns where there is no accelerator to copy to.
+        self.dataloader_pin_memory &= torch.accelerator.is_available()
         self.shard = names_of(self.shard)
         check_shard(self, self.shard)
         self.granularity = positive_integers("granularity", self.granularity, lengths=(1, 2))
