@@ -70,6 +70,7 @@ class StructKDTrainingArguments(ScheduleArguments, TrainingArguments):
             device cannot hold them; see docs/scaling.md.
         remove_unused_columns: As in `TrainingArguments`, but off: an image column may have any name.
         batch_eval_metrics: As in `TrainingArguments`, but on: evaluation then takes constant memory.
+        logging_steps: As in `TrainingArguments`, but 10: the curves of a short run are drawn from the log.
 
     Raises:
         ValueError: If a value is out of the range given above.
@@ -175,6 +176,12 @@ class StructKDTrainingArguments(ScheduleArguments, TrainingArguments):
     )
     batch_eval_metrics: bool = field(
         default=True, metadata={"help": "Feed the metric batch by batch, in constant memory."}
+    )
+    logging_steps: float = field(
+        default=10,
+        metadata={
+            "help": "Log every so many steps, or this share of the run; curves are drawn from it."
+        },
     )
 
     def __post_init__(self) -> None:
