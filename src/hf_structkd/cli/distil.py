@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +32,7 @@ from ..training.trainer import StructKDTrainer
 from .failures import Failures
 from .runs import alone_arguments, refuse_used_folder, train_and_evaluate
 from .script_args import Arguments
+from .spelled_out import spelled_out
 
 logger = logging.get_logger(__name__)
 
@@ -94,6 +95,8 @@ class Experiment:
     teacher: TeacherSource | None
     teacher_processor: Any
     failures: Failures = field(default_factory=Failures)
+    # Read now: the file may be another one when the card is written.
+    command: Sequence[str] = field(default_factory=lambda: spelled_out(sys.argv))
 
     @classmethod
     def load(cls, arguments: Arguments) -> Experiment:
@@ -212,7 +215,7 @@ class Experiment:
             data=self.arguments.options,
             student_revision=models.student_revision,
             teacher_revision=models.teacher_revision,
-            command=sys.argv,
+            command=self.command,
             metrics=metrics,
             teacher_metrics=teacher_metrics,
             table=table,

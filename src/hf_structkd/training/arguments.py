@@ -179,9 +179,7 @@ class StructKDTrainingArguments(ScheduleArguments, TrainingArguments):
     )
     logging_steps: float = field(
         default=10,
-        metadata={
-            "help": "Log every so many steps, or this share of the run; curves are drawn from it."
-        },
+        metadata={"help": "Log every so many steps, or this share of the run; curves are drawn from it."},
     )
 
     def __post_init__(self) -> None:
