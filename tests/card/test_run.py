@@ -130,6 +130,14 @@ def test_without_notes_a_card_is_complete(trainer: StructKDTrainer, caplog: pyte
     assert check_card(str(model_card(known))) == ([], [])
 
 
+def test_a_card_fits_the_repository_that_it_is_uploaded_to_later(trainer: StructKDTrainer) -> None:
+    """Who looks at the student first uploads the folder by hand, and its usage would name a folder."""
+    trainer.args.hub_model_id = "user/street"
+    known = card_facts(trainer)
+    assert (known.name, known.repo_id) == ("street", "user/street")
+    assert 'model="user/street"' in model_card(known).text
+
+
 def test_a_training_is_told_with_its_length(tmp_path: Path) -> None:
     trainer = make_trainer(SEGMENTATION, arguments(tmp_path, report_to="none", max_steps=1, **ALONE), rows=4)
     trainer.train()

@@ -126,7 +126,7 @@ def card_facts(run: Run, notes: RunNotes | None = None) -> CardFacts:
     labels = run.task.metric_labels, run.task.class_metric_labels
     facts = CardFacts(
         name=_title(run, folder.resolve().name, models),
-        repo_id=run.hub_model_id or None,
+        repo_id=_repo_id(run),
         folder=folder.resolve().name,
         pipeline_tag=run.task.name,
         **models,
@@ -168,10 +168,16 @@ def training_facts(run: Run, notes: RunNotes) -> dict[str, Any]:
     }
 
 
+def _repo_id(run: Run) -> str | None:
+    """Return where the student is pushed to, or where it will be if it is pushed later."""
+    return run.hub_model_id or run.args.hub_model_id or None
+
+
 def _title(run: Run, folder: str, models: Mapping[str, Any]) -> str:
     """Return the repository's name, or the folder's, or where that is a number what the student is."""
-    if run.hub_model_id:
-        return run.hub_model_id.rpartition("/")[2]
+    repo_id = _repo_id(run)
+    if repo_id is not None:
+        return repo_id.rpartition("/")[2]
     words = {word.lower() for word in re.findall(r"[^\W\d_]{3,}", folder)}
     if words - _NO_NAMES:
         return folder
