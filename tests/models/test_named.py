@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from hf_structkd.cli.script_args import ModelArguments
 from hf_structkd.models import load_student, load_teacher
 from hf_structkd.models.loading import holds_only_a_configuration, student_image_processor
 from hf_structkd.models.named import NAMED, place_of
@@ -71,3 +72,8 @@ def test_a_name_does_not_teach_before_it_is_trained() -> None:
     """Its random answers would be distilled."""
     with pytest.raises(ValueError, match=r"has no weights, and a teacher must be trained"):
         load_teacher("segformer-2m", SegmentationTask)
+
+
+def test_the_help_lists_the_names() -> None:
+    text = ModelArguments.__dataclass_fields__["student_model_name_or_path"].metadata["help"]
+    assert set(re.findall(r"[a-z]+-[\d.]*\dm", text)) == set(NAMED)

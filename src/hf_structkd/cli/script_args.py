@@ -16,7 +16,6 @@ from transformers import HfArgumentParser
 
 from ..data import ClassOptions, DataOptions
 from ..data.options import option
-from ..models.named import NAMED
 from ..tasks import Task
 from ..training.arguments import StructKDTrainingArguments
 from ..training.presets import PRESETS, preset_settings
@@ -33,7 +32,8 @@ class ModelArguments:
     student_model_name_or_path: str | None = option(
         None,
         "Hub id, folder or name. From scratch start a folder with only config.json, and the names that come "
-        f"with the package: {', '.join(NAMED)}.",
+        "with the package: glpn-0.1m, glpn-0.8m, rtdetr-0.6m, rtdetr-2.6m, segformer-0.3m, segformer-0.8m, "
+        "segformer-2m.",
     )
     teacher_model_name_or_path: str | None = option(
         None, "Hub id or folder, or a file of ONNX, TorchScript or torch.export."
