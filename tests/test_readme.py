@@ -69,5 +69,13 @@ def test_the_file_of_the_walk_sets_what_there_is(tmp_path: Path) -> None:
     assert run.models.compare_baseline
 
 
+def test_every_interval_is_that_of_the_results() -> None:
+    """Runs that are added change the table there, and the README goes on to promise the old gain."""
+    results = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    gains = re.findall(r"[+−][\d.]+ \[[+−][\d.]+, [+−][\d.]+\]", README)
+    assert gains
+    assert all(gain.replace("−", "-") in results for gain in gains)
+
+
 def test_no_placeholder_is_left() -> None:
     assert not re.findall(r"\b[A-Z]+_[A-Z_]{3,}\b", README)
