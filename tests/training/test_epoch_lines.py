@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -89,18 +90,29 @@ def test_the_bar_of_a_resumed_run_starts_where_the_checkpoint_is() -> None:
         bar.training_bar.close()
 
 
-def test_beside_a_bar_the_lines_stand_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What the bar prints too would stand there twice."""
+@pytest.mark.parametrize(("is_terminal", "is_disabled"), [(True, False), (False, False), (True, True)])
+def test_the_lines_stand_once_and_a_bar_beside_them_on_a_terminal_alone(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    is_terminal: bool,
+    is_disabled: bool,
+) -> None:
+    """What the bar prints too would stand there twice, and a log file would hold thousands of bars."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal)
     settings = {"report_to": "none", "max_steps": -1, "num_train_epochs": 2, "eval_strategy": "epoch"}
-    make_trainer(SEGMENTATION, arguments(tmp_path, disable_tqdm=False, **settings)).train()
+    make_trainer(SEGMENTATION, arguments(tmp_path, disable_tqdm=is_disabled, **settings)).train()
     said = capsys.readouterr()
     assert len(lines(said.out)) == 2
     assert "{" not in said.out + said.err
-    assert "4/4" in said.err
+    assert ("4/4" in said.err) is (is_terminal and not is_disabled)
 
 
-def test_who_removes_the_printer_has_silence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_who_removes_the_printer_has_silence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Code that silences Trainer is to silence this trainer."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     for disabled in (True, False):
         trainer = make_trainer(
             SEGMENTATION, arguments(tmp_path, disable_tqdm=disabled, report_to="none", max_steps=1)

@@ -96,6 +96,11 @@ def test_trackio_has_the_terms_and_pictures_without_a_network(
 ) -> None:
     monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
     tracked(tmp_path, "trackio", project="tracked", run_name="run")
+    logs = pytest.importorskip("trackio").SQLiteStorage.get_logs("tracked", "run")
+    assert {name for log in logs for name in log} >= TERMS | {"eval/mean_iou", PICTURE}
+    pictures = list((tmp_path / "trackio" / "media").rglob("*.png"))
+    assert len(pictures) == 2
+    assert np.asarray(Image.open(pictures[0])).std() > 10
 
 
 # ---- the picture ----

@@ -30,6 +30,8 @@ _SILENCE = 60.0
 def show_epochs(trainer: Trainer, distillation: Distillation) -> None:
     """Let lines take the place of the dictionaries that Trainer prints; a notebook keeps a short table.
 
+    The bar stays where stderr is a terminal: in a file it would be a line of its own ten times a second.
+
     Args:
         trainer: It is just made, so that the callback of its progress comes last.
         distillation: Knows the terms.
@@ -37,7 +39,7 @@ def show_epochs(trainer: Trainer, distillation: Distillation) -> None:
     callbacks = trainer.callback_handler.callbacks
     lines = EpochLines(distillation, trainer.accelerator)
     if type(callbacks[-1]) is ProgressCallback:
-        callbacks[-1:] = [QuietBar(), lines]
+        callbacks[-1:] = [QuietBar(), lines] if sys.stderr.isatty() else [lines]
     elif type(callbacks[-1]) is PrinterCallback:
         callbacks[-1:] = [lines]
     else:
