@@ -20,7 +20,7 @@ from transformers.utils import logging as transformers_logging
 from hf_structkd.report.snapshot import draw_snapshot
 from hf_structkd.training import trackers
 from hf_structkd.training.averaging import AveragedStudent
-from hf_structkd.training.trackers import PICTURE, Pictures
+from hf_structkd.training.trackers import PICTURE, Guard, Pictures
 from tests.cases import CASES, SEGMENTATION, TaskCase, arguments, make_trainer, state_of
 
 # What the packages of the trackers warn of when they are imported or used.
@@ -122,7 +122,8 @@ def test_at_most_a_hundred_pictures_are_sent_in_a_training(
     """An evaluation after every step would send thousands."""
     monkeypatch.setattr(trackers, "draw_snapshot", lambda trainer: Image.new("RGB", (1, 1)))
     trainer, sent = make_trainer(SEGMENTATION, arguments(tmp_path, report_to="none")), list[int]()
-    pictures = Pictures(trainer, AveragedStudent(0), [lambda picture, step: sent.append(step)])
+    senders = {Guard("a tracker"): lambda picture, step: sent.append(step)}
+    pictures = Pictures(trainer, AveragedStudent(0), senders)
     for step in range(1, 1001):
         state = TrainerState(global_step=step, max_steps=1000, is_world_process_zero=True)
         pictures.on_evaluate(trainer.args, state, TrainerControl())
@@ -168,6 +169,7 @@ def test_a_tracker_that_fails_is_one_warning_and_not_the_end(
     """A full disk of a tracker would cost a training of days."""
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path / "file"))
+    monkeypatch.setattr(trackers, "draw_snapshot", lambda trainer: pytest.fail("drawn for nobody"))
     trainer = tracked(tmp_path, "tensorboard")
     assert trainer.state.global_step == 2
     assert len(warnings) == 1

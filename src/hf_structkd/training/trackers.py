@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial, wraps
 from typing import Any
 
@@ -59,7 +59,7 @@ def watch(trainer: Trainer, average: AveragedStudent) -> None:
         trainer: It is just made, with the trackers among its callbacks.
         average: Shows the weights that are evaluated.
     """
-    senders: list[Callable[[Image.Image, int], None]] = []
+    senders: dict[Guard, Callable[[Image.Image, int], None]] = {}
     for name in trainer.args.report_to:
         kind = INTEGRATION_TO_CALLBACK.get(name)
         for callback in trainer.callback_handler.callbacks:
@@ -69,7 +69,7 @@ def watch(trainer: Trainer, average: AveragedStudent) -> None:
             for event in _EVENTS:
                 setattr(callback, event, guard.around(getattr(callback, event)))
             if name in SENDERS:
-                senders.append(guard.around(partial(SENDERS[name], callback)))
+                senders[guard] = guard.around(partial(SENDERS[name], callback))
     if senders:
         trainer.add_callback(Pictures(trainer, average, senders))
 
@@ -79,24 +79,27 @@ class Guard:
 
     Args:
         name: What fails, as the beginning of a sentence.
+
+    Attributes:
+        has_failed: Whether it is off.
     """
 
     def __init__(self, name: str) -> None:
         """Let everything pass."""
         self._name = name
-        self._has_failed = False
+        self.has_failed = False
 
     def around(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return a function that does the same, and nothing after the first failure."""
 
         @wraps(function)
         def guarded(*args: Any, **kwargs: Any) -> Any:
-            if self._has_failed:
+            if self.has_failed:
                 return None
             try:
                 return function(*args, **kwargs)
             except Exception as error:
-                self._has_failed = True
+                self.has_failed = True
                 said = " ".join(str(error).split())
                 logger.warning(
                     "%s failed and gets nothing more of this run, which goes on without it (%s: %s).",
@@ -115,14 +118,14 @@ class Pictures(TrainerCallback):
     Args:
         trainer: The trainer of the student.
         average: Shows the weights that are evaluated.
-        senders: Take the picture and the step.
+        senders: Take the picture and the step, by what guards them.
     """
 
     def __init__(
         self,
         trainer: Any,
         average: AveragedStudent,
-        senders: Sequence[Callable[[Image.Image, int], None]],
+        senders: Mapping[Guard, Callable[[Image.Image, int], None]],
     ) -> None:
         """Wait for an evaluation."""
         self._trainer = trainer
@@ -146,9 +149,11 @@ class Pictures(TrainerCallback):
         if is_early or not state.is_world_process_zero or self._trainer.eval_dataset is None:
             return
         self._sent_at = step
-        picture = self._draw()
-        for send in self._senders if picture is not None else ():
-            send(picture, step)
+        able = [send for guard, send in self._senders.items() if not guard.has_failed]
+        picture = self._draw() if able else None
+        if picture is not None:
+            for send in able:
+                send(picture, step)
 
     def _drawn(self) -> Image.Image:
         teacher = self._trainer.teacher
