@@ -1,10 +1,11 @@
-# Two commands set everything up: `make demo` and `make test`. Both make and share .venv.
+# Two commands set everything up: `make demo` and `make test`. Both make and share .venv, as `make docs` does.
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+DOCS_READY := .venv/.docs
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-long quality clean
+.PHONY: demo test test-long quality docs clean
 
 # torch comes first and alone: with a torch installed, nothing asks for another one.
 $(READY): setup.cfg pyproject.toml constraints.txt
@@ -28,5 +29,13 @@ quality: $(READY)
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
+# The documentation site, in build/site; a warning is an error.
+docs: $(DOCS_READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
+$(DOCS_READY): $(READY)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[docs]"
+	touch $@
+
 clean:
-	rm -rf .venv outputs
+	rm -rf .venv outputs build

@@ -12,12 +12,15 @@ The parts are:
   data.
 - pairwise: the forms of the pair-wise loss from 4 to 16,384 nodes and for ranges of 9 to 225, each in a
   process of its own, time and memory.
+- area: what distillation adds to the floor's seconds and memory, from 128 x 128 to 1024 x 1024 pixels, with
+  small models, in which it is most of a step; the power of the area with which it grows.
 - import: `import hf_structkd` against the import of what it stands on.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import platform
 import statistics
 import subprocess
@@ -29,7 +32,9 @@ import benchmark_steps
 import torch
 from transformers.utils import logging
 
-PARTS = ("steps", "shares", "pairwise", "import")
+PARTS = ("steps", "shares", "pairwise", "area", "import")
+SIDES = (128, 256, 512, 1024)
+POWER = 1.1  # of the image area; a power of 1 is linear
 
 GRIDS = ("2x2", "4x8", "8x8", "16x16", "16x32", "32x32", "64x64", "64x128", "128x128")
 FASTER = 20  # at 64x128 nodes, against the direct form
@@ -101,6 +106,29 @@ def show_pairwise(device: str) -> None:
         )
 
 
+def power(values: list[float]) -> float:
+    """Return the power of the image area with which positive values grow, by least squares of logarithms."""
+    areas = [2 * math.log(side) for side in SIDES]
+    return statistics.linear_regression(areas, [math.log(value) for value in values]).slope
+
+
+def show_area(device: str) -> None:
+    """Print what a full step takes above its floor at each size, for each task."""
+    for task in ("segmentation", "depth", "detection"):
+        print(f"{task}, small models, batch {benchmark_steps.BATCH}: distilling, above the floor")
+        added = []
+        for side in SIDES:
+            pair = benchmark_steps.small_pair(task, side)
+            found = benchmark_steps.measure(pair, 7, device, ("full", "floor"), warm_up=2)
+            added.append([full - floor for full, floor in zip(found["full"], found["floor"], strict=True)])
+            seconds, megabytes = added[-1]
+            print(f"  {side} x {side}: {seconds:.3f} s, {megabytes:.0f} MB", flush=True)
+        for name, values in zip(("time", "memory"), zip(*added, strict=True), strict=True):
+            print(
+                row(f"{name} grows with the area to the power", power([max(v, 1e-3) for v in values]), POWER)
+            )
+
+
 def show_import() -> None:
     """Print what `import hf_structkd` takes above what it stands on."""
 
@@ -140,6 +168,8 @@ def main() -> None:
             show_shares(name, 8, args.device)
     if "pairwise" in args.only:
         show_pairwise(args.device)
+    if "area" in args.only:
+        show_area(args.device)
     if "import" in args.only:
         show_import()
 

@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,8 @@ from transformers import (
     DetrForObjectDetection,
     DPTConfig,
     DPTForDepthEstimation,
+    GLPNConfig,
+    GLPNForDepthEstimation,
     PreTrainedModel,
     ResNetConfig,
     SegformerConfig,
@@ -41,6 +43,7 @@ from hf_structkd.losses import detection
 
 CLASSES = 19
 BATCH = 2
+DEPTH_SETTINGS = {"holistic_weight": 0.1}  # off by default for depth
 ALONE = {"pixel_weight": 0.0, "pairwise_weight": 0.0, "holistic_weight": 0.0}
 
 
@@ -134,7 +137,7 @@ PAIRS = {
         _depth,
         256,
         1.05,
-        {"holistic_weight": 0.1},
+        DEPTH_SETTINGS,
     ),
     "detection": Pair(
         "DETR R50 to R18, 256 x 256",
@@ -146,6 +149,19 @@ PAIRS = {
         {},
     ),
 }
+
+
+def small_pair(task: str, side: int) -> Pair:
+    """Return small models of a task, beside which what distillation adds can be measured at any size."""
+    depths, widths = [1, 1, 1, 1], [16, 32, 64, 96]
+    if task == "depth":
+        config = GLPNConfig(depths=depths, hidden_sizes=widths, decoder_hidden_size=16)
+        return Pair(task, *[lambda: GLPNForDepthEstimation(config)] * 2, _depth, side, 1.0, DEPTH_SETTINGS)
+    if task == "detection":
+        small = lambda: detr([1, 1, 1, 1], 32, 1, "basic")  # noqa: E731
+        return Pair(task, small, small, _boxes, side, 1.0, {})
+    small = lambda: segformer(depths, widths, 48)  # noqa: E731
+    return Pair(task, small, small, _classes, side, 1.0, {})
 
 
 class Rows(Dataset[dict[str, Any]]):
@@ -257,8 +273,11 @@ def settings(folder: str, steps: int, device: str) -> dict[str, Any]:
     }
 
 
-def trainers(pair: Pair, steps: int, folder: str, device: str) -> dict[str, Trainer]:
-    """Return a trainer for each variant of a pair."""
+VARIANTS = ("full", "holistic 0", "cached", "floor", "alone")
+
+
+def trainers(pair: Pair, steps: int, folder: str, device: str, names: Sequence[str]) -> dict[str, Trainer]:
+    """Return a trainer for each of these variants of a pair."""
     rows, common, teacher = Rows(pair, 4 * BATCH), settings(folder, steps, device), pair.teacher()
 
     def ours(**own: Any) -> StructKDTrainer:
@@ -266,24 +285,32 @@ def trainers(pair: Pair, steps: int, folder: str, device: str) -> dict[str, Trai
         return StructKDTrainer(pair.student(), teacher, args, train_dataset=rows)
 
     full = ours()
-    found: dict[str, Trainer] = {"full": full, "holistic 0": ours(holistic_weight=0.0)}
-    found["cached"] = ours(teacher_cache=f"{folder}/cache")
-    for name, runs in (("floor", teacher), ("alone", None)):
-        plain = Floor(
-            pair.student(),
-            TrainingArguments(**common),
-            train_dataset=rows,
-            data_collator=full.task.collate,
-        )
-        plain.task, plain.teacher = full.task, None if runs is None else runs.to(plain.args.device)
-        found[name] = plain
-    return found
+
+    def plain(runs: PreTrainedModel | None) -> Trainer:
+        args = TrainingArguments(**common)
+        trainer = Floor(pair.student(), args, train_dataset=rows, data_collator=full.task.collate)
+        trainer.task, trainer.teacher = full.task, None if runs is None else runs.to(args.device)
+        return trainer
+
+    makers: dict[str, Callable[[], Trainer]] = {
+        "full": lambda: full,
+        "holistic 0": lambda: ours(holistic_weight=0.0),
+        "cached": lambda: ours(teacher_cache=f"{folder}/cache"),
+        "floor": lambda: plain(teacher),
+        "alone": lambda: plain(None),
+    }
+    return {name: makers[name]() for name in names}
 
 
-def measure(pair: Pair, steps: int, device: str) -> dict[str, tuple[float, float]]:
-    """Return the median seconds and megabytes of a step of each variant; the first 5 fill the cache."""
+def measure(
+    pair: Pair, steps: int, device: str, names: Sequence[str] = VARIANTS, *, warm_up: int = 5
+) -> dict[str, tuple[float, float]]:
+    """Return the median seconds and megabytes of a step of each variant.
+
+    The first steps do not count; 5 fill the cache.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        variants = trainers(pair, steps, folder, device)
+        variants = trainers(pair, steps, folder, device, names)
         turn, changed = [0, len(variants)], threading.Condition()
         callbacks = {name: Turns(number, turn, changed, device) for number, name in enumerate(variants)}
         threads = []
@@ -296,7 +323,7 @@ def measure(pair: Pair, steps: int, device: str) -> dict[str, tuple[float, float
             for thread in threads:
                 thread.join()
     return {
-        name: (statistics.median(one.seconds[5:]), statistics.median(one.megabytes[5:]))
+        name: (statistics.median(one.seconds[warm_up:]), statistics.median(one.megabytes[warm_up:]))
         for name, one in callbacks.items()
     }
 

@@ -30,17 +30,26 @@ def save_under_head(backbone: nn.Module, model: str, output_dir: Path) -> None:
     """
     config = AutoConfig.from_pretrained(model)
     whole = find_task((config.architectures or ["none"])[0]).auto_model.from_config(config)
-    state = backbone.state_dict()
-    names = [name for name, part in whole.named_modules() if part.state_dict().keys() == state.keys()]
+    # Detectors freeze the BatchNorm of their backbone, which then counts no batches.
+    state = {name: tensor for name, tensor in backbone.state_dict().items() if _is_weight(name)}
+    names = [name for name, part in whole.named_modules() if _weights_of(part) == state.keys()]
     if not names:
         raise ValueError(
             f"`model` {model} must have a part like the {type(backbone).__name__}; name it in its "
             "`backbone_config`."
         )
-    whole.get_submodule(names[0]).load_state_dict(state)
+    whole.get_submodule(names[0]).load_state_dict(state, strict=False)
     config.save_pretrained(output_dir)
     weights = {f"{names[0]}.{name}": tensor for name, tensor in state.items()}
     save_file(weights, output_dir / "model.safetensors", metadata={"format": "pt"})
+
+
+def _is_weight(name: str) -> bool:
+    return not name.endswith("num_batches_tracked")
+
+
+def _weights_of(part: nn.Module) -> set[str]:
+    return {name for name in part.state_dict() if _is_weight(name)}
 
 
 def main() -> None:

@@ -7,11 +7,18 @@ from pathlib import Path
 import pytest
 import torch
 from put_backbone import save_under_head
-from transformers import AutoConfig, AutoModelForSemanticSegmentation, SegformerModel
+from transformers import (
+    AutoBackbone,
+    AutoConfig,
+    AutoModelForSemanticSegmentation,
+    RTDetrForObjectDetection,
+    SegformerModel,
+)
 
 from hf_structkd.models.freezing import freeze
 
 from ..cases import SEGMENTATION, arguments, make_trainer
+from ..tiny_detectors import tiny_detector
 from ..tiny_models import tiny_segmentation_model
 
 
@@ -56,3 +63,17 @@ def test_a_backbone_is_written_under_a_head(tmp_path: Path) -> None:
     other = SegformerModel(AutoConfig.from_pretrained(tmp_path / "config", depths=[2, 1, 1, 1]))
     with pytest.raises(ValueError, match="must have a part like the SegformerModel"):
         save_under_head(other, str(tmp_path / "config"), tmp_path / "model")
+
+
+def test_a_backbone_is_written_under_a_detector_that_freezes_its_norms(tmp_path: Path) -> None:
+    """Its frozen BatchNorms count no batches, so that the names of the two state dicts differ."""
+    whole = tiny_detector("rt_detr", seed=3)
+    whole.config.architectures = ["RTDetrForObjectDetection"]
+    whole.config.save_pretrained(tmp_path / "config")
+    backbone = AutoBackbone.from_config(whole.config.backbone_config)
+    save_under_head(backbone, str(tmp_path / "config"), tmp_path / "model")
+    loaded = RTDetrForObjectDetection.from_pretrained(tmp_path / "model")
+    written = loaded.model.backbone.model.state_dict()
+    assert len(written) > 10
+    for name, tensor in written.items():
+        assert torch.equal(backbone.state_dict()[name], tensor)

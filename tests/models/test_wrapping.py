@@ -158,6 +158,10 @@ def probabilities(output: dict[str, torch.Tensor]) -> torch.Tensor:
     return output["maps"].softmax(dim=1)
 
 
+def sigmoids(output: dict[str, torch.Tensor]) -> torch.Tensor:
+    return output["maps"].sigmoid()
+
+
 def in_pixels(output: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     logits, boxes = detector.read_queries(output)
     return logits, 64 * boxes
@@ -188,6 +192,12 @@ def test_another_convention_is_refused_at_once(make: Callable[[], Any], message:
     """A teacher of probabilities, or of pixels, teaches nonsense and looks like a bad method."""
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_scores_behind_a_sigmoid_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    """They look like logits of an unsure teacher, whose every class is as likely as the next."""
+    segmenter(read=sigmoids)
+    assert "if they come from a sigmoid, return `scores.logit(eps=1e-6)`" in caplog.text
 
 
 def first(output: dict[str, torch.Tensor]) -> torch.Tensor:

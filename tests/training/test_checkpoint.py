@@ -15,7 +15,16 @@ from hf_structkd.data import load_segmentation_data
 from hf_structkd.matching.normalization import ImageNormalization
 from hf_structkd.terms import built_in_terms
 
-from ..cases import CASES, SEGMENTATION, StopAt, TaskCase, arguments, make_trainer, state_of
+from ..cases import (
+    CASES,
+    SEGMENTATION,
+    StopAt,
+    TaskCase,
+    arguments,
+    make_trainer,
+    on_cpu_alone,
+    state_of,
+)
 from ..tiny_models import tiny_segmentation_model
 from .test_trainer import assert_states_close, over_tasks
 
@@ -36,6 +45,7 @@ def through(
 
 
 # An epoch has two steps.
+@on_cpu_alone
 @pytest.mark.parametrize(
     ("through", "stop"),
     [(SEGMENTATION, 1), *((case, 3) for case in CASES)],
@@ -71,6 +81,7 @@ def stopped(case: TaskCase, checkpoints: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(checkpoints / case.name, tmp_path / "stopped"))
 
 
+@on_cpu_alone
 def test_augmentation_and_dropout_resume_bit_for_bit_too(tmp_path: Path) -> None:
     """Else the promise holds for toys: real data is augmented, and the loader reads one batch ahead."""
     data = load_segmentation_data(

@@ -19,7 +19,9 @@ from hf_structkd.tasks import task_of
 from ..cases import (
     ALONE,
     CASES,
+    DETECTION,
     NUM_LABELS,
+    ON_CPU,
     SEGMENTATION,
     Rows,
     StopAt,
@@ -27,6 +29,7 @@ from ..cases import (
     arguments,
     freeze_batch_norm,
     make_trainer,
+    on_cpu_alone,
     state_of,
 )
 from ..tiny_models import tiny_segmentation_model
@@ -46,7 +49,9 @@ def assert_states_close(
 ) -> None:
     assert one.keys() == other.keys()
     for name, value in one.items():
-        torch.testing.assert_close(value, other[name], **tolerance, msg=lambda m, n=name: f"{n}: {m}")
+        torch.testing.assert_close(
+            value.cpu(), other[name].cpu(), **tolerance, msg=lambda m, n=name: f"{n}: {m}"
+        )
 
 
 @over_tasks
@@ -94,7 +99,7 @@ def test_without_distillation_it_is_the_plain_trainer(case: TaskCase, tmp_path: 
         # Adam would make a whole step of a gradient that is rounding in both.
         "optim": "sgd",
         "learning_rate": 0.1,
-        "use_cpu": True,
+        "use_cpu": ON_CPU,
         "disable_tqdm": True,
         "save_strategy": "no",
         "dataloader_pin_memory": False,
@@ -150,7 +155,7 @@ def test_every_term_alone_trains_the_student(case: TaskCase, term: str, tmp_path
     still = [
         name
         for name, p in student.named_parameters()
-        if torch.equal(p, before[name]) and not any(e in name for e in exempt)
+        if torch.equal(p.cpu(), before[name]) and not any(e in name for e in exempt)
     ]
     assert still == []
 
@@ -293,6 +298,7 @@ def poisoned_from(epoch: int, rows: Rows) -> Rows:
     return rows
 
 
+@on_cpu_alone
 @over_tasks
 def test_a_loss_that_turns_non_finite_stops_saves_and_names_the_term(case: TaskCase, tmp_path: Path) -> None:
     """Else a night of training ends with weights and BatchNorm statistics full of NaN."""
@@ -313,6 +319,7 @@ def test_a_loss_that_turns_non_finite_stops_saves_and_names_the_term(case: TaskC
     assert (tmp_path / "bad" / "checkpoint-1" / "critic.safetensors").is_file()
 
 
+@on_cpu_alone
 def test_stopping_leaves_a_checkpoint_that_is_there_alone(tmp_path: Path) -> None:
     """Else the one good checkpoint is overwritten by the stop that points to it."""
     args = arguments(tmp_path, max_steps=4, save_strategy="steps", save_steps=1, save_total_limit=1)
@@ -454,6 +461,18 @@ def test_bad_labels_are_named_in_any_batch_and_in_evaluation(tmp_path: Path) -> 
         trainer.train()
     with pytest.raises(ValueError, match="got 77 in image"):
         trainer.evaluate()
+
+
+@pytest.mark.parametrize("case", [SEGMENTATION, DETECTION], ids=lambda case: case.name)
+def test_the_loader_refuses_bad_labels_before_they_reach_the_device(case: TaskCase, tmp_path: Path) -> None:
+    """On a GPU a label that is no class is an assertion that ends the process, and names no image."""
+    rows = case.rows(2)
+    labels = rows.rows[1]["labels"]
+    (labels if case is SEGMENTATION else labels["class_labels"]).view(-1)[0] = 77
+    trainer = make_trainer(case, arguments(tmp_path), train_dataset=rows, eval_dataset=rows)
+    for loader in (trainer.get_train_dataloader(), trainer.get_eval_dataloader()):
+        with pytest.raises(ValueError, match="got 77"):
+            list(loader)
 
 
 def test_a_stream_is_trained_on_and_evaluated(tmp_path: Path) -> None:

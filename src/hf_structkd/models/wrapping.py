@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,8 @@ from transformers import PreTrainedModel
 from ..features.probe import probing
 from .plain_module import ModuleConfig, ModuleForObjectDetection, ModuleForSemanticSegmentation
 from .wrapped_module import KINDS, Reader, model_around
+
+logger = logging.getLogger(__name__)
 
 _LARGEST_SHARE = 4.0
 
@@ -97,6 +100,11 @@ def check_answer(model: PreTrainedModel, size: tuple[int, int]) -> None:
         raise ValueError(
             "`read` must return logits, got probabilities, which are 1 in sum over the classes; return "
             "`probabilities.clamp(min=1e-8).log()`."
+        )
+    if hasattr(output, "logits") and _may_be_sigmoids(output.logits):
+        logger.warning(
+            "`read` must return logits, and all that it returned for one image lie between 0 and 1: if they "
+            "come from a sigmoid, return `scores.logit(eps=1e-6)`."
         )
     if isinstance(model, ModuleForObjectDetection):
         largest = float(output.pred_boxes.abs().max())
@@ -185,3 +193,8 @@ def _labels(task: str, id2label: Mapping[int, str] | None) -> dict[str, Any]:
 
 def _are_probabilities(logits: Tensor) -> bool:
     return bool((logits >= 0).all()) and bool(((logits.sum(dim=1) - 1).abs() < 1e-3).all())
+
+
+def _may_be_sigmoids(logits: Tensor) -> bool:
+    # The logits of a network that starts from random weights can lie there too, so that it is no error.
+    return bool((logits >= 0).all()) and 0 < float(logits.max()) <= 1

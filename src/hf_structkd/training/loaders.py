@@ -1,4 +1,4 @@
-"""Loaders of evaluation data, and how what processes found is gathered: every image counts once."""
+"""Loaders whose batches are checked, and how what processes found is gathered: every image counts once."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from torch.utils.data import IterableDataset
 from transformers.trainer_utils import has_length
 
 from ..data import has_labels
+from ..tasks import Task
 from .arguments import StructKDTrainingArguments
 
 
@@ -22,6 +23,35 @@ class LoaderOwner(Protocol):
 
     args: StructKDTrainingArguments
     accelerator: Accelerator
+    data_collator: Callable[[list[Any]], Any]
+
+    @property
+    def task(self) -> Task:
+        """What labels mean."""
+        ...
+
+
+class CheckedCollator:
+    """Makes batches, and checks their labels while they are in the CPU's memory.
+
+    A label that is no class ends in an assertion on a GPU, from which a process does not recover, and looking
+    for it there would wait for the device in every step.
+
+    Args:
+        collate: Makes a batch of rows.
+        check: Raises `ValueError` for a batch that the task does not take.
+    """
+
+    def __init__(self, collate: Callable[[list[Any]], Any], check: Callable[[Any], None]) -> None:
+        """Keep both."""
+        self._collate, self._check = collate, check
+
+    def __call__(self, rows: list[Any]) -> Any:
+        """Return the batch of some rows."""
+        batch = self._collate(rows)
+        if "labels" in batch:
+            self._check(batch)
+        return batch
 
 
 class CountedStream(IterableDataset[Any]):
@@ -79,6 +109,14 @@ def build_loader(
         **options: Passed to `build`; `is_training` tells whether the loader is for training.
     """
     trainer.accelerator.dataloader_config.dispatch_batches = False
+    collate = CheckedCollator(trainer.data_collator, trainer.task.check_batch)
+    with replaced(trainer, data_collator=collate):
+        return _build_checked(trainer, build, dataset, *args, **options)
+
+
+def _build_checked(
+    trainer: LoaderOwner, build: Callable[..., Any], dataset: Any, *args: Any, **options: Any
+) -> Any:
     if options.get("is_training"):
         return build(dataset, *args, **options)
     workers = trainer.args.dataloader_num_workers
