@@ -54,6 +54,7 @@ def test_the_notebook_names_no_path_of_a_machine() -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(900)
 @pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore::DeprecationWarning")
 def test_the_notebook_runs(notebook: dict[str, Any], tmp_path: Path) -> None:
     """Else the first thing that a newcomer tries ends in a traceback."""
@@ -63,7 +64,7 @@ def test_the_notebook_runs(notebook: dict[str, Any], tmp_path: Path) -> None:
     for folder in ("configs", "teachers"):
         shutil.copytree(NOTEBOOK.parent / folder, tmp_path / folder)
     fresh = nbformat.from_dict(notebook)
-    client = nbclient.NotebookClient(fresh, timeout=290, resources={"metadata": {"path": str(tmp_path)}})
+    client = nbclient.NotebookClient(fresh, timeout=600, resources={"metadata": {"path": str(tmp_path)}})
     client.execute()
     assert kinds(fresh) >= {"text/html", "image/png"}
     assert (tmp_path / "outputs" / "notebook" / "report.html").is_file()
