@@ -56,14 +56,14 @@ def test_the_notebook_names_no_path_of_a_machine() -> None:
 @pytest.mark.long
 @pytest.mark.timeout(900)
 @pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore::DeprecationWarning")
-def test_the_notebook_runs(notebook: dict[str, Any], tmp_path: Path) -> None:
+def test_the_notebook_runs(tmp_path: Path) -> None:
     """Else the first thing that a newcomer tries ends in a traceback."""
     nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed")
     nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed")
     pytest.importorskip("ipykernel", reason="ipykernel is not installed")
     for folder in ("configs", "teachers"):
         shutil.copytree(NOTEBOOK.parent / folder, tmp_path / folder)
-    fresh = nbformat.from_dict(notebook)
+    fresh = nbformat.read(NOTEBOOK, as_version=4)
     client = nbclient.NotebookClient(fresh, timeout=600, resources={"metadata": {"path": str(tmp_path)}})
     client.execute()
     assert kinds(fresh) >= {"text/html", "image/png"}
