@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,12 +16,16 @@ from hf_structkd.cli.endings import ExitCode
 from hf_structkd.cli.main import main
 from hf_structkd.cli.trained.loading import fixed_size, load_trained, short_names, solved_task
 from hf_structkd.cli.trained.memory import peak_in_own_process
+from hf_structkd.cli.trained.options import ScoringArguments
+from hf_structkd.cli.trained.scoring import prepare
+from hf_structkd.data import SegmentationOptions
 from hf_structkd.matching.normalization import ImageNormalization
 from hf_structkd.report.latency import side_by_side
 from hf_structkd.report.trade_off import Point, plot_trade_off, unbeaten
 from hf_structkd.scenes.scenes import CLASS_NAMES, OBJECT_CLASS_NAMES
 from hf_structkd.tasks import TASKS, SegmentationTask
 
+from ..data.test_held_out import saved
 from ..tiny_detectors import tiny_detector
 from ..tiny_models import tiny_depth_model, tiny_segmentation_model
 from .slips import check_slip
@@ -92,6 +97,30 @@ def test_classes_are_scored_by_their_names(compared: Path) -> None:
     assert own["scores"]["mean_iou"] > 0
     # The further class wins some pixels of nobody's: the others may only lose them.
     assert other["scores"] == pytest.approx(own["scores"], nan_ok=True)
+
+
+def test_rows_are_held_out_by_the_seed_of_the_training(
+    compared: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Else a student of another seed is scored on rows that it has learned, and looks good."""
+    held_out: dict[str, Any] = {"dataset_name": saved(tmp_path, train=20), "validation_fraction": 0.2}
+    held_out |= {"image_size": [4, 6], "labels_are_teacher_ids": True}
+    (trained,) = load_trained([str(compared / "own")], "cpu")
+
+    def colours(rows: Any) -> list[float]:
+        return [float(row["pixel_values"].max()) for row in rows]
+
+    scored = {}
+    for seed in (None, 42, 7):
+        settings = ScoringArguments(own_size=False, data_seed=seed)
+        scored[seed] = colours(prepare(trained, SegmentationOptions(**held_out), settings).rows)
+        assert ("--data_seed" in caplog.text) is (seed is None)
+        caplog.clear()
+    training = SegmentationTask.load_data(
+        SegmentationOptions(**held_out), normalization=trained.normalization, teacher=trained.config, seed=7
+    )
+    assert scored[7] == colours(training.validation)
+    assert scored[None] == scored[42] != scored[7]
 
 
 def test_the_comparison_says_what_it_measured_and_how(compared: Path) -> None:

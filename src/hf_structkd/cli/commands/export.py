@@ -24,7 +24,8 @@ from ..model_words import parse_models
 from ..trained.loading import Trained, load_trained
 from ..trained.onnx_export import OPSET, Exported, as_model, export_onnx, onnx_session
 from ..trained.onnx_int8 import quantize
-from ..trained.scoring import prepare, score
+from ..trained.options import DATA_SEED
+from ..trained.scoring import prepare, score, seed_of
 
 NAME = "export"
 SUMMARY = "write a trained student as an ONNX file, checked against PyTorch, with what a program must know"
@@ -45,6 +46,7 @@ class ExportArguments:
     own_size: bool = option(
         True, "Export for the size in the model's image processor, where it has one; otherwise image_size."
     )
+    data_seed: int | None = DATA_SEED
     int8: bool = option(
         False, "Also write 8-bit integers, calibrated on training images, and say what that costs in quality."
     )
@@ -79,7 +81,7 @@ def run(argv: Sequence[str]) -> None:
         )
     size = (trained.own_size if settings.own_size else None) or pair_of("image_size", options.image_size)
     folder, use = Path(settings.output_dir), use_of(trained.kind.name, trained.config)
-    data = _images_of(trained, options, size, settings.calibration_images if settings.int8 else 1)
+    data = _images_of(trained, options, settings, size)
     shown = data.train if data.validation is None else data.validation
     images = [row["pixel_values"][None] for row in some_rows(shown, _CHECKED)]
     exported = export_onnx(
@@ -128,15 +130,18 @@ def description(
     }
 
 
-def _images_of(trained: Trained, options: DataOptions, size: tuple[int, int], training: int) -> LoadedData:
+def _images_of(
+    trained: Trained, options: DataOptions, settings: ExportArguments, size: tuple[int, int]
+) -> LoadedData:
     """Load the data for their images; of the embedded scenes no more are rendered than are needed."""
+    training = settings.calibration_images if settings.int8 else 1
     few: dict[str, Any] = {"max_train_samples": training, "max_eval_samples": _CHECKED}
     few = {} if options.dataset_name is not None else few
     return trained.kind.load_data(
         replace(options, image_size=list(size), **few),
         normalization=trained.normalization,
         teacher=trained.config,
-        seed=42,
+        seed=seed_of(options, settings.data_seed),
     )
 
 
@@ -153,7 +158,7 @@ def _in_integers(
     rows = some_rows(data.train, settings.calibration_images)
     calibration: list[Tensor] = [row["pixel_values"][None] for row in rows]
     quantize(exported.path, target, calibration)
-    scored = prepare(trained, options, own_size=settings.own_size)
+    scored = prepare(trained, options, settings)
     sessions = {"float32": onnx_session(exported.path), "int8": onnx_session(target)}
     how: dict[str, Any] = {
         "device": torch.device("cpu"),

@@ -52,7 +52,7 @@ def judge(models: Sequence[Trained], options: DataOptions, settings: ScoringArgu
     """
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
-    prepared = [prepare(one, options, own_size=settings.own_size) for one in models]
+    prepared = [prepare(one, options, settings) for one in models]
     found = []
     for one, scored in zip(models, prepared, strict=True):
         logger.info("Scoring %s on %s images.", one.name, scored.size)

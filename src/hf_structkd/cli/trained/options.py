@@ -7,6 +7,12 @@ from typing import ClassVar
 
 from ...data.options import option
 
+DATA_SEED: int | None = option(
+    None,
+    "Seed by which `validation_fraction` holds rows out: the training's `data_seed`, or else its `seed`; "
+    "unset is their default, 42.",
+)
+
 
 @dataclass(kw_only=True)
 class ScoringArguments:
@@ -18,6 +24,7 @@ class ScoringArguments:
         True,
         "Show each model images of the size in its image processor, where it has one; otherwise image_size.",
     )
+    data_seed: int | None = DATA_SEED
     batch_size: int = option(8, "Images shown at once while scores are computed.")
     num_workers: int = option(0, "Processes that read images.")
     device: str | None = option(None, "For example 'cpu' or 'cuda:1'; unset is a GPU where there is one.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from accelerate.utils import send_to_device
@@ -21,6 +21,15 @@ from ...tasks import Task
 from .loading import Trained
 
 logger = logging.get_logger(__name__)
+
+_USUAL_SEED = 42  # of a training that names none
+
+
+class ScoringSettings(Protocol):
+    """What decides which rows are scored, and in which size."""
+
+    own_size: bool
+    data_seed: int | None
 
 
 class Scored(NamedTuple):
@@ -49,18 +58,31 @@ class Scored(NamedTuple):
         return self.task.model_inputs(self.task.collate([row]))
 
 
-def prepare(trained: Trained, options: DataOptions, *, own_size: bool) -> Scored:
+def seed_of(options: DataOptions, data_seed: int | None) -> int:
+    """Return the seed by which rows are held out; say which one it is, where it decides and was not named."""
+    if data_seed is None and options.validation_fraction is not None:
+        logger.warning(
+            "`--validation_fraction` holds out the rows that a training with the seed %d holds out: name the "
+            "training's `--data_seed`, or else its `--seed`, as `--data_seed` if it had another one, or rows "
+            "are scored that the student has learned.",
+            _USUAL_SEED,
+        )
+    return _USUAL_SEED if data_seed is None else data_seed
+
+
+def prepare(trained: Trained, options: DataOptions, settings: ScoringSettings) -> Scored:
     """Load the data as the model wants them, and match its classes with those of the data by name.
 
     Args:
         trained: The model.
         options: The data.
-        own_size: Whether the images get the size of the model's image processor, where it has one.
+        settings: Whether the images get the size of the model's image processor, where it has one, and the
+            seed by which rows are held out.
 
     Raises:
         ValueError: If the data cannot be loaded, or the model knows fewer than two of their classes.
     """
-    size = (trained.own_size if own_size else None) or pair_of("image_size", options.image_size)
+    size = (trained.own_size if settings.own_size else None) or pair_of("image_size", options.image_size)
     if trained.processor is None:
         logger.warning(
             "%s has no image processor: it is shown images of %s × %s in ImageNet's normalisation; set "
@@ -73,7 +95,7 @@ def prepare(trained: Trained, options: DataOptions, *, own_size: bool) -> Scored
         replace(options, image_size=list(size), **few),
         normalization=trained.normalization,
         teacher=trained.config,
-        seed=42,
+        seed=seed_of(options, settings.data_seed),
     )
     if data.validation is None:
         raise ValueError("`validation_split` names no rows to score; name a split of the dataset.")
