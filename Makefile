@@ -5,10 +5,10 @@ READY := .venv/.ready
 DOCS_READY := .venv/.docs
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-long quality docs clean
+.PHONY: demo test test-long quality docs package clean
 
 # torch comes first and alone: with a torch installed, nothing asks for another one.
-$(READY): setup.cfg pyproject.toml constraints.txt
+$(READY): setup.cfg setup.py pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt torch
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[test]"
@@ -29,6 +29,11 @@ quality: $(READY)
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
+package: $(READY)
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/twine check --strict dist/*
+
 # The documentation site, in build/site; a warning is an error.
 docs: $(DOCS_READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
@@ -38,4 +43,4 @@ $(DOCS_READY): $(READY)
 	touch $@
 
 clean:
-	rm -rf .venv outputs build
+	rm -rf .venv outputs build dist

@@ -49,6 +49,8 @@ def facts(**changes: Any) -> CardFacts:
         from_scratch=False,
         teacher=Origin("user/teacher", "user/teacher", "v1", ("apache-2.0",)),
         teacher_description="SegformerForSemanticSegmentation of 2,040,000 parameters",
+        matching={"classes": "1 shared by name; tree of the teacher's unused"},
+        classes={"road|way": "labels, and the teacher's road|way", "tree (teacher)": "nothing"},
         terms=(
             TermFacts("pixel-wise", 1.0, "the two outputs, pixel by pixel or query by query"),
             TermFacts("pair-wise", 10.0, "how similar the places of a feature map are to one another"),
@@ -67,6 +69,10 @@ def facts(**changes: Any) -> CardFacts:
         scores=(
             Score("mean_iou", "mean IoU", 0.4281),
             Score("iou_road|way", "IoU of road|way", 0.899, of_class=True),
+        ),
+        teacher_scores=(
+            Score("mean_iou", "mean IoU", 0.5),
+            Score("iou_tree", "IoU of tree", 0.25, of_class=True),
         ),
         table=TABLE,
         figures=("figures/predictions.png", "figures/classes.png", "figures/curves.png"),
@@ -108,7 +114,7 @@ VARIANTS = pytest.mark.parametrize(
     [
         {},
         {"repo_id": None, "dataset_ids": (), "data": None},
-        {"teacher": None, "teacher_description": None, "table": None},
+        {"teacher": None, "teacher_description": None, "table": None, "teacher_scores": (), "classes": {}},
         {"from_scratch": True, "student": Origin("segformer-0.8m"), "figures": (), "command": None},
         {"from_scratch": True, "student": Origin(""), "scores": (), "train_seconds": None, "settings": {}},
         {"teacher": Origin("teacher: a # b"), "license": "mit", "language": "en", "tags": ("x",)},
@@ -285,9 +291,26 @@ def test_a_teacher_that_was_built_in_the_process_is_named_once() -> None:
     assert "- **Teacher:** `big`, DPTForX of 33,000 parameters, frozen\n" in loaded
 
 
+def test_the_teacher_is_scored_beside_its_student() -> None:
+    """A score says little without what the student could have learned; a class that it lacks has none."""
+    found = text()
+    assert "| metric | student | teacher |\n| --- | ---: | ---: |\n| mean IoU | 0.428 | 0.500 |" in found
+    assert "| IoU of road\\|way | 0.899 |  |" in found
+    assert "| metric | value |\n| --- | ---: |\n| mean IoU | 0.428 |" in text(teacher_scores=())
+
+
+def test_the_match_of_the_classes_is_told() -> None:
+    """A class that no teacher knows is learned from labels alone, and its score is not the distillation's."""
+    found = text()
+    assert "- **Classes:** 1 shared by name; tree of the teacher's unused\n" in found
+    assert "| road\\|way | labels, and the teacher's road\\|way |\n| tree (teacher) | nothing |" in found
+    assert "taught by" not in text(matching={}, classes={})
+
+
 def test_scores_are_printed_alike_and_small_ones_do_not_vanish() -> None:
     values = {"a": 0.7, "b": 0.0, "c": 36.94512, "d": 0.000412}
-    found = text(scores=tuple(Score(name, name, value) for name, value in values.items()))
+    scores = tuple(Score(name, name, value) for name, value in values.items())
+    found = text(scores=scores, teacher_scores=())
     for row in ("| a | 0.700 |", "| b | 0.000 |", "| c | 36.945 |", "| d | 0.000412 |"):
         assert row in found
 

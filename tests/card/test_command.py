@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -84,7 +85,7 @@ def test_paths_of_the_machine_are_variables_that_the_shell_asks_for(
     assert command == (
         'python run.py "$FILE_1_YAML" --data="$DATA" --out a/b ../c --more "$DATA" "$MORE" "$MORE_2"'
     )
-    asked = [question.partition("path of ")[2].removesuffix('}"') for question in questions]
+    asked = [question.partition("path of ")[2].removesuffix('}" &&') for question in questions]
     assert asked == ["1.yaml", "camvid", "another name", "d"]
 
 
@@ -96,10 +97,24 @@ def test_the_printed_command_runs_once_its_paths_are_set(tmp_path: Path) -> None
     printed = printable_command(argv).replace("python ", f"{sys.executable} ", 1)
     unset = subprocess.run(["sh", "-c", printed], capture_output=True, text=True, check=False)
     assert unset.returncode != 0
+    assert unset.stdout == ""
     assert "A_B_PY: set it to the path of a b.py" in unset.stderr
     paths = {"A_B_PY": str(script), "DATA": "/srv/x y/cam vid"}
     done = subprocess.run(["sh", "-c", printed], capture_output=True, text=True, check=True, env=paths)
     assert done.stdout.strip() == str(argv[1:])
+
+
+def test_a_command_pasted_into_a_terminal_waits_for_its_paths(tmp_path: Path) -> None:
+    """A terminal goes on after a line that fails, and the run would start with empty names."""
+    (tmp_path / "run.py").write_text("print('it ran')")
+    printed = printable_command(["run.py", "--data", "/srv/x/camvid"]).replace(
+        "python ", f"{sys.executable} ", 1
+    )
+    bash = ["bash", "--norc", "--noprofile", "-i"]
+    for variables, ran in (({}, False), ({"DATA": "/srv/x/camvid"}, True)):
+        settings: dict[str, Any] = {"cwd": tmp_path, "env": variables, "capture_output": True, "text": True}
+        pasted = subprocess.run(bash, input=f"{printed}\n", check=False, **settings)
+        assert ("it ran" in pasted.stdout) == ran
 
 
 @pytest.mark.parametrize("program", ["/opt/venv/bin/structkd", "/opt/venv/hf_structkd/__main__.py"])

@@ -53,7 +53,8 @@ def test_a_run_is_read_off_its_trainer(
     )
     command = ["run.py", "--hub_token", TOKEN, "--teacher", str(tmp_path / "big-teacher")]
     trainer.args.push_to_hub = True
-    known = card_facts(trainer, RunNotes(data=options, command=command, table="| model |\n| --- |"))
+    told = {"teacher_metrics": trainer.evaluate_teacher(), "table": "| model |\n| --- |"}
+    known = card_facts(trainer, RunNotes(data=options, command=command, **told))
     assert known.name == "my-student"
     assert known.repo_id is None
     assert known.student == Origin("segformer-tiny")
@@ -71,6 +72,10 @@ def test_a_run_is_read_off_its_trainer(
     assert known.dataset_ids == ("user/more",)
     assert known.scores[0][:2] == ("mean_iou", "mean IoU")
     assert known.scores[0].value == pytest.approx(metrics["eval_mean_iou"], rel=1e-5)
+    assert known.teacher_scores[0].value == pytest.approx(told["teacher_metrics"]["mean_iou"], rel=1e-5)
+    assert known.teacher_scores[0].name == "mean_iou"
+    assert known.classes == trainer.task.taught_classes() != {}
+    assert known.matching["classes"].startswith(f"{len(known.classes)} shared by name")
     assert {term.title: term.weight for term in known.terms} == {
         "task loss": 1.0,
         "pixel-wise term": 1.0,
@@ -123,6 +128,14 @@ def test_without_notes_a_card_is_complete(trainer: StructKDTrainer, caplog: pyte
     assert (known.name, known.repo_id) == ("student", "user/student")
     assert (known.data, known.command, known.table, known.scores) == (None, None, None, ())
     assert check_card(str(model_card(known))) == ([], [])
+
+
+def test_a_card_fits_the_repository_that_it_is_uploaded_to_later(trainer: StructKDTrainer) -> None:
+    """Who looks at the student first uploads the folder by hand, and its usage would name a folder."""
+    trainer.args.hub_model_id = "user/street"
+    known = card_facts(trainer)
+    assert (known.name, known.repo_id) == ("street", "user/street")
+    assert 'model="user/street"' in model_card(known).text
 
 
 def test_a_training_is_told_with_its_length(tmp_path: Path) -> None:

@@ -154,8 +154,6 @@ FLAGS = [
     "out",
     "--report_to",
     "tensorboard",
-    "--dataloader_pin_memory",
-    "false",
     "--per_device_train_batch_size",
     "2",
     "--holistic_weight",
@@ -206,6 +204,7 @@ def test_the_doctor_says_what_a_run_will_be_and_leaves_nothing(
         r"\n  teacher cache +[\d.]+ kiB an answer, [\d.]+ kiB a view",
     ):
         assert re.search(said, printed)
+    assert "; before it the student alone, which takes at most as long again" in " ".join(printed.split())
     assert not Path("out").exists()
     cached = ["--teacher_cache", "answers", "--augmentation_views", "2"]
     main(["doctor", "seg", *FLAGS, *scenes, *cached])

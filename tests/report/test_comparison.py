@@ -226,7 +226,7 @@ def test_timing_runs_in_eval_mode_without_gradients_one_image_at_a_time(image: T
     """Training mode would change the model's statistics, gradients would time something else."""
     model = Recorder()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    assert milliseconds_per_image(model, image, repeats=4) > 0
+    assert min(milliseconds_per_image([(model, image)], repeats=4)) > 0
     assert len(model.calls) > 4
     assert set(model.calls) == {(False, False, 1)}
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
@@ -237,22 +237,22 @@ def test_every_module_gets_its_own_mode_back(image: Tensor, training: bool) -> N
     """`model.train()` would wake a frozen BatchNorm in the middle of a training run."""
     model = Recorder().train(training)
     model.norm.eval()
-    milliseconds_per_image(model, image, repeats=1)
+    milliseconds_per_image([(model, image)], repeats=1)
     assert (model.training, model.layer.training, model.norm.training) == (training, training, False)
 
 
 def test_the_mode_comes_back_after_an_error() -> None:
     model = Recorder()
     with pytest.raises(RuntimeError, match="channels"):
-        milliseconds_per_image(model, torch.zeros(1, 5, 4, 4))
+        milliseconds_per_image([(model, torch.zeros(1, 5, 4, 4))])
     assert model.training
 
 
-def test_the_time_is_the_median_of_single_passes_in_milliseconds(
+def test_the_time_is_the_median_of_single_passes_in_turns(
     image: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One pass that a busy machine held up must not decide the number."""
-    seconds = iter([0.002, 0.5, 0.003])
+    """One pass that a busy machine held up must not decide the number, nor which model is the faster."""
+    seconds = iter([0.002, 0.005, 0.5, 0.6, 0.003, 0.006])
     timed: list[int] = []
 
     def timeit(timer: Timer, number: int) -> Any:
@@ -260,8 +260,10 @@ def test_the_time_is_the_median_of_single_passes_in_milliseconds(
         return SimpleNamespace(median=next(seconds))
 
     monkeypatch.setattr(Timer, "timeit", timeit)
-    assert milliseconds_per_image(Recorder(), image, repeats=3) == pytest.approx(3.0)
-    assert timed == [1, 1, 1]
+    first, second = Recorder(), Recorder()
+    times = milliseconds_per_image([(first, image), (second, image)], repeats=3)
+    assert times == pytest.approx([3.0, 6.0])
+    assert timed == [1] * 6
 
 
 def test_timing_uses_the_threads_that_the_table_states(image: Tensor) -> None:
@@ -272,11 +274,11 @@ def test_timing_uses_the_threads_that_the_table_states(image: Tensor) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        milliseconds_per_image(model, image, repeats=1)
+        milliseconds_per_image([(model, image)], repeats=1)
         assert "2 CPU threads" in how_timed(torch.device("cpu"))
         assert torch.get_num_threads() == 2
         torch.set_num_threads(1)
-        assert "on 1 CPU thread." in how_timed(torch.device("cpu"))
+        assert "on 1 CPU thread;" in how_timed(torch.device("cpu"))
     finally:
         torch.set_num_threads(before)
     assert set(threads) == {2}

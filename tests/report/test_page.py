@@ -8,7 +8,6 @@ import json
 import math
 import random
 import re
-from configparser import ConfigParser
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,6 @@ from hf_structkd.tasks import TASKS, DepthTask
 from tests.cases import CASES, NUM_LABELS, SEGMENTATION, TaskCase, arguments, make_trainer
 from tests.unlabelled_rows import unlabelled
 
-ROOT = Path(__file__).parents[2]
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 
 
@@ -159,24 +157,6 @@ def test_a_notebook_shows_the_page_and_the_card_names_it(tmp_path: Path) -> None
     assert len(frame) == 1
     write_card(trainer)
     assert "](report.html)" in (tmp_path / "README.md").read_text(encoding="utf-8")
-
-
-def test_every_file_of_the_package_that_is_no_module_is_shipped() -> None:
-    """The page of an installed package would fail at the end of a training."""
-    setup = ConfigParser()
-    setup.read(ROOT / "setup.cfg")
-    listed = {
-        (package, name.strip())
-        for package, names in setup["options.package_data"].items()
-        for name in names.split(",")
-    }
-    package = ROOT / "src"
-    kept = {
-        (".".join(path.parent.relative_to(package).parts), path.name)
-        for path in (package / "hf_structkd").rglob("*.*")
-        if path.suffix not in (".py", ".pyc") and path.is_file()
-    }
-    assert kept == listed
 
 
 # ---- which pictures, and how large ----

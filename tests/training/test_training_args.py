@@ -18,7 +18,7 @@ from hf_structkd.terms import BUILT_IN_TERMS, built_in_terms
 from hf_structkd.training.arguments import TRAINER_SETTINGS
 from hf_structkd.training.presets import PRESETS, preset_settings
 
-OVERRIDDEN = ("remove_unused_columns", "batch_eval_metrics")
+OVERRIDDEN = ("remove_unused_columns", "batch_eval_metrics", "logging_steps")
 
 # The table of the three published configurations, on this library's reductions. "official" sums its
 # pixel-wise term over the batch: its weight stands here for one image.

@@ -59,6 +59,7 @@ def template_variables(facts: CardFacts) -> dict[str, Any]:
         **vars(facts),
         # `from_template` has its own `card_data`, which does not keep the order of `_KEYS`.
         "metadata": _metadata(facts).to_yaml(original_order=list(_KEYS)),
+        "of_teacher": {score.name: score.value for score in facts.teacher_scores},
         "licenses": licenses_of(facts),
         "notice": license_notice(facts),
         "markdown": markdown,

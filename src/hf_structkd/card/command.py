@@ -92,4 +92,5 @@ def _quoted(value: str, option: str, paths: dict[str, str], secrets: Collection[
 def _question(name: str, path: str, secrets: Collection[str]) -> str:
     last = redact_tokens(Path(path).name, secrets)
     what = last if re.fullmatch(r"[\w. -]+", last) else "another name"
-    return f': "${{{name}:?set it to the path of {what}}}"\n'
+    # Pasted into a terminal, lines that are not joined run on after the first one fails.
+    return f': "${{{name}:?set it to the path of {what}}}" &&\n'

@@ -84,6 +84,8 @@ class CardFacts:
         terms: All terms, including those that are switched off.
         teacher: Origin of the teacher; None for a student that was trained alone.
         teacher_description: Class and size of the teacher.
+        matching: How student and teacher are matched, text by label.
+        classes: Name of each class of either model -> by what it is taught.
         needs_library: Whether the student has a class of `hf_structkd`, whose code lies beside it.
         is_wrapped: Whether it is a network that is no model of transformers, whose code lies beside it.
         is_adapter: Whether the files hold adapters of PEFT alone, and not the model that they stand on.
@@ -93,6 +95,7 @@ class CardFacts:
         dataset_ids: Ids of the datasets on the Hub.
         usage: Lines of Python that use the answer `predictor(image)`; if empty, the snippet prints it.
         scores: Scores of the student; empty before the first evaluation.
+        teacher_scores: Those of the teacher, on the same images; empty if it was not scored.
         table: Markdown table of teacher, student alone and distilled; None if nothing was compared.
         figures: Paths of the figures, relative to the card.
         report: Path of the page of the run, relative to the card; None if there is none.
@@ -123,11 +126,14 @@ class CardFacts:
     base_is_found: bool = False
     teacher: Origin | None = None
     teacher_description: str | None = None
+    matching: Mapping[str, str] = field(default_factory=dict)
+    classes: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
     data: DataFacts | None = None
     dataset_ids: tuple[str, ...] = ()
     usage: str = ""
     scores: tuple[Score, ...] = ()
+    teacher_scores: tuple[Score, ...] = ()
     table: str | None = None
     figures: tuple[str, ...] = ()
     report: str | None = None

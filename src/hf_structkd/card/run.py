@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol
@@ -26,6 +25,7 @@ from .command import printable_command
 from .facts import CardFacts, DataFacts, Origin, TermFacts, license_notice
 from .origin import find_origin, name_of
 from .scores import read_scores
+from .settings import settings_of_data, settings_of_run
 
 logger = logging.get_logger(__name__)
 
@@ -38,31 +38,6 @@ _NO_NAMES = frozenset(
     {"checkpoint", "run", "out", "output", "outputs", "seed", "exp", "experiment", "test", "tmp", "results"}
 )
 _LIBRARIES = ("hf_structkd", "torch", "transformers", "accelerate", "datasets")
-_TRAINING_SETTINGS = (
-    "learning_rate",
-    "lr_scheduler_type",
-    "warmup_steps",
-    "optim",
-    "weight_decay",
-    "max_grad_norm",
-    "per_device_train_batch_size",
-    "gradient_accumulation_steps",
-    "fp16",
-    "bf16",
-)
-# What the text of a card says of the data by itself.
-_TOLD_OF_DATA = frozenset(
-    {
-        "dataset_name",
-        "dataset_config_name",
-        "dataset_revision",
-        "train_split",
-        "validation_split",
-        "unlabeled_dataset_name",
-        "unlabeled_revision",
-    }
-)
-_PAIR_SETTINGS = ("student_feature", "teacher_feature", "teacher_image_size")
 
 
 class RunTask(Protocol):
@@ -72,6 +47,12 @@ class RunTask(Protocol):
     metric_labels: ClassVar[Mapping[str, str]]
     class_metric_labels: ClassVar[Mapping[str, str]]
     usage: ClassVar[str]
+
+    def describe(self) -> Mapping[str, str]:
+        """Return lines that say how the two models are matched, text by label."""
+
+    def taught_classes(self) -> Mapping[str, str]:
+        """Return for every class of either model by what it is taught."""
 
 
 class RunTerm(Protocol):
@@ -109,6 +90,7 @@ class RunNotes(NamedTuple):
         teacher_revision: Branch, tag or commit from which the teacher was loaded.
         command: `sys.argv` of the run; None if no command line started it.
         metrics: Scores that `evaluate()` returned; None means the last evaluation that the trainer logged.
+        teacher_metrics: Scores that `evaluate_teacher()` returned; None where the teacher was not scored.
         table: Table that `write_report` returned.
     """
 
@@ -117,6 +99,7 @@ class RunNotes(NamedTuple):
     teacher_revision: str | None = None
     command: Sequence[str] | None = None
     metrics: Mapping[str, float] | None = None
+    teacher_metrics: Mapping[str, float] | None = None
     table: str | None = None
 
 
@@ -140,9 +123,10 @@ def card_facts(run: Run, notes: RunNotes | None = None) -> CardFacts:
     evaluations = ({k: v for k, v in entry.items() if k.startswith("eval_")} for entry in reversed(log))
     metrics = notes.metrics or next(filter(None, evaluations), {})
     models = _models(run, notes)
+    labels = run.task.metric_labels, run.task.class_metric_labels
     facts = CardFacts(
         name=_title(run, folder.resolve().name, models),
-        repo_id=run.hub_model_id or None,
+        repo_id=_repo_id(run),
         folder=folder.resolve().name,
         pipeline_tag=run.task.name,
         **models,
@@ -150,7 +134,8 @@ def card_facts(run: Run, notes: RunNotes | None = None) -> CardFacts:
         usage=run.task.usage,
         data=data,
         dataset_ids=tuple(origin.hub_id for origin in origins if origin and origin.hub_id),
-        scores=read_scores(metrics, run.task.metric_labels, run.task.class_metric_labels),
+        scores=read_scores(metrics, *labels),
+        teacher_scores=read_scores(notes.teacher_metrics or {}, *labels),
         table=notes.table,
         figures=tuple(name for name in _FIGURES if (folder / name).is_file()),
         report=_REPORT if (folder / _REPORT).is_file() else None,
@@ -170,7 +155,7 @@ def training_facts(run: Run, notes: RunNotes) -> dict[str, Any]:
     log = reversed(run.state.log_history)
     return {
         "terms": tuple(TermFacts(term.title, run.weights[term.name], term.compares) for term in run.terms),
-        "settings": _settings(run) | ({} if notes.data is None else _data_settings(notes.data)),
+        "settings": settings_of_run(run) | ({} if notes.data is None else settings_of_data(notes.data)),
         "command": command,
         "seed": args.seed,
         "steps": run.state.global_step,
@@ -183,10 +168,16 @@ def training_facts(run: Run, notes: RunNotes) -> dict[str, Any]:
     }
 
 
+def _repo_id(run: Run) -> str | None:
+    """Return where the student is pushed to, or where it will be if it is pushed later."""
+    return run.hub_model_id or run.args.hub_model_id or None
+
+
 def _title(run: Run, folder: str, models: Mapping[str, Any]) -> str:
     """Return the repository's name, or the folder's, or where that is a number what the student is."""
-    if run.hub_model_id:
-        return run.hub_model_id.rpartition("/")[2]
+    repo_id = _repo_id(run)
+    if repo_id is not None:
+        return repo_id.rpartition("/")[2]
     words = {word.lower() for word in re.findall(r"[^\W\d_]{3,}", folder)}
     if words - _NO_NAMES:
         return folder
@@ -219,7 +210,8 @@ def _models(run: Run, notes: RunNotes) -> dict[str, Any]:
     teacher = Origin(class_name(source.outline))  # a model that was built in this process has no name
     if source.name:
         teacher = find_origin(source.name, kind="model", revision=notes.teacher_revision, token=token)
-    return facts | {"teacher": teacher, "teacher_description": source.description}
+    told = {"matching": run.task.describe(), "classes": run.task.taught_classes()}
+    return facts | told | {"teacher": teacher, "teacher_description": source.description}
 
 
 def _has_classes_of(hub_id: str | None, config: PretrainedConfig, token: str | None) -> bool:
@@ -260,35 +252,6 @@ def _dataset(name: str | None, revision: str | None, token: str | None) -> Origi
 
 def _length(dataset: Any) -> int | None:
     return len(dataset) if hasattr(dataset, "__len__") else None
-
-
-def _settings(run: Run) -> dict[str, str]:
-    """Return the settings of the training and of the active terms that have a value, as text."""
-    settings = {name: getattr(run.args, name) for name in _TRAINING_SETTINGS}
-    if run.teacher is not None:
-        settings |= {name: getattr(run.args, name) for name in _PAIR_SETTINGS}
-        for term in run.terms:
-            settings |= term.settings() if run.weights[term.name] > 0 else {}
-    return {name: _printed(value) for name, value in settings.items() if value not in (None, [])}
-
-
-def _data_settings(options: DataOptions) -> dict[str, str]:
-    """Return the options of data and task that differ from their defaults, as text without folders."""
-    default = type(options)()
-    values = {f.name: getattr(options, f.name) for f in fields(options) if f.name not in _TOLD_OF_DATA}
-    changed = {name: value for name, value in values.items() if value != getattr(default, name)}
-    return {name: _without_folders(_printed(value)) for name, value in changed.items()}
-
-
-def _without_folders(text: str) -> str:
-    path = Path(text).expanduser()
-    return path.name if path.is_absolute() or path.is_file() else text
-
-
-def _printed(value: Any) -> str:
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
-    return str(getattr(value, "value", value))
 
 
 def _device_name(device: torch.device) -> str:

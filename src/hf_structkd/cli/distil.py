@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +32,7 @@ from ..training.trainer import StructKDTrainer
 from .failures import Failures
 from .runs import alone_arguments, refuse_used_folder, train_and_evaluate
 from .script_args import Arguments
+from .spelled_out import spelled_out
 
 logger = logging.get_logger(__name__)
 
@@ -94,6 +95,8 @@ class Experiment:
     teacher: TeacherSource | None
     teacher_processor: Any
     failures: Failures = field(default_factory=Failures)
+    # Read now: the file may be another one when the card is written.
+    command: Sequence[str] = field(default_factory=lambda: spelled_out(sys.argv))
 
     @classmethod
     def load(cls, arguments: Arguments) -> Experiment:
@@ -195,20 +198,26 @@ class Experiment:
                 table = write_report(trainer, metrics, **others, part=self.failures.of)
                 end = f"The student, its metrics, figures and report.html are in {trainer.args.output_dir}."
                 print("\n\n".join(filter(None, [table, end])))  # noqa: T201
-                trainer.run_notes = self.notes(metrics, table or None)
+                trainer.run_notes = self.notes(metrics, table or None, others.get("teacher_metrics"))
         with self.failures.of("The card or the push"):
             _publish(trainer)
         self.failures.raise_first()
 
-    def notes(self, metrics: Mapping[str, float] | None = None, table: str | None = None) -> RunNotes:
+    def notes(
+        self,
+        metrics: Mapping[str, float] | None = None,
+        table: str | None = None,
+        teacher_metrics: Mapping[str, float] | None = None,
+    ) -> RunNotes:
         """Return what the card says and the trainer does not know, with scores and comparison if given."""
         models = self.arguments.models
         return RunNotes(
             data=self.arguments.options,
             student_revision=models.student_revision,
             teacher_revision=models.teacher_revision,
-            command=sys.argv,
+            command=self.command,
             metrics=metrics,
+            teacher_metrics=teacher_metrics,
             table=table,
         )
 

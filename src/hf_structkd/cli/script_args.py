@@ -30,7 +30,10 @@ class ModelArguments:
     help_group: ClassVar[str] = "models"
 
     student_model_name_or_path: str | None = option(
-        None, "Hub id or folder; one with only config.json starts from scratch."
+        None,
+        "Hub id, folder or name. From scratch start a folder with only config.json, and the names that come "
+        "with the package: glpn-0.1m, glpn-0.8m, rtdetr-0.6m, rtdetr-2.6m, segformer-0.3m, segformer-0.8m, "
+        "segformer-2m.",
     )
     teacher_model_name_or_path: str | None = option(
         None, "Hub id or folder, or a file of ONNX, TorchScript or torch.export."
@@ -52,6 +55,7 @@ class ModelArguments:
     compare_baseline: bool = option(False, "Also train the same student without a teacher and compare.")
 
 
+SETTINGS_FILES = (".yaml", ".yml", ".json")
 # `Trainer` takes a list for some of the options whose flag is one text.
 _TAKE_LISTS = {one.name for one in fields(StructKDTrainingArguments) if "list[" in str(one.type)}
 
@@ -137,9 +141,9 @@ def parse_arguments(
         parser.add_argument("--preset", choices=sorted(PRESETS), help="Weights of a published configuration.")
     parser.add_argument("--help-all", action=_FullHelp, nargs=0, default=argparse.SUPPRESS)
     file: dict[str, Any] = {}
-    if arguments and arguments[0].endswith((".yaml", ".yml", ".json")):
+    if arguments and arguments[0].endswith(SETTINGS_FILES):
         path = Path(arguments.pop(0))
-        file = _converted(parser, _read(path), source=path.name)
+        file = _converted(parser, read_settings(path), source=path.name)
     scripts = _converted(parser, defaults or {}, source="`defaults`")
     preset = _chosen_preset(arguments, file) if trains else None
     parser.set_defaults(**{**scripts, **(preset_settings(preset) if preset else {}), **file})
@@ -181,7 +185,8 @@ class _Loader(yaml.SafeLoader):
         return content
 
 
-def _read(path: Path) -> Mapping[Any, Any]:
+def read_settings(path: Path) -> Mapping[Any, Any]:
+    """Return what a YAML or JSON file sets; raise `UsageError` where it is none."""
     if not path.is_file():
         raise UsageError(f"there is no file {path}; the first argument may name a YAML or JSON file.")
     is_json = path.suffix == ".json"

@@ -15,6 +15,7 @@ from ..features import unwrap
 from ..hub.access import hub_fault, is_failure
 from . import backbones as backbones  # registers them, because a folder may hold a model that uses one
 from .ignore_index import set_ignore_index
+from .named import place_of
 from .reading import readable
 from .teacher_forms import Taught, teacher_form
 from .unloaded import say_what_was_not_loaded
@@ -54,8 +55,9 @@ def load_student(
     """Load a student to train.
 
     Args:
-        name_or_path: Hub id or folder. A folder that holds a `config.json` and no weights starts a student
-            from scratch, from torch's current seed.
+        name_or_path: Hub id, folder, or a name that comes with the package (`named.NAMED`). A name, and a
+            folder that holds a `config.json` and no weights, start a student from scratch, from torch's
+            current seed.
         task: The student's task; a checkpoint of another task keeps its backbone and gets a new head.
         id2label: The classes to learn; None keeps those of the configuration. If their number differs from
             that of the checkpoint, the classifier is made anew.
@@ -75,6 +77,7 @@ def load_student(
     if id2label is not None:
         labels = {"id2label": dict(id2label), "label2id": {name: i for i, name in id2label.items()}}
     hub = {"revision": revision, "trust_remote_code": trust_remote_code, **hub}
+    name_or_path = place_of(name_or_path)
     with readable("the student", name_or_path, revision=revision):
         config = AutoConfig.from_pretrained(name_or_path, **labels, **hub)
         if ignore_index is not None:
@@ -118,10 +121,15 @@ def load_teacher(
     """
     if isinstance(model, PreTrainedModel):
         return teacher_form([type(model).__name__], task, type(model).__name__).wrap(model)
-    name_or_path, hub = model, {"revision": revision, "trust_remote_code": trust_remote_code, **hub}
+    name_or_path, hub = place_of(model), {"revision": revision, "trust_remote_code": trust_remote_code, **hub}
     with readable("`teacher_model`", name_or_path, revision=revision):
         config = AutoConfig.from_pretrained(name_or_path, **hub)
     form = teacher_form(config.architectures or [], task, name_or_path)
+    if holds_only_a_configuration(name_or_path):
+        raise ValueError(
+            f"`teacher_model` {name_or_path} has no weights, and a teacher must be trained; train it first, "
+            "for example with `structkd train-teacher`."
+        )
     with readable("`teacher_model`", name_or_path, revision=revision):
         loaded, info = form.auto_model.from_pretrained(name_or_path, output_loading_info=True, **hub)
     if info["missing_keys"]:
@@ -145,6 +153,7 @@ def refuse_shared_parameters(student: PreTrainedModel, teacher: PreTrainedModel)
 
 def load_image_processor(name_or_path: str | Path, *, revision: str | None = None, **hub: Any) -> Any | None:
     """Load the image processor that is saved beside a model; return None if there is none."""
+    name_or_path = place_of(name_or_path)
     with readable("the image processor of", name_or_path, revision=revision):
         try:
             return AutoImageProcessor.from_pretrained(name_or_path, revision=revision, **hub)
@@ -177,6 +186,7 @@ def student_image_processor(
         revision: Branch, tag or commit on the Hub.
         **hub: Passed to `from_pretrained`.
     """
+    name_or_path = place_of(name_or_path)
     processor = load_image_processor(name_or_path, revision=revision, **hub)
     if processor is None:
         with readable("the student", name_or_path, revision=revision):
@@ -201,7 +211,7 @@ def resizing_to(processor: Any, size: tuple[int, int], *, keep_aspect_ratio: boo
 
 def holds_only_a_configuration(name_or_path: str | Path) -> bool:
     """Return whether a student starts from scratch, from a folder with a `config.json` and no weights."""
-    folder = Path(name_or_path)
+    folder = Path(place_of(name_or_path))
     return (folder / "config.json").is_file() and not any(any(folder.glob(p)) for p in WEIGHT_PATTERNS)
 
 

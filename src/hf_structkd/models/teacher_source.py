@@ -16,6 +16,7 @@ from ..hub.access import explained
 from .exported import load_exported_teacher
 from .exported_networks import is_exported
 from .loading import WEIGHT_PATTERNS, config_of, load_teacher
+from .named import place_of
 from .parameters import count_parameters
 from .plain_module import ModuleConfig
 from .prompted.base import PromptedTeacher
@@ -64,7 +65,7 @@ class TeacherSource:
             self.config = config_of(self._model)
             self._form = teacher_form([type(model).__name__], kind, self.name)
             return
-        self.name = str(model)
+        self.name = str(place_of(model))
         if is_exported(model):
             self._model = load_exported_teacher(model, kind.short_name, **self._trust)
             self.config = config_of(self._model)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils.benchmark import Timer
 
 from ..metrics import AGREEMENT
+from .latency import side_by_side
 
 _UNKNOWN = "n/a"
 _TEACHER, _ALONE = "teacher", "alone"
@@ -138,34 +138,29 @@ def share_of_gap_closed(
     return (distilled - alone) / gap
 
 
-def milliseconds_per_image(model: nn.Module, pixel_values: Tensor, *, repeats: int = 10) -> float:
-    """Return the median time of one forward pass of one image, in milliseconds.
+def milliseconds_per_image(models: Sequence[tuple[nn.Module, Tensor]], *, repeats: int = 10) -> list[float]:
+    """Return for each model the median time of one forward pass of one image, in milliseconds.
 
-    PyTorch's benchmark timer runs two passes that it does not count before each pass that it measures. It
-    uses as many threads as PyTorch does and waits for an accelerator. The model runs in evaluation mode,
-    without gradients, on its own device. Every module gets its former mode back, also after an error.
+    The models take turns, so that what disturbs the machine disturbs all of them, see `latency.side_by_side`.
+    They run in evaluation mode, without gradients, on their own devices. Every module gets its former mode
+    back, also after an error.
 
     Args:
-        model: The model, which is called as `model(pixel_values)`.
-        pixel_values: (1, 3, H, W), on the model's device.
-        repeats: Number of passes that are measured, at least 1.
+        models: Each model and what it is called with, (1, 3, H, W) on its device.
+        repeats: Number of passes of each that are measured, at least 1.
 
     Returns:
-        The median of the `repeats` times. It depends on the machine, its load and the number of threads.
+        The medians. They depend on the machine, its load and the number of threads.
     """
-    timer = Timer(
-        "model(pixel_values)",
-        globals={"model": model, "pixel_values": pixel_values},
-        num_threads=torch.get_num_threads(),
-    )
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
+    modes = {module: module.training for model, _ in models for module in model.modules()}
+    for model, _ in models:
+        model.eval()
     try:
-        with torch.no_grad():
-            return 1000 * statistics.median(timer.timeit(1).median for _ in range(repeats))
+        times = side_by_side([partial(model, image) for model, image in models], repeats=repeats)
     finally:
         for module, training in modes.items():
             module.training = training
+    return [time.median for time in times]
 
 
 def how_timed(device: torch.device) -> str:
@@ -173,7 +168,7 @@ def how_timed(device: torch.device) -> str:
     threads = torch.get_num_threads()
     on_cpu = f"{threads} CPU thread{'' if threads == 1 else 's'}"
     place = on_cpu if device.type == "cpu" else device.type.upper()
-    return f"ms an image: median of single passes of one image on {place}."
+    return f"ms an image: median of single passes of one image on {place}; the models take turns."
 
 
 def _column(rows: Sequence[ComparisonRow], metric: str) -> dict[str, float]:

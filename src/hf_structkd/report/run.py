@@ -200,10 +200,11 @@ def _rows(
         if not teacher.source.is_loaded:
             logger.warning("The report loads the teacher's weights for its pictures and its time an image.")
         models = {"teacher": (teacher.model, teacher.images(images)), **models}
+    shown = {name: models[name] for name in models if name in scores}
+    times = milliseconds_per_image(list(shown.values()))
     return [
-        ComparisonRow(name, scores[name], count_parameters(model), milliseconds_per_image(model, image))
-        for name, (model, image) in models.items()
-        if name in scores
+        ComparisonRow(name, scores[name], count_parameters(model), milliseconds)
+        for (name, (model, _)), milliseconds in zip(shown.items(), times, strict=True)
     ]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+import torch
 from transformers import TrainingArguments
 
 from ..data.transforms import LONGEST_SIDE
@@ -69,6 +70,7 @@ class StructKDTrainingArguments(ScheduleArguments, TrainingArguments):
             device cannot hold them; see docs/scaling.md.
         remove_unused_columns: As in `TrainingArguments`, but off: an image column may have any name.
         batch_eval_metrics: As in `TrainingArguments`, but on: evaluation then takes constant memory.
+        logging_steps: As in `TrainingArguments`, but 10: the curves of a short run are drawn from the log.
 
     Raises:
         ValueError: If a value is out of the range given above.
@@ -175,6 +177,10 @@ class StructKDTrainingArguments(ScheduleArguments, TrainingArguments):
     batch_eval_metrics: bool = field(
         default=True, metadata={"help": "Feed the metric batch by batch, in constant memory."}
     )
+    logging_steps: float = field(
+        default=10,
+        metadata={"help": "Log every so many steps, or this share of the run; curves are drawn from it."},
+    )
 
     def __post_init__(self) -> None:
         """Check every value; `granularity` and the like become lists, as JSON gives them back."""
@@ -183,6 +189,8 @@ class StructKDTrainingArguments(ScheduleArguments, TrainingArguments):
         self.gives_best_direction = self.greater_is_better is not None
         check_run(self)
         super().__post_init__()
+        # torch warns where there is no accelerator to copy to.
+        self.dataloader_pin_memory &= torch.accelerator.is_available()
         self.shard = names_of(self.shard)
         check_shard(self, self.shard)
         self.granularity = positive_integers("granularity", self.granularity, lengths=(1, 2))

@@ -76,7 +76,8 @@ def examine(arguments: Arguments, folder: Path, findings: Findings) -> None:
     costs = _sizes(patient, task, student, trainer, found)
     if found is not None and patient.experiment is not None:
         data = patient.experiment.data
-        costs |= time_lines(plan, found, steps, data.validation) | cache_line(found, data.train)
+        alone = arguments.models.compare_baseline
+        costs |= time_lines(plan, found, steps, data.validation, alone=alone) | cache_line(found, data.train)
         if plan.step_seconds(found) > _MUCH_LARGER * found.step:
             findings.trap(
                 "Reading the images takes longer than the models need for them; raise "

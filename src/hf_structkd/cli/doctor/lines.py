@@ -44,7 +44,9 @@ class Plan:
         return max(found.step, reading / self.workers) if self.workers else found.step + reading
 
 
-def time_lines(plan: Plan, found: Rehearsal, steps: int | None, validation: Any) -> dict[str, str]:
+def time_lines(
+    plan: Plan, found: Rehearsal, steps: int | None, validation: Any, *, alone: bool = False
+) -> dict[str, str]:
     """Say how long a step and the run take.
 
     Args:
@@ -52,6 +54,7 @@ def time_lines(plan: Plan, found: Rehearsal, steps: int | None, validation: Any)
         found: What was measured.
         steps: The steps of the run; None where nothing tells them.
         validation: The validation data.
+        alone: Whether the run also trains the student without a teacher.
     """
     lines = {
         "a step": f"{found.step:.3g} s without reading (median of steps on one batch; {plan.images} "
@@ -66,6 +69,8 @@ def time_lines(plan: Plan, found: Rehearsal, steps: int | None, validation: Any)
         times = plan.evaluations(steps)
         scoring = times * len(validation) * found.evaluation
         text += f", and about {duration(scoring)} to evaluate {len(validation)} images {times} times"
+    if alone:
+        text += "; before it the student alone, which takes at most as long again"
     return {**lines, "the run": text}
 
 

@@ -23,6 +23,7 @@ from ...models.loading import (
     load_student,
     student_image_processor,
 )
+from ...models.named import place_of
 from ...models.teacher_forms import teacher_form
 from ...tasks import Task
 from ..distil import Experiment
@@ -67,7 +68,8 @@ class Patient:
         for flag in ("teacher_model_name_or_path", "student_model_name_or_path"):
             if getattr(models, flag) is None:
                 raise UsageError(f"--{flag} is missing: name a Hub id or a folder.")
-        student, name = str(models.student_model_name_or_path), str(models.teacher_model_name_or_path)
+        student = str(models.student_model_name_or_path)
+        name = str(place_of(str(models.teacher_model_name_or_path)))
         for check in (refuse_used_folder, check_push):
             with findings.stopping():
                 check(training)

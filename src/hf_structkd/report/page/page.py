@@ -31,12 +31,6 @@ class PageTask(RunTask, Protocol):
 
     range_label: ClassVar[str]
 
-    def describe(self) -> Mapping[str, str]:
-        """Return lines that say how the two models are matched, text by label."""
-
-    def taught_classes(self) -> Mapping[str, str]:
-        """Return for every class of either model by what it is taught."""
-
     def paint(self, rows: Sequence[PictureRow[Any]], truth: str | None, /) -> Gallery:
         """Return the pictures of a few rows; `truth` is the title of labels that are none."""
 
