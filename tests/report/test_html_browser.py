@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cases import SEGMENTATION, arguments, make_trainer
+from tests.cases import DEPTH, SEGMENTATION, TaskCase, arguments, make_trainer
 
 from .chromium import Chromium, find_chromium
 
@@ -25,12 +25,20 @@ GAINS = "[...document.querySelectorAll('.card')].map(c => Number(c.dataset.gain)
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return page_of(SEGMENTATION, tmp_path_factory.mktemp("page"))
+
+
+@pytest.fixture(scope="module")
+def depth_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return page_of(DEPTH, tmp_path_factory.mktemp("depth"))
+
+
+def page_of(case: TaskCase, folder: Path) -> Path:
     """The page of a distilled student and the same student alone."""
-    folder = tmp_path_factory.mktemp("page")
     runs = []
     for name in ("alone", "distilled"):
         args = arguments(folder / name, report_to="none", max_steps=2, logging_steps=1, eval_strategy="steps")
-        runs.append(make_trainer(SEGMENTATION, args, eval_dataset=SEGMENTATION.rows(14)))
+        runs.append(make_trainer(case, args, eval_dataset=case.rows(14)))
         runs[-1].train()
     path: Path = runs[1].show(alone=runs[0]).path
     return path
@@ -46,8 +54,11 @@ def chromium(tmp_path: Path) -> Iterator[Chromium]:
 
 
 @pytest.mark.parametrize("width", [390, 1280])
-def test_the_page_fits_a_phone_and_a_desktop(chromium: Chromium, page: Path, width: int) -> None:
-    chromium.open(page, width)
+@pytest.mark.parametrize("name", ["page", "depth_page"])
+def test_the_page_fits_a_phone_and_a_desktop(
+    chromium: Chromium, request: pytest.FixtureRequest, name: str, width: int
+) -> None:
+    chromium.open(request.getfixturevalue(name), width)
     assert chromium.run("document.documentElement.scrollWidth") <= width
     inside = "[...document.querySelectorAll('main *')].filter(e => !e.closest('pre'))"
     wide = f"{inside}.filter(e => e.getBoundingClientRect().right > innerWidth + 1)"
@@ -69,6 +80,19 @@ def test_the_arrow_keys_move_one_picture_and_the_slider_above_moves_all(
     for _ in range(3):
         chromium.press("ArrowLeft")
     assert chromium.run(SHOWN) == ["label"] * 12
+
+
+def test_the_error_below_a_depth_moves_with_it(chromium: Chromium, depth_page: Path) -> None:
+    """The error of another model below a prediction would be believed."""
+    chromium.open(depth_page, 1280)
+    shown = "[...document.querySelectorAll('.error:not([hidden])')].map(e => e.innerText)"
+    assert chromium.run(shown) == ["error of distilled"] * 12
+    chromium.run("document.querySelector('.slider').focus()")
+    for expected in ("error of alone", "error of teacher", "Here stands the error of a prediction."):
+        chromium.press("ArrowLeft")
+        assert chromium.run(shown) == [expected] + ["error of distilled"] * 11
+    painted = "document.querySelectorAll('.error:not([hidden]) img')[0].naturalWidth"
+    assert chromium.run(painted) == 64
 
 
 def test_the_pictures_are_put_in_the_chosen_order(chromium: Chromium, page: Path) -> None:

@@ -22,7 +22,7 @@ from transformers.modeling_outputs import DepthEstimatorOutput
 
 from hf_structkd.card import write_card
 from hf_structkd.cli.failures import Failures
-from hf_structkd.report import Boxes, PictureRow, write_report
+from hf_structkd.report import Boxes, PictureRow, depth_gallery, write_report
 from hf_structkd.report import run as run_module
 from hf_structkd.report._histories import Panel
 from hf_structkd.report.page.curve_data import curve_data
@@ -218,6 +218,41 @@ def test_ranges_of_depth_hold_the_errors_of_their_pixels() -> None:
         (1.0, 2.0): (pytest.approx(2 / 3), 2),
         (2.0, 4.0): (pytest.approx(1.0), 2),
     }
+
+
+def test_below_each_depth_stands_its_error_in_metres() -> None:
+    """A depth map that looks right may be wrong by a metre everywhere."""
+    truth = np.linspace(1.0, 5.0, 64).reshape(1, 64).repeat(48, 0)
+    hole = truth.copy()
+    hole[:, :16] = 0.0
+    image = np.full((48, 64, 3), 0.5)
+    rows = [PictureRow(image, hole, {"teacher": truth, "distilled": truth + 2.0})]
+    gallery = depth_gallery(rows)
+    layers = {layer.title: layer.error for layer in gallery.pictures[0].layers}
+    assert [bool(error) for error in layers.values()] == [False, False, True, True]
+    depth, error = gallery.scales
+    assert depth.title == "depth in m (bright is near)"
+    assert error.title == "error in m: |prediction − ground truth| (dark is wrong)"
+    assert error.ticks[0] == ("0", 0.0)
+    assert error.ticks[-1] == ("2", pytest.approx(100.0))
+    for title, place in (("teacher", 0), ("distilled", -1)):
+        painted = decoded(layers[title])
+        colour = [int(error.colours[place][i : i + 2], 16) for i in (1, 3, 5)]
+        assert np.abs(painted[8:-8, 32:-8].astype(int) - colour).max() <= 12, title
+        assert np.ptp(painted[:, :8].astype(int), axis=-1).max() <= 12, "a hole has no colour of an error"
+    assert ("unknown", gallery.legend[0][1]) == gallery.legend[0]
+
+
+def test_depth_without_a_unit_has_scales_without_metres() -> None:
+    truth = np.linspace(0.1, 0.2, 64).reshape(8, 8)
+    rows = [PictureRow(np.zeros((8, 8, 3)), truth, {"student": truth})]
+    depth, error = depth_gallery(rows, truth="teacher", unit="").scales
+    assert depth.title == "depth, in units of its own (bright is near)"
+    assert error.title == "error, in units of its own: |prediction − teacher| (dark is wrong)"
+
+
+def decoded(uri: str) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).convert("RGB"))
 
 
 # ---- curves ----

@@ -72,7 +72,7 @@ def test_two_processes_are_one_with_the_same_global_batch(
     assert sorted(set(two[0]["epochs"])) == [0, 1]
     # Four rows in batches of three over two processes: two are padding, and must not count.
     assert two[0]["metrics"][case.metric] == pytest.approx(one[0]["metrics"][case.metric], abs=1e-6)
-    assert two[0]["teacher"] == pytest.approx(one[0]["teacher"], abs=1e-6, nan_ok=True)
+    assert two[0]["teacher"] == pytest.approx(one[0]["teacher"], rel=1e-6, abs=1e-6, nan_ok=True)
 
 
 def answers_of(folder: Path) -> dict[str, dict[str, torch.Tensor]]:

@@ -71,11 +71,11 @@ def plot_depth_maps(
     maps = [[known_depth(values) for values in (row.truth, *row.predictions.values())] for row in rows]
     for true, *_ in maps:
         true[true <= 0] = np.nan
-    errors_of = [[_error(true, depth) for depth in found] for true, *found in maps]
+    errors_of = [[100 * error_of(true, depth) / true for depth in found] for true, *found in maps]
     truths = np.concatenate([true.ravel() for true, *_ in maps])
     depths = np.concatenate([depth.ravel() for of_row in maps for depth in of_row])
     errors = np.concatenate([error.ravel() for of_row in errors_of for error in of_row])
-    depth_scale, error_scale = scale_of_depth(truths, depths), _error_scale(errors)
+    depth_scale, error_scale = scale_of_depth(truths, depths), scale_of_errors(errors, _ERROR_TOP)
     names = list(rows[0].predictions)
     columns = 2 + len(names)
     pictures: list[list[NDArray[np.uint8] | None]] = []
@@ -138,9 +138,9 @@ def known_depth(values: ArrayLike) -> Map:
     return np.where(np.isfinite(depth), depth, np.nan)
 
 
-def _error(truth: Map, prediction: Map) -> Map:
-    error = 100 * np.abs(prediction - truth) / truth
-    return np.where(np.isnan(prediction) & ~np.isnan(truth), np.inf, error)
+def error_of(truth: Map, prediction: Map) -> Map:
+    """Return |prediction - truth|, infinite where only the prediction is NaN, and NaN without truth."""
+    return np.where(np.isnan(prediction) & ~np.isnan(truth), np.inf, np.abs(prediction - truth))
 
 
 def scale_of_depth(truths: Map, depths: Map) -> Scale:
@@ -153,10 +153,11 @@ def scale_of_depth(truths: Map, depths: Map) -> Scale:
     return Scale("viridis_r", float(middle - half), float(middle + half))
 
 
-def _error_scale(errors: Map) -> Scale:
+def scale_of_errors(errors: Map, limits: tuple[float, float]) -> Scale:
+    """Return a scale from 0 to what only outliers exceed, where that lies between two limits."""
     errors = errors[np.isfinite(errors)]
     top = np.percentile(errors, _ERROR_PERCENTILE) if errors.size else 0.0
-    return Scale("magma_r", 0.0, float(np.clip(top, *_ERROR_TOP)))
+    return Scale("magma_r", 0.0, float(np.clip(top, *limits)))
 
 
 def _caption(error: Map) -> str:

@@ -141,7 +141,7 @@ def write_report(
         if of_model is not None
     }
     batch, has_data = collate_first(trainer), trainer.eval_dataset is not None
-    agrees = not has_labels(_shown(trainer)) and teacher is not None
+    agrees = not has_labels(shown_data(trainer)) and teacher is not None
     images = batch["pixel_values"][:1]
     headline = task.headline.of_agreement() if agrees else task.headline
     rows = _rows(teacher, runs, scores, images) if has_data else []
@@ -156,11 +156,11 @@ def write_report(
         **first,
         teacher=scores["teacher"][headline.metric] if "teacher" in scores else None,
     )
-    task.draw(_exhibit(trainer, runs, batch, scores, agrees=agrees), folder)
+    task.draw(exhibit_of(trainer, runs, batch, scores, agrees=agrees), folder)
     note = _OF_AGREEMENT if agrees else task.score_note(has_teacher=teacher is not None)
     notes = [how_timed(images.device), *filter(None, [note])] if has_data else []
     with part("report.html"):
-        shown, kind = _shown(trainer), "validation" if has_data else "training"
+        shown, kind = shown_data(trainer), "validation" if has_data else "training"
         size = len(shown) if hasattr(shown, "__len__") else None
         compared = Compared(scores, rows, headline, histories, notes, first, kind, size)
         write_page(trainer, compared, _shots(trainer, runs, scores, agrees=agrees))
@@ -175,8 +175,10 @@ def _first_panel(headline: Headline | None) -> dict[str, str]:
     return {"metric": f"eval_{headline.metric}", "metric_label": headline.label + direction}
 
 
-def _shown(trainer: FinishedRun) -> Any:
-    return trainer.train_dataset if trainer.eval_dataset is None else trainer.eval_dataset
+def shown_data(trainer: FinishedRun) -> Any:
+    """Return the data whose images are shown: those of validation, of several sets the first, or training."""
+    data = trainer.train_dataset if trainer.eval_dataset is None else trainer.eval_dataset
+    return next(iter(data.values())) if isinstance(data, dict) else data
 
 
 def _refuse_shards(trainer: FinishedRun) -> None:
@@ -211,7 +213,7 @@ def collate_first(trainer: FinishedRun) -> dict[str, Any]:
 
     These are the validation data; without any, the training data.
     """
-    return _collated(trainer, [row for _, row in _some_rows(_shown(trainer), _PICTURES)])
+    return _collated(trainer, [row for _, row in _some_rows(shown_data(trainer), _PICTURES)])
 
 
 def _some_rows(data: Any, most: int) -> Iterator[tuple[int, Any]]:
@@ -236,10 +238,10 @@ def _shots(
     agrees: bool,
 ) -> Iterator[Shot]:
     """Yield some of the images that are shown, with every model's score on each."""
-    task, rows = trainer.task, _some_rows(_shown(trainer), MOST_SCORED)
+    task, rows = trainer.task, _some_rows(shown_data(trainer), MOST_SCORED)
     while part := list(islice(rows, _PICTURES)):
         batch = _collated(trainer, [row for _, row in part])
-        exhibit = _exhibit(trainer, runs, batch, scores, agrees=agrees)
+        exhibit = exhibit_of(trainer, runs, batch, scores, agrees=agrees)
         outputs, shown = exhibit.outputs.items(), exhibit.batch
         of_images = {name: task.image_scores(output, shown) for name, output in outputs}
         ranges = {name: task.range_errors(output, shown) for name, output in outputs}
@@ -255,18 +257,29 @@ def _shots(
 
 
 @torch.no_grad()
-def _exhibit(
+def exhibit_of(
     trainer: FinishedRun,
     runs: Mapping[str, FinishedRun],
     batch: Mapping[str, Any],
     scores: Mapping[str, Mapping[str, float]],
     *,
     agrees: bool,
+    asks_teacher: bool = True,
 ) -> Exhibit:
+    """Run every model on a batch.
+
+    Args:
+        trainer: The trainer of the student.
+        runs: The trainers of all students, by the names of the exhibit.
+        batch: What `collate_first` returns.
+        scores: See `Exhibit`.
+        agrees: Whether the teacher's answers take the place of labels.
+        asks_teacher: Whether the teacher, if there is one, is run too.
+    """
     outputs: dict[str, Any] = {}
     if agrees:
         batch = {**batch, "labels": trainer.task.answers(trainer.teacher(batch).output, batch)}
-    elif trainer.teacher is not None:
+    elif trainer.teacher is not None and asks_teacher:
         outputs["teacher"] = trainer.task.as_student(trainer.teacher(batch).output, batch)
     for name, run in runs.items():
         outputs[name] = run.model.eval()(**run.task.model_inputs(batch))

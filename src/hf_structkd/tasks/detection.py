@@ -291,7 +291,6 @@ class DetectionTask(BoxPictures):
             score_threshold=DRAWN_FROM,
             truth=exhibit.truth,
         )
-        plot_class_bars(
-            class_scores(exhibit.scores, f"{AGREEMENT}ap_" if exhibit.truth else "ap_"),
-            folder / "classes.png",
-        )
+        scores = class_scores(exhibit.scores, f"{AGREEMENT}ap_" if exhibit.truth else "ap_")
+        if any(scores.values()):
+            plot_class_bars(scores, folder / "classes.png")

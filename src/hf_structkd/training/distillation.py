@@ -35,6 +35,7 @@ class Distillation:
 
     Attributes:
         log: Every value of every micro-step since values were last logged.
+        epoch_log: The same since the epoch began.
     """
 
     def __init__(self, terms: Terms, pair: ModelPair, data: Any = None) -> None:
@@ -43,7 +44,7 @@ class Distillation:
         self.pair = pair
         pair.has_labels = has_labels(data)
         self.modules = TermModules()
-        self.log = TermLog()
+        self.log, self.epoch_log = TermLog(), TermLog()
         self._data_notes: Mapping[str, str] = {}
         self._plan: TrainingPlan | None = None
         self._is_described = False
@@ -114,7 +115,8 @@ class Distillation:
         self._data_notes = {**getattr(data, "notes", {}), **self._label_note()}
         self.pair.expect_answers(data)
         self._is_described = False
-        self._stepping, self._values, self.log = [], {}, TermLog()
+        self._stepping, self._values = [], {}
+        self.log, self.epoch_log = TermLog(), TermLog()
         self.pair.drop_captures()
         for term in self.terms:
             term.end()
@@ -204,6 +206,11 @@ class Distillation:
         """Take note which step of the optimiser comes next, counted from 0."""
         self._step = step
 
+    def terms_of(self, values: Mapping[str, float]) -> dict[str, float]:
+        """Return the unweighted terms among logged values, by their names."""
+        names = [term.name for term in self.terms]
+        return {name: values[f"loss_{name}"] for name in names if f"loss_{name}" in values}
+
     def pop_log(self, accelerator: Accelerator) -> dict[str, float]:
         """Return what was logged since the last call, and the weights in use of terms with a warm-up."""
         weights = self.weights_in_use
@@ -220,6 +227,7 @@ class Distillation:
         for term in self._stepping:
             values |= term.after_backward(micro_steps=micro_steps)
         self.log.add(values)
+        self.epoch_log.add(values)
         return values
 
     def step(self) -> dict[str, Tensor]:

@@ -24,6 +24,7 @@ from .averaging import AveragedStudent
 from .callbacks import RunCallback
 from .checkpoints import complete_checkpoint, of_this_student, run_plan, settings_to_keep
 from .distillation import Distillation
+from .epoch_lines import show_epochs
 from .evaluation import Evaluation
 from .guard import FiniteGuard
 from .loaders import build_loader
@@ -32,6 +33,7 @@ from .pair import ModelPair
 from .predictions import Predicted
 from .publishing import PublishingTrainer
 from .sharding import check_sharding, keep_whole_states, sharded_student
+from .trackers import watch
 
 
 class StructKDTrainer(PublishingTrainer):
@@ -99,6 +101,7 @@ class StructKDTrainer(PublishingTrainer):
         self._evaluation = Evaluation(self.pair, args, kwargs)
         model = None if kwargs.get("model_init") is not None else first
         super().__init__(model=model, args=args, processing_class=processing_class, **kwargs)
+        show_epochs(self, self.distillation)
         # Dense models take **kwargs, from which Trainer concludes that they divide their loss themselves.
         self.model_accepts_loss_kwargs = False
         set_up.check_support(self, self.task)
@@ -106,6 +109,7 @@ class StructKDTrainer(PublishingTrainer):
         self._average = AveragedStudent(args.ema_decay)
         for callback in (RunCallback(self.train_dataset, self.distillation), self._average):
             self.add_callback(callback)
+        watch(self, self._average)
         self._guard = FiniteGuard(self.distillation, at_once=args.device.type == "cpu")
         self._settings: dict[str, Any] = {}
 

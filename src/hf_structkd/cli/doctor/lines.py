@@ -9,6 +9,7 @@ import torch
 from transformers.trainer_utils import IntervalStrategy, has_length
 
 from ...training.arguments import StructKDTrainingArguments
+from ...training.epoch_lines import duration
 from .rehearsal import Rehearsal
 
 
@@ -92,11 +93,3 @@ def amount(size: int) -> str:
         if size >= 2**power:
             return f"{size / 2**power:.2f} {unit}"
     return f"{size / 2**10:.1f} kiB"
-
-
-def duration(seconds: float) -> str:
-    """Return seconds for people, in seconds, minutes or hours."""
-    for unit, size in (("h", 3600), ("min", 60)):
-        if seconds >= 1.5 * size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.0f} s"

@@ -59,11 +59,33 @@ class ShownBox(NamedTuple):
 
 
 class Layer(NamedTuple):
-    """What lies over an image when its title is chosen: a picture as a data URI, boxes, or nothing."""
+    """What lies over an image when its title is chosen: a picture as a data URI, boxes, or nothing.
+
+    Attributes:
+        title: What the layer is.
+        picture: The picture over the image.
+        boxes: The boxes over it.
+        error: A further picture, below the image: where the layer is wrong.
+    """
 
     title: str
     picture: str = ""
     boxes: Sequence[ShownBox] = ()
+    error: str = ""
+
+
+class ColourScale(NamedTuple):
+    """A bar that says which value a colour stands for.
+
+    Attributes:
+        title: What the values are, with their unit.
+        colours: CSS colours at equal distances, from the lowest value to the highest.
+        ticks: Text of some values, and how far from the low end they stand, in percent.
+    """
+
+    title: str
+    colours: Sequence[str]
+    ticks: Sequence[tuple[str, float]]
 
 
 class Picture(NamedTuple):
@@ -81,6 +103,7 @@ class Gallery(NamedTuple):
     Attributes:
         pictures: The pictures; all have layers of the same titles.
         legend: Name and CSS background of each colour in them.
+        scales: The scales of colours that stand for values.
         note: What a reader must know of them.
         blends: Whether the colours still say the same when the image shines through them.
     """
@@ -89,6 +112,7 @@ class Gallery(NamedTuple):
     legend: Sequence[tuple[str, str]] = ()
     note: str = ""
     blends: bool = False
+    scales: Sequence[ColourScale] = ()
 
 
 class Picked(NamedTuple):

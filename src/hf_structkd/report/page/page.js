@@ -10,6 +10,7 @@
   function show(card, index) {
     const layers = [...card.querySelectorAll(".layer")];
     layers.forEach((layer, i) => { layer.hidden = i !== index; });
+    card.querySelectorAll(".error").forEach((error, i) => { error.hidden = i !== index; });
     card.querySelectorAll(".stops button").forEach((button, i) => {
       button.setAttribute("aria-pressed", String(i === index));
     });

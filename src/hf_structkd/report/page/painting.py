@@ -6,18 +6,21 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from .._boxes import BoxStyle, DrawnBox, box_styles
 from .._palette import class_palette
 from .._pictures import PictureRow, checked_images, stripes
 from ..boxes import Boxes, drawn_boxes
-from ..depth_maps import GREYS, known_depth, scale_of_depth
+from ..depth_maps import GREYS, Scale, error_of, known_depth, scale_of_depth, scale_of_errors
 from ..label_maps import IGNORED
 from .encoding import flat_picture, photo
-from .gallery import BOX_WIDTH, Gallery, Layer, Picture, ShownBox
+from .gallery import BOX_WIDTH, ColourScale, Gallery, Layer, Picture, ShownBox
 
-_SWATCHES = 5
+# So many ticks at most, and colours between which a bar is blended.
+_TICKS = 5
+_COLOURS = 17
 
 
 def class_gallery(
@@ -50,27 +53,53 @@ def class_gallery(
 def depth_gallery(
     rows: Sequence[PictureRow[ArrayLike]], *, truth: str | None = None, unit: str = "m"
 ) -> Gallery:
-    """Paint depth maps on one scale; the rows are those of `plot_depth_maps`."""
-    titles = [title for title, _ in _contents(rows[0], truth or "ground truth")]
+    """Paint depth maps on one scale, and their errors on another; the rows are those of `plot_depth_maps`.
+
+    Args:
+        rows: The pictures.
+        truth: Title of the true depth, where it is none.
+        unit: What a depth of 1 is; empty where nobody knows.
+    """
+    own = truth or "ground truth"
+    titles = [title for title, _ in _contents(rows[0], own)]
     maps = [[known_depth(content) for _, content in _contents(row, "")] for row in rows]
     for true, *_ in maps:
         true[true <= 0] = np.nan
+    errors = [[error_of(true, one) for one in found] for true, *found in maps]
     truths = np.concatenate([true.ravel() for true, *_ in maps])
-    depths = np.concatenate([depth.ravel() for of_row in maps for depth in of_row])
+    depths = np.concatenate([one.ravel() for of_row in maps for one in of_row])
     scale = scale_of_depth(truths, depths)
+    span = scale.high - scale.low
+    wrong = scale_of_errors(
+        np.concatenate([one.ravel() for of_row in errors for one in of_row]), (span / 100, span)
+    )
     pictures = []
-    for image, of_row in zip(checked_images(rows), maps, strict=True):
-        painted = [Layer(title, photo(scale.paint(one))) for title, one in zip(titles, of_row, strict=True)]
+    for image, of_row, of_errors in zip(checked_images(rows), maps, errors, strict=True):
+        below = ["", *(photo(wrong.paint(one)) for one in of_errors)]
+        painted = [
+            Layer(title, photo(scale.paint(one)), error=error)
+            for title, one, error in zip(titles, of_row, below, strict=True)
+        ]
         pictures.append(Picture(photo(image), image.shape[1], image.shape[0], [Layer("image"), *painted]))
-    ends = np.linspace(scale.low, scale.high, _SWATCHES)
-    legend = [
-        (f"{depth:.3g} {unit}".rstrip(), _css(colour))
-        for depth, colour in zip(ends, scale.paint(ends[None])[0], strict=True)
+    of_unit = f" in {unit}" if unit else ", in units of its own"
+    scales = [
+        _colour_scale(scale, f"depth{of_unit} (bright is near)"),
+        _colour_scale(wrong, f"error{of_unit}: |prediction − {own}| (dark is wrong)"),
     ]
-    if np.isnan(depths).any():
-        legend.append(("unknown", _striped(GREYS)))
-    note = "Depths beyond the two ends have the colour of the end. figures/predictions.png shows the errors."
-    return Gallery(pictures, legend, note)
+    striped = [("unknown", _striped(GREYS))] if np.isnan(depths).any() else []
+    note = (
+        "Below each prediction stands its error. Values beyond a scale have the colour of its end. "
+        "figures/predictions.png shows errors in percent of the depth."
+    )
+    return Gallery(pictures, striped, note, scales=scales)
+
+
+def _colour_scale(scale: Scale, title: str) -> ColourScale:
+    span = scale.high - scale.low
+    ticks = MaxNLocator(_TICKS).tick_values(scale.low, scale.high)
+    shown = [(f"{tick:.3g}", 100 * (tick - scale.low) / span) for tick in ticks]
+    colours = scale.paint(np.linspace(scale.low, scale.high, _COLOURS)[None])[0]
+    return ColourScale(title, [_css(one) for one in colours], [one for one in shown if 0 <= one[1] <= 100])
 
 
 def box_gallery(
