@@ -1,5 +1,5 @@
 #!/bin/bash
-# All that is to be seen on one GPU, in one call of at most ten minutes. It has NOT been run on a GPU.
+# All that is to be seen on one GPU, in one call of at most ten minutes. docs/scaling.md has what it showed.
 #
 #   scripts/gpu_check.sh            writes outputs/gpu_check.txt
 #   scripts/gpu_check.sh --dry      the same path on the CPU with tiny models: nothing is measured

@@ -1,0 +1,78 @@
+"""Count the operations of torch in a training step: what a GPU that waits for its launches pays for.
+
+    python scripts/count_operations.py --pair rt_detr --side 160
+
+A GPU computes small maps faster than a processor can tell it to. Then a step costs its number of operations
+and not their size, so that its ratio to the floor can be counted on a CPU, with small images.
+Views, which launch nothing, are left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import tempfile
+from collections import Counter
+from typing import Any
+
+from gpu_check import distiller, floor_of, settings_of
+from large_pairs import LARGE
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from transformers import Trainer
+from transformers.utils import logging
+
+
+class Operations(TorchDispatchMode):
+    """Counts operations by name, but those whose results all share the memory of an argument."""
+
+    def __init__(self) -> None:
+        """Start without an operation."""
+        super().__init__()
+        self.counts: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Do and count one operation."""
+        result = func(*args, **(kwargs or {}))
+        if not func.is_view:
+            self.counts[str(func)] += 1
+        return result
+
+
+def count(trainer: Trainer) -> Counter[str]:
+    """Train, and return the operations of the last step, without the optimiser."""
+    step, last = trainer.training_step, Operations()
+
+    def counted(*args: Any, **kwargs: Any) -> Tensor:
+        nonlocal last
+        last = Operations()
+        with last:
+            return step(*args, **kwargs)
+
+    trainer.training_step = counted  # type: ignore[method-assign]
+    trainer.train()
+    return last.counts
+
+
+def main() -> None:
+    """Count and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--pair", choices=list(LARGE), required=True)
+    parser.add_argument("--side", type=int, required=True, help="Height and width of the images.")
+    args = parser.parse_args()
+    logging.set_verbosity_error()
+    pair = dataclasses.replace(LARGE[args.pair], side=args.side)
+    with tempfile.TemporaryDirectory() as folder:
+        extra = {**settings_of("", 2, 2, "cpu"), "output_dir": folder}
+        ours = distiller(pair, folder, **extra)
+        floor, full = count(floor_of(ours, pair, extra)), count(ours)
+    print(f"{pair.title}: {floor.total()} operations in the floor, {full.total()} with all terms,", end=" ")
+    print(f"ratio {full.total() / floor.total():.2f}; most added:")
+    added = Counter({name: number - floor[name] for name, number in full.items()})
+    print(", ".join(f"{name} {number}" for name, number in added.most_common(8)))
+
+
+if __name__ == "__main__":
+    main()
