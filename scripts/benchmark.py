@@ -12,8 +12,8 @@ The parts are:
   data.
 - pairwise: the forms of the pair-wise loss from 4 to 16,384 nodes and for ranges of 9 to 225, each in a
   process of its own, time and memory.
-- area: what distillation adds to the floor's seconds and memory, from 128 x 128 to 1024 x 1024 pixels, with
-  small models, in which it is most of a step; the power of the area with which it grows.
+- area: the bytes that distillation writes and holds above the floor, from 128 x 128 to 1024 x 1024 pixels,
+  and the power of the area with which they grow; counted, on the CPU, so that other work changes nothing.
 - import: `import hf_structkd` against the import of what it stands on.
 """
 
@@ -112,21 +112,19 @@ def power(values: list[float]) -> float:
     return statistics.linear_regression(areas, [math.log(value) for value in values]).slope
 
 
-def show_area(device: str) -> None:
-    """Print what a full step takes above its floor at each size, for each task."""
+def show_area() -> None:
+    """Print what a full step writes and holds above its floor at each size, for each task."""
     for task in ("segmentation", "depth", "detection"):
         print(f"{task}, small models, batch {benchmark_steps.BATCH}: distilling, above the floor")
         added = []
         for side in SIDES:
-            pair = benchmark_steps.small_pair(task, side)
-            found = benchmark_steps.measure(pair, 7, device, ("full", "floor"), warm_up=2)
-            added.append([full - floor for full, floor in zip(found["full"], found["floor"], strict=True)])
-            seconds, megabytes = added[-1]
-            print(f"  {side} x {side}: {seconds:.3f} s, {megabytes:.0f} MB", flush=True)
-        for name, values in zip(("time", "memory"), zip(*added, strict=True), strict=True):
-            print(
-                row(f"{name} grows with the area to the power", power([max(v, 1e-3) for v in values]), POWER)
-            )
+            floor, full = benchmark_steps.operations(benchmark_steps.small_pair(task, side))
+            added.append((full.written - floor.written, full.peak - floor.peak))
+            written, peak = (value / 1e6 for value in added[-1])
+            print(f"  {side} x {side}: {written:.0f} MB written, {peak:.1f} MB more at the peak", flush=True)
+        for name, values in zip(("written", "at the peak"), zip(*added, strict=True), strict=True):
+            grown = power([max(value, 1e5) for value in values])
+            print(row(f"{name}: grows with the area to the power", grown, POWER))
 
 
 def show_import() -> None:
@@ -169,7 +167,7 @@ def main() -> None:
     if "pairwise" in args.only:
         show_pairwise(args.device)
     if "area" in args.only:
-        show_area(args.device)
+        show_area()
     if "import" in args.only:
         show_import()
 

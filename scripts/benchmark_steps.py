@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from step_operations import Operations, operations_of
 from torch.utils.data import Dataset
 from transformers import (
     DetrConfig,
@@ -155,7 +156,10 @@ def small_pair(task: str, side: int) -> Pair:
     """Return small models of a task, beside which what distillation adds can be measured at any size."""
     depths, widths = [1, 1, 1, 1], [16, 32, 64, 96]
     if task == "depth":
-        config = GLPNConfig(depths=depths, hidden_sizes=widths, decoder_hidden_size=16)
+        heads = [1, 2, 4, 4]
+        config = GLPNConfig(
+            depths=depths, hidden_sizes=widths, decoder_hidden_size=16, num_attention_heads=heads
+        )
         return Pair(task, *[lambda: GLPNForDepthEstimation(config)] * 2, _depth, side, 1.0, DEPTH_SETTINGS)
     if task == "detection":
         small = lambda: detr([1, 1, 1, 1], 32, 1, "basic")  # noqa: E731
@@ -274,6 +278,13 @@ def settings(folder: str, steps: int, device: str) -> dict[str, Any]:
 
 
 VARIANTS = ("full", "holistic 0", "cached", "floor", "alone")
+
+
+def operations(pair: Pair) -> tuple[Operations, Operations]:
+    """Return the operations of a step of the floor and of the full step, on the CPU."""
+    with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
+        variants = trainers(pair, 2, folder, "cpu", ("floor", "full"))
+        return operations_of(variants["floor"]), operations_of(variants["full"])
 
 
 def trainers(pair: Pair, steps: int, folder: str, device: str, names: Sequence[str]) -> dict[str, Trainer]:

@@ -13,45 +13,11 @@ import argparse
 import dataclasses
 import tempfile
 from collections import Counter
-from typing import Any
 
 from gpu_check import distiller, floor_of, settings_of
 from large_pairs import LARGE
-from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from transformers import Trainer
+from step_operations import operations_of
 from transformers.utils import logging
-
-
-class Operations(TorchDispatchMode):
-    """Counts operations by name, but those whose results all share the memory of an argument."""
-
-    def __init__(self) -> None:
-        """Start without an operation."""
-        super().__init__()
-        self.counts: Counter[str] = Counter()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Do and count one operation."""
-        result = func(*args, **(kwargs or {}))
-        if not func.is_view:
-            self.counts[str(func)] += 1
-        return result
-
-
-def count(trainer: Trainer) -> Counter[str]:
-    """Train, and return the operations of the last step, without the optimiser."""
-    step, last = trainer.training_step, Operations()
-
-    def counted(*args: Any, **kwargs: Any) -> Tensor:
-        nonlocal last
-        last = Operations()
-        with last:
-            return step(*args, **kwargs)
-
-    trainer.training_step = counted  # type: ignore[method-assign]
-    trainer.train()
-    return last.counts
 
 
 def main() -> None:
@@ -67,7 +33,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         extra = {**settings_of("", 2, 2, "cpu"), "output_dir": folder}
         ours = distiller(pair, folder, **extra)
-        floor, full = count(floor_of(ours, pair, extra)), count(ours)
+        floor, full = operations_of(floor_of(ours, pair, extra)).counts, operations_of(ours).counts
     print(f"{pair.title}: {floor.total()} operations in the floor, {full.total()} with all terms,", end=" ")
     print(f"ratio {full.total() / floor.total():.2f}; most added:")
     added = Counter({name: number - floor[name] for name, number in full.items()})
