@@ -143,6 +143,17 @@ def test_the_teacher_is_bit_identical_after_training(case: TaskCase, tmp_path: P
 
 
 @over_tasks
+def test_the_teacher_runs_before_the_student(case: TaskCase, tmp_path: Path) -> None:
+    """Else what it computes on the way stands in memory on top of all activations of the student."""
+    trainer = make_trainer(case, arguments(tmp_path, max_steps=1))
+    order: list[str] = []
+    for name, model in (("student", trainer.model), ("teacher", trainer.teacher.model)):
+        model.register_forward_hook(lambda *_, name=name: order.append(name))
+    trainer.train()
+    assert order[-2:] == ["teacher", "student"]
+
+
+@over_tasks
 @pytest.mark.parametrize("term", ONLY)
 def test_every_term_alone_trains_the_student(case: TaskCase, term: str, tmp_path: Path) -> None:
     """Else a term is logged and weighted, and teaches nothing."""

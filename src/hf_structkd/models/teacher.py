@@ -60,7 +60,12 @@ class FrozenTeacher:
         compiling: Arguments of `torch.compile` for the teacher; None runs it as it is.
         shards: Whether all processes share one teacher, see `shard_model`. It is converted and sharded in
             place, and each of its forwards then needs all processes.
+
+    Attributes:
+        fits_student: Whether `answer` reads the student's forward, and so must run behind it.
     """
+
+    fits_student = False
 
     def __init__(
         self,
@@ -161,12 +166,14 @@ class FrozenTeacher:
         answer = run_model(model, self.inputs(batch), self.capture)
         return Forward(convert_to_fp32(answer.output), tuple(one.float() for one in answer.features))
 
-    def answer(self, batch: Batch, student: Forward, question: Question, *, keep: bool = True) -> Forward:
+    def answer(
+        self, batch: Batch, student: Forward | None, question: Question, *, keep: bool = True
+    ) -> Forward:
         """Return what is read of the answer to one batch.
 
         Args:
             batch: The batch.
-            student: The student's forward on the batch, to whose grid a cache fits the answer.
+            student: The student's forward on the batch, to whose grid a cache fits the answer; not read here.
             question: What is read. Here the answer always has everything; one from a cache has only this.
             keep: Whether a cache may keep the answer.
         """

@@ -64,6 +64,7 @@ class CachedTeacher(FrozenTeacher):
         answer_bytes: The size of the last answer to one image; 0 before there is one.
     """
 
+    fits_student = True
     _task: AnswerReader
 
     def __init__(
@@ -91,8 +92,11 @@ class CachedTeacher(FrozenTeacher):
         super().follow(task)
         self._opened.clear()
 
-    def answer(self, batch: Batch, student: Forward, question: Question, *, keep: bool = True) -> Forward:
+    def answer(
+        self, batch: Batch, student: Forward | None, question: Question, *, keep: bool = True
+    ) -> Forward:
         """Return the teacher's answer, from the folder if it holds every image of the batch."""
+        assert student is not None  # see `fits_student`
         store = self._store(question)
         keys = self._keys(batch, student)
         found = [store.get(key) for key in keys]

@@ -195,6 +195,10 @@ class ModelPair:
         Raises:
             RuntimeError: If a captured feature map has no gradient, so that a term on it would train nothing.
         """
+        asks = self.teacher is not None and any(term.needs_teacher for term in terms)
+        if asks and answer is None and not self.teacher.fits_student:
+            # First, because what it computes on the way would otherwise lie beside the student's activations.
+            answer = self.answer(batch, None, terms)
         student = self.task.student_forward(model, batch, self.student_capture)
         if self.student_capture is not None and not all(maps.requires_grad for maps in student.features):
             raise RuntimeError(
@@ -203,16 +207,18 @@ class ModelPair:
                 "re-entrant; pass `activation_checkpointing_kwargs={'use_reentrant': False}`, or name a "
                 "different module with `student_feature`."
             )
-        if self.teacher is None or not any(term.needs_teacher for term in terms):
+        if not asks:
             return student, None
         return student, answer or self.answer(batch, student, terms)
 
-    def answer(self, batch: Batch, student: Forward, terms: Sequence[Term], *, keep: bool = True) -> Forward:
+    def answer(
+        self, batch: Batch, student: Forward | None, terms: Sequence[Term], *, keep: bool = True
+    ) -> Forward:
         """Return what the terms read of the teacher's answer to a batch.
 
         Args:
             batch: The batch.
-            student: The student's forward on it.
+            student: The student's forward on it; None for a teacher that does not fit its answer to it.
             terms: The terms that are on.
             keep: Whether a cache may keep the answer.
         """
