@@ -103,7 +103,10 @@ def source_page(path: Path) -> str:
             for one in children(path)
         ]
         return "\n".join([front, f"# `{name}/`", "", *rows, ""])
-    text = path.read_text(encoding="utf-8")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:  # weights, for example
+        return f"{front}\n# `{name}`\n\nA file of {path.stat().st_size:,} bytes that is no text.\n"
     if path.suffix == ".md":
         return front + text
     fence = "`" * max(3, 1 + max(map(len, re.findall(r"`{3,}", text)), default=0))
