@@ -195,8 +195,8 @@ class ModelPair:
         Raises:
             RuntimeError: If a captured feature map has no gradient, so that a term on it would train nothing.
         """
-        asks = self.teacher is not None and any(term.needs_teacher for term in terms)
-        if asks and answer is None and not self.teacher.fits_student:
+        asked = self.teacher if any(term.needs_teacher for term in terms) else None
+        if asked is not None and answer is None and not asked.fits_student:
             # First, because what it computes on the way would otherwise lie beside the student's activations.
             answer = self.answer(batch, None, terms)
         student = self.task.student_forward(model, batch, self.student_capture)
@@ -207,7 +207,7 @@ class ModelPair:
                 "re-entrant; pass `activation_checkpointing_kwargs={'use_reentrant': False}`, or name a "
                 "different module with `student_feature`."
             )
-        if not asks:
+        if asked is None:
             return student, None
         return student, answer or self.answer(batch, student, terms)
 
