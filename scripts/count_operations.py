@@ -34,8 +34,11 @@ def main() -> None:
         extra = {**settings_of("", 2, 2, "cpu"), "output_dir": folder}
         ours = distiller(pair, folder, **extra)
         floor, full = operations_of(floor_of(ours, pair, extra)).counts, operations_of(ours).counts
-    print(f"{pair.title}: {floor.total()} operations in the floor, {full.total()} with all terms,", end=" ")
-    print(f"ratio {full.total() / floor.total():.2f}; most added:")
+    print(
+        f"{pair.title}, counted at {args.side} x {args.side}: {floor.total()} operations in the floor,",
+        end=" ",
+    )
+    print(f"{full.total()} with all terms, ratio {full.total() / floor.total():.2f}; most added:")
     added = Counter({name: number - floor[name] for name, number in full.items()})
     print(", ".join(f"{name} {number}" for name, number in added.most_common(8)))
 

@@ -6,8 +6,7 @@
 The floor is transformers' own trainer with the same student, which also runs the teacher, in float32 in every
 mode. Utilisation is the rate of the floating-point operations that torch counts in a step of the floor (those
 of the two models), over the rate that large matrix products reach on the same device in the student's
-precision. Terms and critic are left out: torch's counter follows no `autograd.grad` to a weight. At the end
-stands where the processor waits for the GPU in a step, in the floor and in the full one.
+precision. Terms and critic are left out: torch's counter follows no `autograd.grad` to a weight.
 """
 
 from __future__ import annotations
@@ -17,10 +16,7 @@ import gc
 import statistics
 import tempfile
 import time
-import warnings
-from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -167,52 +163,6 @@ def compare(pair: Pair, mode: str, *, device: str, steps: int, batch: int, faste
     )
 
 
-class Waits(TrainerCallback):
-    """Collects the lines of Python that waited for the GPU in the last step."""
-
-    def __init__(self, last: int) -> None:
-        """Start without a wait."""
-        self.lines: Counter[str] = Counter()
-        self._last, self._caught = last, warnings.catch_warnings(record=True)
-        self._seen: list[warnings.WarningMessage] = []
-
-    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Let torch warn of waits in the last step."""
-        if state.global_step == self._last - 1:
-            self._seen = self._caught.__enter__() or []
-            warnings.simplefilter("always")
-            torch.cuda.set_sync_debug_mode("warn")
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Count the warnings by the line that they name."""
-        if state.global_step == self._last:
-            torch.cuda.set_sync_debug_mode("default")
-            self._caught.__exit__(None, None, None)
-            self.lines.update(
-                f"{Path(one.filename).parent.name}/{Path(one.filename).name}:{one.lineno}"
-                for one in self._seen
-                if "synchronizing" in str(one.message)
-            )
-
-
-def waits(pair: Pair, *, steps: int, batch: int, device: str) -> str:
-    """Return how often, and where, the processor waits for the GPU in a step of each trainer."""
-    extra = settings_of("", batch, steps, device)
-    found = []
-    with tempfile.TemporaryDirectory() as folder:
-        ours = distiller(pair, folder, **extra)
-        for name, trainer in (
-            ("floor", floor_of(ours, pair, {**extra, "output_dir": folder})),
-            ("full", ours),
-        ):
-            callback = Waits(steps)
-            trainer.add_callback(callback)
-            trainer.train()
-            lines = ", ".join(f"{line} x{count}" for line, count in callback.lines.most_common())
-            found.append(f"  {name}: {callback.lines.total()} waits for the GPU in a step: {lines or 'none'}")
-    return "\n".join([pair.title, *found])
-
-
 def overflow(pair: Pair, *, device: str, steps: int, batch: int) -> str:
     """Train in float16 from a scale that overflows; on a CPU the scaler's steps are the same, in float32."""
     extra = {**settings_of("", batch, steps, device), "fp16": device == "cuda"}
@@ -275,8 +225,6 @@ def main() -> None:
             )
         if mode == "float32":
             failures += attempt("float16", overflow, first, **common)
-            for pair in pairs.values() if args.device == "cuda" else ():
-                failures += attempt(pair.title, waits, pair, device=args.device, steps=3, batch=2)
     if failures:
         raise SystemExit(f"{failures} of the measurements failed.")
 
