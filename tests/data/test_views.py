@@ -97,3 +97,27 @@ def test_the_order_differs_between_images_and_passes() -> None:
     }
     assert len(orders) == 8
     assert all(sorted(order) == list(range(8)) for order in orders)
+
+
+def test_kept_views_are_what_would_be_made_again() -> None:
+    """A memory of another view, or of one that was changed since, would train on it in silence."""
+    plain, keeping = _data(False), _data(False)
+    keeping.keep_views()
+    for epoch in (0, 1, 2, 3, 7):
+        for made, kept in zip(_epoch(plain, epoch), _epoch(keeping, epoch), strict=True):
+            assert made.keys() == kept.keys()
+            assert all(torch.equal(made[name], kept[name]) for name in made)
+            kept["pixel_values"].zero_()
+
+
+def test_a_kept_view_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise the memory costs and saves nothing."""
+    data, read = _data(False), []
+    made = DenseReader.finish
+    monkeypatch.setattr(
+        DenseReader, "finish", lambda *args, **kwargs: read.append(1) or made(*args, **kwargs)
+    )
+    data.keep_views()
+    for epoch in range(3 * VIEWS):
+        _epoch(data, epoch)
+    assert len(read) == VIEWS * len(data)

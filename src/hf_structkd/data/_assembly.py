@@ -76,7 +76,10 @@ def assemble(
         if options.streaming:
             rows = rows.shuffle(seed=seed, buffer_size=options.shuffle_buffer_size)
         views = options.augmentation_views
-        return read(rows, image_column, augmentation=augmentation, labeled=labeled, views=views)
+        training = read(rows, image_column, augmentation=augmentation, labeled=labeled, views=views)
+        if options.keep_views:
+            training.keep_views()
+        return training
 
     has_unlabeled = splits.unlabeled is not None
     mark = (True if has_unlabeled else None) if splits.labeled else False

@@ -35,9 +35,11 @@ class ScheduleArguments(_Ramps):
     Args:
         ema_decay: Share of the past in an exponential moving average of the student's weights and buffers,
             in [0, 1). The average is what is evaluated, saved and left at the end; 0 is off.
+        balance_steps: Steps at the start of a training that measure how strongly each term moves the student,
+            >= 0. A weight is then the strength of its term relative to the supervised loss; 0 is off.
 
     Raises:
-        ValueError: If it is out of that range.
+        ValueError: If one is out of its range.
     """
 
     ema_decay: float = field(
@@ -45,8 +47,17 @@ class ScheduleArguments(_Ramps):
         metadata={"help": "Evaluate and save a moving average of the student with this decay; 0 is off."},
     )
 
+    balance_steps: int = field(
+        default=0,
+        metadata={"help": "Steps that measure the terms' gradients, so that a weight is a share; 0 is off."},
+    )
+
     def __post_init__(self) -> None:
-        """Check the decay; a term checks its steps."""
+        """Check the decay and the measured steps; a term checks its steps."""
+        if not isinstance(self.balance_steps, int) or self.balance_steps < 0:
+            raise ValueError(
+                f"`balance_steps` must be a number of steps, at least 0, got {self.balance_steps!r}."
+            )
         check_number("ema_decay", self.ema_decay, minimum=0.0)
         if self.ema_decay >= 1:
             raise ValueError(f"`ema_decay` must be below 1, got {self.ema_decay}; 0.999 is usual.")
