@@ -106,3 +106,24 @@ def test_without_a_gradient_in_common_nothing_is_balanced(tmp_path: Path) -> Non
 def test_a_number_of_steps_that_is_none_is_refused(steps: Any, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="`balance_steps` must be a number of steps, at least 0"):
         arguments(tmp_path, balance_steps=steps)
+
+
+def test_gradients_that_cannot_be_measured_are_refused(tmp_path: Path) -> None:
+    """Below float16's smallest number a gradient is 0, and its term's weight would be without bound."""
+    with pytest.raises(ValueError, match="`balance_steps` does not go with `fp16`"):
+        arguments(tmp_path, balance_steps=1, fp16=True, use_cpu=False)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "options",
+    [{"torch_compile": True, "torch_compile_backend": "aot_eager"}, {"gradient_checkpointing": True}],
+)
+def test_other_ways_to_run_a_student_measure_the_same(options: dict[str, Any], tmp_path: Path) -> None:
+    """Compiled code and checkpoints free what a second backward reads, unless they are told not to."""
+    measured = []
+    for extra in ({}, options):
+        trainer = make_trainer(SEGMENTATION, arguments(tmp_path, **ON, max_steps=3, balance_steps=2, **extra))
+        trainer.train()
+        measured.append(trainer.distillation.weights_in_use)
+    assert measured[1] == pytest.approx(measured[0], rel=1e-3)

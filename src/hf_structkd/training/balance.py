@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate.utils import reduce
@@ -40,6 +42,11 @@ class GradientBalance:
     def wants(self, step: int) -> bool:
         """Return whether a step, counted from 0, is still to be measured."""
         return self._measured <= step < self.steps
+
+    @staticmethod
+    def uncompiled() -> AbstractContextManager[Any]:
+        """Run compiled models as they were before: compiled code frees what a second backward needs."""
+        return torch.compiler.set_stance("force_eager")
 
     def measure(self, step: int, values: Mapping[str, Tensor], model: nn.Module) -> None:
         """Add the strengths of the terms on one micro-batch, averaged over the processes.

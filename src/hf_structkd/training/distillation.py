@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -199,10 +200,12 @@ class Distillation:
         self._make_ready(model, inputs, active, may_print=may_print)
         task = self.pair.task  # another one, if the teacher was loaded for a term that came on
         batch, answer = self.pair.filled_in(inputs)
-        student, teacher = self.pair.forward(model, batch, terms, answer)
+        is_measured = self.balance.wants(self._step)
+        with self.balance.uncompiled() if is_measured else nullcontext():
+            student, teacher = self.pair.forward(model, batch, terms, answer)
         values = [term(task, student, teacher, batch) for term in terms]
         named = {term.name: value for term, value in zip(terms, values, strict=True)}
-        if self.balance.wants(self._step):
+        if is_measured:
             self.balance.measure(self._step, named, model_of(model))
         in_use = [self._in_use(term, weight) for term, weight in active]
         total = torch.stack([weight * value for weight, value in zip(in_use, values, strict=True)]).sum()

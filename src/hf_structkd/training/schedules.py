@@ -53,11 +53,7 @@ class ScheduleArguments(_Ramps):
     )
 
     def __post_init__(self) -> None:
-        """Check the decay and the measured steps; a term checks its steps."""
-        if not isinstance(self.balance_steps, int) or self.balance_steps < 0:
-            raise ValueError(
-                f"`balance_steps` must be a number of steps, at least 0, got {self.balance_steps!r}."
-            )
+        """Check the decay; a term checks its steps."""
         check_number("ema_decay", self.ema_decay, minimum=0.0)
         if self.ema_decay >= 1:
             raise ValueError(f"`ema_decay` must be below 1, got {self.ema_decay}; 0.999 is usual.")
