@@ -117,7 +117,7 @@ def test_gradients_that_cannot_be_measured_are_refused(tmp_path: Path) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize(
     "options",
-    [{"torch_compile": True, "torch_compile_backend": "aot_eager"}, {"gradient_checkpointing": True}],
+    [{"torch_compile": True, "torch_compile_backend": "aot_eager"}, {"activation_checkpointing": True}],
 )
 def test_other_ways_to_run_a_student_measure_the_same(options: dict[str, Any], tmp_path: Path) -> None:
     """Compiled code and checkpoints free what a second backward reads, unless they are told not to."""

@@ -46,7 +46,8 @@ class GradientBalance:
     @staticmethod
     def uncompiled() -> AbstractContextManager[Any]:
         """Run compiled models as they were before: compiled code frees what a second backward needs."""
-        return torch.compiler.set_stance("force_eager")
+        eager: AbstractContextManager[Any] = torch.compiler.set_stance("force_eager")
+        return eager
 
     def measure(self, step: int, values: Mapping[str, Tensor], model: nn.Module) -> None:
         """Add the strengths of the terms on one micro-batch, averaged over the processes.
