@@ -8,8 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
+from hf_structkd import load_segmentation_data
 from hf_structkd.data import ClassMap, DenseAugmentation, DenseReader, StoredRows, StreamedRows
 from hf_structkd.data.views import sample_key, view_in_epoch
+from tests.cases import SEGMENTATION, arguments, make_trainer
 
 VIEWS = 3
 
@@ -121,3 +123,30 @@ def test_a_kept_view_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     for epoch in range(3 * VIEWS):
         _epoch(data, epoch)
     assert len(read) == VIEWS * len(data)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"keep_views": True}, "`keep_views` needs a fixed number of `augmentation_views`"),
+        (
+            {"keep_views": True, "augmentation_views": 2, "streaming": True},
+            "`keep_views` needs a stored dataset",
+        ),
+    ],
+)
+def test_views_that_cannot_be_kept_are_refused(options: dict, said: str) -> None:
+    """Without a fixed number each epoch would add a data set to the memory, and read none of it again."""
+    with pytest.raises(ValueError, match=said):
+        load_segmentation_data(normalization=None, max_train_samples=2, max_eval_samples=1, **options)
+
+
+def test_workers_are_refused_beside_kept_views(tmp_path) -> None:
+    """Each worker would fill a memory of its own, and lose it after an epoch: slower, and nobody told."""
+    data = _data(False)
+    data.keep_views()
+    args = arguments(tmp_path, dataloader_num_workers=1)
+    trainer = make_trainer(SEGMENTATION, args)
+    trainer.train_dataset = data
+    with pytest.raises(ValueError, match="`dataloader_num_workers` must be 0 beside `keep_views`"):
+        trainer.get_train_dataloader()

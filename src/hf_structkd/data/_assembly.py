@@ -56,6 +56,8 @@ def assemble(
         mirror: whether padding shows the image mirrored.
         **evaluation: further arguments of the reader of the validation rows.
     """
+    if options.keep_views and options.streaming:
+        raise ValueError("`keep_views` needs a stored dataset, got `streaming`=True; leave one of them out.")
     rows_class: type[Any] = StreamedRows if options.streaming else StoredRows
     augmentation = DenseAugmentation(
         pair_of("image_size", options.image_size),

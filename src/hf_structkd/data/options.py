@@ -114,10 +114,10 @@ class DataOptions:
         _check_types(self)
         check_size("image_size", pair_of("image_size", self.image_size))
         _check_count("augmentation_views", self.augmentation_views)
-        if self.keep_views and (self.augmentation_views is None or self.streaming):
+        if self.keep_views and self.augmentation_views is None:
             raise ValueError(
-                "`keep_views` needs a stored dataset with a fixed number of `augmentation_views`, got "
-                f"{self.augmentation_views} and `streaming`={self.streaming}; set them, or leave it out."
+                "`keep_views` needs a fixed number of `augmentation_views`, got None; set one, for instance "
+                "4, or leave it out."
             )
         fraction = self.validation_fraction
         if fraction is not None and not 0 < fraction < 1:
