@@ -95,7 +95,7 @@ class StructKDTrainer(PublishingTrainer):
         self.pair = ModelPair(
             student, teacher_model, kind, args, processors=processors, task_options=task_options
         )
-        self.distillation = Distillation(self.terms, self.pair, data)
+        self.distillation = Distillation(self.terms, self.pair, data, balance_steps=args.balance_steps)
         self.distillation.load_teacher(student, self.distillation.active())
         kwargs.setdefault("data_collator", self.task.collate)
         self.pair.trusts_keys = kwargs["data_collator"] is self.task.collate
