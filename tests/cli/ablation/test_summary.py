@@ -119,3 +119,12 @@ def test_twice_the_epochs_say_what_they_brought(tmp_path: Path, higher: bool, ch
     brought = f"; twice the epochs of short bring {change} % of its score (2 seeds)"
     assert cells(text, "**long**")[1].endswith(brought)
     assert text.count("twice the epochs") == 1
+
+
+def test_a_row_says_that_its_weights_are_shares(tmp_path: Path) -> None:
+    """Also where all settings have the option, and none differs by it."""
+    changed = experiment(options={**experiment()["options"], "balance_steps": 50})
+    plan = write_plan(tmp_path / "plan.yaml", {"town": changed})
+    results = finish(plan, {"town": {"alone": ALONE, "default": BETTER}})
+    row = cells(table(plan, results, command="ablate"), "**default**")
+    assert row[1].endswith("channel 0, balance_steps 50")

@@ -22,6 +22,8 @@ from .records import (
 )
 from .statistics import compare, difference
 
+_SAYS_WHAT_WEIGHTS_ARE = ("balance_steps",)
+
 
 def table(plan: Path, results: Path, *, command: str) -> str:
     """Return the Markdown tables of a plan's finished runs, with commands and figures.
@@ -131,7 +133,7 @@ def _described(run: Record, runs: Sequence[Record]) -> str:
     differ = sorted(
         name
         for name in {name for other in others for name in other} - set(WEIGHTS)
-        if any(other.get(name) != options.get(name) for other in others)
+        if name in _SAYS_WHAT_WEIGHTS_ARE or any(other.get(name) != options.get(name) for other in others)
     )
     named = [*weights, *(f"{name} {options[name]}" for name in differ if name in options)]
     return f"**{run['setting']}**: {', '.join(named)}{_doubling(run, runs)}"
