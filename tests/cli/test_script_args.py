@@ -241,6 +241,7 @@ SHARED = {
     "flip_probability": 0.5,
     "color_jitter": [0.3, 0.3, 0.3, 0.05],
     "augmentation_views": None,
+    "keep_views": False,
     "streaming": False,
     "shuffle_buffer_size": 1000,
     "skip_bad_images": False,

@@ -8,8 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
+from hf_structkd import load_segmentation_data
 from hf_structkd.data import ClassMap, DenseAugmentation, DenseReader, StoredRows, StreamedRows
 from hf_structkd.data.views import sample_key, view_in_epoch
+from tests.cases import SEGMENTATION, arguments, make_trainer
 
 VIEWS = 3
 
@@ -97,3 +99,54 @@ def test_the_order_differs_between_images_and_passes() -> None:
     }
     assert len(orders) == 8
     assert all(sorted(order) == list(range(8)) for order in orders)
+
+
+def test_kept_views_are_what_would_be_made_again() -> None:
+    """A memory of another view, or of one that was changed since, would train on it in silence."""
+    plain, keeping = _data(False), _data(False)
+    keeping.keep_views()
+    for epoch in (0, 1, 2, 3, 7):
+        for made, kept in zip(_epoch(plain, epoch), _epoch(keeping, epoch), strict=True):
+            assert made.keys() == kept.keys()
+            assert all(torch.equal(made[name], kept[name]) for name in made)
+            kept["pixel_values"].zero_()
+
+
+def test_a_kept_view_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise the memory costs and saves nothing."""
+    data, read = _data(False), []
+    made = DenseReader.finish
+    monkeypatch.setattr(
+        DenseReader, "finish", lambda *args, **kwargs: read.append(1) or made(*args, **kwargs)
+    )
+    data.keep_views()
+    for epoch in range(3 * VIEWS):
+        _epoch(data, epoch)
+    assert len(read) == VIEWS * len(data)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"keep_views": True}, "`keep_views` needs a fixed number of `augmentation_views`"),
+        (
+            {"keep_views": True, "augmentation_views": 2, "streaming": True},
+            "`keep_views` needs a stored dataset",
+        ),
+    ],
+)
+def test_views_that_cannot_be_kept_are_refused(options: dict, said: str) -> None:
+    """Without a fixed number each epoch would add a data set to the memory, and read none of it again."""
+    with pytest.raises(ValueError, match=said):
+        load_segmentation_data(normalization=None, max_train_samples=2, max_eval_samples=1, **options)
+
+
+def test_workers_are_refused_beside_kept_views(tmp_path) -> None:
+    """Each worker would fill a memory of its own, and lose it after an epoch: slower, and nobody told."""
+    data = _data(False)
+    data.keep_views()
+    args = arguments(tmp_path, dataloader_num_workers=1)
+    trainer = make_trainer(SEGMENTATION, args)
+    trainer.train_dataset = data
+    with pytest.raises(ValueError, match="`dataloader_num_workers` must be 0 beside `keep_views`"):
+        trainer.get_train_dataloader()

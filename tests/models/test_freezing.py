@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
-from put_backbone import save_under_head
+from put_backbone import read_backbone, save_under_head
+from safetensors.torch import load_file
 from transformers import (
     AutoBackbone,
     AutoConfig,
     AutoModelForSemanticSegmentation,
+    ResNetConfig,
     RTDetrForObjectDetection,
     SegformerModel,
+    UperNetConfig,
+    UperNetForSemanticSegmentation,
 )
 
 from hf_structkd.models.freezing import freeze
@@ -63,6 +68,34 @@ def test_a_backbone_is_written_under_a_head(tmp_path: Path) -> None:
     other = SegformerModel(AutoConfig.from_pretrained(tmp_path / "config", depths=[2, 1, 1, 1]))
     with pytest.raises(ValueError, match="must have a part like the SegformerModel"):
         save_under_head(other, str(tmp_path / "config"), tmp_path / "model")
+
+
+def test_the_first_stages_of_a_backbone_are_written_under_a_detector(tmp_path: Path) -> None:
+    """Else a detector of three stages cannot start from a segmenter's four."""
+    stages = {"model_type": "resnet", "embedding_size": 8, "layer_type": "basic"}
+    whole = ResNetConfig(hidden_sizes=[8, 12, 16, 20], depths=[1, 1, 1, 1], **stages)
+    whole.out_features = ["stage1", "stage4"]
+    segmenter = UperNetForSemanticSegmentation(
+        UperNetConfig(backbone_config=whole, hidden_size=8, use_auxiliary_head=False)
+    )
+    segmenter.half().save_pretrained(tmp_path / "segmenter")
+    detector = tiny_detector("rt_detr").config.to_dict() | {
+        "architectures": ["RTDetrForObjectDetection"],
+        "backbone_config": stages
+        | {"hidden_sizes": [8, 12, 16], "depths": [1, 1, 1], "out_features": ["stage2", "stage3"]},
+        "encoder_in_channels": [12, 16],
+        "use_pretrained_backbone": False,
+    }
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "config.json").write_text(json.dumps(detector))
+    save_under_head(read_backbone(str(tmp_path / "segmenter")), str(tmp_path / "config"), tmp_path / "model")
+    written = load_file(tmp_path / "model" / "model.safetensors")
+    whole_state = segmenter.float().backbone.state_dict()
+    assert {name.removeprefix("model.backbone.model.") for name in written} == {
+        name for name in whole_state if "stages.3" not in name and not name.endswith("num_batches_tracked")
+    }
+    for name, tensor in written.items():
+        assert torch.equal(tensor, whole_state[name.removeprefix("model.backbone.model.")])
 
 
 def test_a_backbone_is_written_under_a_detector_that_freezes_its_norms(tmp_path: Path) -> None:

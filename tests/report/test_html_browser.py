@@ -65,6 +65,21 @@ def test_the_page_fits_a_phone_and_a_desktop(
     assert chromium.run(f"{wide}.map(e => e.outerHTML.slice(0, 80))") == []
 
 
+@pytest.mark.parametrize("width", [390, 800])
+def test_a_table_of_many_evaluation_sets_scrolls_and_not_the_page(
+    chromium: Chromium, tmp_path: Path, width: int
+) -> None:
+    """A page that moves sideways as a whole hides its right edge from a reader on a phone."""
+    sets = {f"validation_of_the_city_{i}": SEGMENTATION.rows(2) for i in range(8)}
+    trainer = make_trainer(SEGMENTATION, arguments(tmp_path, report_to="none"), eval_dataset=sets)
+    trainer.state.log_history = [{"step": 1, f"eval_{next(iter(sets))}_mean_iou": 0.5}]
+    chromium.open(trainer.show().path, width)
+    assert chromium.run("document.documentElement.scrollWidth") <= width
+    box = "document.querySelector('#comparison .scroll')"
+    assert chromium.run(f"{box}.getBoundingClientRect().right") <= width
+    assert chromium.run(f"{box}.scrollWidth > {box}.clientWidth") is (width == 800)  # a phone has cards
+
+
 def test_the_arrow_keys_move_one_picture_and_the_slider_above_moves_all(
     chromium: Chromium, page: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import io
 import json
 import math
@@ -32,6 +33,7 @@ from hf_structkd.tasks import TASKS, DepthTask
 from tests.cases import CASES, NUM_LABELS, SEGMENTATION, TaskCase, arguments, make_trainer
 from tests.unlabelled_rows import unlabelled
 
+CELL = re.compile(r"<t[hd][^>]*>(.*?)</t[hd]>", re.DOTALL)
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 
 
@@ -93,6 +95,38 @@ def test_every_task_has_a_page_with_scored_pictures(case: TaskCase, tmp_path: Pa
     for place, own in cards.items():
         alone = trainer.evaluate(torch.utils.data.Subset(case.rows(3), [place]))[case.metric]
         assert sign * own == pytest.approx(alone, rel=1e-5)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_of_several_evaluation_sets_the_first_is_judged_and_each_other_has_a_column(
+    case: TaskCase, tmp_path: Path
+) -> None:
+    """Else who evaluates on two sets, as Trainer allows, has no report at all, or one without the second."""
+    sets = {"near": case.rows(3), "near_by": case.rows(2)}
+    trainer, alone = (
+        finished(case, tmp_path / name, eval_dataset=sets, teacher=teacher)
+        for name, teacher in (("distilled", case.teacher(1)), ("alone", case.teacher(2)))
+    )
+    metric = case.metric.removeprefix("eval_")
+    for run in (trainer, alone):
+        run.state.log_history = [{"step": 1, f"eval_near_{metric}": 0.5}]
+    trainer.show(alone=alone)
+    text = (tmp_path / "distilled" / "report.html").read_text(encoding="utf-8")
+    rows = re.findall(
+        r"<tr>(.*?)</tr>", text[text.index('id="comparison"') :].split("</table>")[0], re.DOTALL
+    )
+    head, *lines = (
+        [html.unescape(re.sub("<.*?>", "", cell)).strip() for cell in re.findall(CELL, row)] for row in rows
+    )
+    table = {line[0]: dict(zip(head, line, strict=True)) for line in lines}
+    label, arrow = trainer.task.headline.label, " (higher is better)"
+    arrow = arrow if trainer.task.headline.higher_is_better else arrow.replace("higher", "lower")
+    scores, of_teacher = trainer.evaluate(), trainer.evaluate_teacher()
+    for name, column in (("near", f"near: {label}{arrow}"), ("near_by", f"near_by: {label}")):
+        close = {"abs": 5e-3, "rel": 5e-3}
+        assert float(table["distilled"][column]) == pytest.approx(scores[f"eval_{name}_{metric}"], **close)
+        assert float(table["teacher"][column]) == pytest.approx(of_teacher[f"{name}_{metric}"], **close)
+    assert "All 3 validation images were scored" in text
 
 
 @pytest.mark.parametrize("is_evaluated", [True, False])

@@ -533,6 +533,24 @@ def test_models_are_loaded_by_folder(tmp_path: Path) -> None:
     trainer.train()
 
 
+def test_the_seed_of_the_arguments_draws_the_weights_that_a_named_student_lacks(tmp_path: Path) -> None:
+    """Else a repeated run starts elsewhere, and so do the student alone and the distilled one."""
+    student = SEGMENTATION.student(0)
+    student.config.architectures = [type(student).__name__]
+    student.config.save_pretrained(tmp_path / "student")
+
+    def first_weights(seed: int, teacher: Any, **weights: float) -> torch.Tensor:
+        args = arguments(tmp_path, seed=seed, **weights)
+        trainer = StructKDTrainer(tmp_path / "student", teacher, args, train_dataset=SEGMENTATION.rows(4))
+        torch.rand(3)  # what a program draws between two trainers
+        return torch.nn.utils.parameters_to_vector(trainer.model.parameters()).detach()
+
+    distilled = first_weights(1, SEGMENTATION.teacher(1))
+    assert torch.equal(distilled, first_weights(1, SEGMENTATION.teacher(1)))
+    assert torch.equal(distilled, first_weights(1, None, **ALONE))
+    assert not torch.equal(distilled, first_weights(2, SEGMENTATION.teacher(1)))
+
+
 def test_a_teacher_of_other_classes_is_refused_with_both_lists(tmp_path: Path) -> None:
     teacher = tiny_segmentation_model("dpt", id2label={0: "cat", 1: "dog"})
     with pytest.raises(ValueError, match="cat"):

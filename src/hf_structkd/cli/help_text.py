@@ -24,7 +24,7 @@ ESSENTIAL: Mapping[str, tuple[str, ...]] = {
 }
 """Names of the options that `--help` shows, by group; those that a task does not have are left out."""
 
-_OF_TRAINING = ("augmentation_views",)
+_OF_TRAINING = ("augmentation_views", "keep_views")
 
 # The first group with a prefix of the name counts.
 _OF_TRAINER: Mapping[str, tuple[str, ...]] = {

@@ -56,6 +56,8 @@ def assemble(
         mirror: whether padding shows the image mirrored.
         **evaluation: further arguments of the reader of the validation rows.
     """
+    if options.keep_views and options.streaming:
+        raise ValueError("`keep_views` needs a stored dataset, got `streaming`=True; leave one of them out.")
     rows_class: type[Any] = StreamedRows if options.streaming else StoredRows
     augmentation = DenseAugmentation(
         pair_of("image_size", options.image_size),
@@ -76,7 +78,10 @@ def assemble(
         if options.streaming:
             rows = rows.shuffle(seed=seed, buffer_size=options.shuffle_buffer_size)
         views = options.augmentation_views
-        return read(rows, image_column, augmentation=augmentation, labeled=labeled, views=views)
+        training = read(rows, image_column, augmentation=augmentation, labeled=labeled, views=views)
+        if options.keep_views:
+            training.keep_views()
+        return training
 
     has_unlabeled = splits.unlabeled is not None
     mark = (True if has_unlabeled else None) if splits.labeled else False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import logging
 from collections.abc import Iterator, Mapping
@@ -101,11 +102,16 @@ class RowDataset:
 class StoredRows(RowDataset, Dataset[Row]):
     """The rows of a `datasets.Dataset`; a bad one is replaced by the next good one if it may be skipped.
 
+    With ``keeps_views`` every view stays in memory once it is made. A worker process would keep views of its
+    own, and lose them at the end of its epoch.
+
     The augmentation of a row depends on (seed, epoch, index) alone: not on batch size, workers, processes,
     resuming or any random state. Call `set_epoch` before each epoch: with several processes `accelerate` sets
     the epoch of its own sampler and not that of the dataset. In evaluation a row that replaces a bad one
     counts twice.
     """
+
+    keeps_views = False
 
     def __len__(self) -> int:
         """Return the number of rows, bad ones included."""
@@ -120,7 +126,7 @@ class StoredRows(RowDataset, Dataset[Row]):
             if self._skips[row]:
                 continue
             try:
-                return self.reader.read(self._rows[row], index=row, epoch=epoch, identity=identity)
+                return self._view(row, epoch=epoch, identity=identity)
             except BadImageError as error:
                 if not self._skip_bad_images:
                     raise
@@ -128,6 +134,19 @@ class StoredRows(RowDataset, Dataset[Row]):
                 logger.warning("Row %d is replaced by the next good one: %s", row, error)
         columns = " and ".join(f"`{argument}`={name!r}" for argument, name in self.reader.columns.items())
         raise BadImageError(f"At least one of the {count} rows must be decodable, got none; check {columns}.")
+
+    def keep_views(self) -> None:
+        """Keep every view in memory from now on."""
+        self.keeps_views, self._kept = True, dict[tuple[int, int, bytes], Row]()
+
+    def _view(self, row: int, *, epoch: int, identity: bytes) -> Row:
+        """Return what an epoch shows of a row, made or kept."""
+        if not self.keeps_views:
+            return self.reader.read(self._rows[row], index=row, epoch=epoch, identity=identity)
+        view = row, self.reader.view_shown(epoch, identity=identity), identity
+        if view not in self._kept:
+            self._kept[view] = self.reader.read(self._rows[row], index=row, epoch=epoch, identity=identity)
+        return copy.deepcopy(self._kept[view])  # whoever gets it may change it in place
 
 
 class StreamedRows(RowDataset, IterableDataset[Row]):

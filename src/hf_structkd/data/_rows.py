@@ -105,11 +105,16 @@ class RowReader(ABC):
         where = f"unlabelled row {index}" if self.labeled is False else f"row {index}"
         row = {name: fetched(value, where=where) for name, value in row.items()}
         image = decode_image(row[self.image_column], where=f"{where}, column {self.image_column!r}")
-        if self.views is not None:
-            epoch = view_in_epoch(epoch, self.views, seed=self.seed, identity=identity)
+        epoch = self.view_shown(epoch, identity=identity)
         part = ("unlabeled",) if self.labeled is False else ()
         generator = seeded_generator(self.seed, epoch, *part, identity=identity)
         return self.finish(row, image, generator, where=where)
+
+    def view_shown(self, epoch: int, *, identity: bytes) -> int:
+        """Return which view of an image an epoch shows; without a fixed number, each epoch has its own."""
+        if self.views is None:
+            return epoch
+        return view_in_epoch(epoch, self.views, seed=self.seed, identity=identity)
 
     def inputs(self, image: Tensor, mask: Tensor | None = None, **further: Tensor) -> Row:
         """Return what every row holds, from the finished image in [0, 1], its mask and further inputs."""

@@ -56,6 +56,11 @@ class _Mix(Generic[PartT]):
         return self.labeled.views
 
     @property
+    def keeps_views(self) -> bool:
+        """Whether the views of both parts stay in memory."""
+        return bool(getattr(self.labeled, "keeps_views", False))
+
+    @property
     def notes(self) -> dict[str, str]:
         """Lines of the start table that say what the labelled rows hold, text by label."""
         return self.labeled.notes

@@ -82,6 +82,11 @@ class DataOptions:
         "Number of views of each training image, which come again in later epochs, in a new order each time; "
         "unset augments anew in every epoch.",
     )
+    keep_views: bool = option(
+        False,
+        "Keep every view in memory once it is made, so that later epochs neither decode nor augment; needs "
+        "augmentation_views, and no workers.",
+    )
     streaming: bool = option(False, "Read rows as they are needed.")
     shuffle_buffer_size: int = option(1000, "Rows among which a stream is shuffled.")
     skip_bad_images: bool = option(False, "Count and skip files that cannot be decoded.")
@@ -109,6 +114,11 @@ class DataOptions:
         _check_types(self)
         check_size("image_size", pair_of("image_size", self.image_size))
         _check_count("augmentation_views", self.augmentation_views)
+        if self.keep_views and self.augmentation_views is None:
+            raise ValueError(
+                "`keep_views` needs a fixed number of `augmentation_views`, got None; set one, for instance "
+                "4, or leave it out."
+            )
         fraction = self.validation_fraction
         if fraction is not None and not 0 < fraction < 1:
             raise ValueError(f"`validation_fraction` must lie in (0, 1), got {fraction}; 0.1 is a tenth.")

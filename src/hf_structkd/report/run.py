@@ -23,6 +23,7 @@ from ..models.sharding import is_sharded
 from ._pictures import PictureRow
 from .comparison import ComparisonRow, Headline, comparison_table, how_timed, milliseconds_per_image
 from .curves import plot_curves
+from .eval_sets import first_set, headline_of, scores_of, start_of_first
 from .page.gallery import MOST_SCORED, Range, Shot, shrunk
 from .page.page import Compared, PageRun, PageTask, write_page
 
@@ -112,7 +113,7 @@ def write_report(
 
     Call this on one process; it does not wait for the others. Without labels, table and pictures show how far
     the student agrees with the teacher. Without evaluation data there is no table, and the pictures are of
-    training images.
+    training images. Of several evaluation sets the first is judged and shown; each further one has a column.
 
     Args:
         trainer: Trainer of the distilled student, after training.
@@ -135,19 +136,16 @@ def write_report(
     student = "student" if teacher is None else "distilled"
     runs = {student: trainer} if alone is None else {"alone": alone, student: trainer}
     found = {"teacher": teacher_metrics, "alone": alone_metrics, student: metrics}
-    scores = {
-        name: {key.removeprefix("eval_"): value for key, value in of_model.items()}
-        for name, of_model in found.items()
-        if of_model is not None
-    }
-    batch, has_data = collate_first(trainer), trainer.eval_dataset is not None
+    data, batch = trainer.eval_dataset, collate_first(trainer)
+    scores = {name: scores_of(one, data) for name, one in found.items() if one is not None}
+    has_data = data is not None
     agrees = not has_labels(shown_data(trainer)) and teacher is not None
     images = batch["pixel_values"][:1]
-    headline = task.headline.of_agreement() if agrees else task.headline
+    headline = headline_of(task.headline, data, agrees=agrees)
     rows = _rows(teacher, runs, scores, images) if has_data else []
     table = comparison_table(rows, headline) if has_data else ""
     folder = Path(str(trainer.args.output_dir)) / "figures"
-    first = _first_panel(headline if has_data else None)
+    first = _first_panel(headline if has_data else None, start_of_first(data))
     histories = {name: runs[name].state.log_history for name in reversed(runs) if name in scores}
     plot_curves(
         histories,
@@ -167,18 +165,17 @@ def write_report(
     return "\n\n".join([table, *notes])
 
 
-def _first_panel(headline: Headline | None) -> dict[str, str]:
+def _first_panel(headline: Headline | None, start: str) -> dict[str, str]:
     """Return what `plot_curves` draws first: the headline, or the total loss where nothing is evaluated."""
     if headline is None:
         return {"metric": "loss", "metric_label": "weighted sum of the terms"}
     direction = "" if headline.higher_is_better else " (lower is better)"
-    return {"metric": f"eval_{headline.metric}", "metric_label": headline.label + direction}
+    return {"metric": f"eval_{start}{headline.metric}", "metric_label": headline.label + direction}
 
 
 def shown_data(trainer: FinishedRun) -> Any:
     """Return the data whose images are shown: those of validation, of several sets the first, or training."""
-    data = trainer.train_dataset if trainer.eval_dataset is None else trainer.eval_dataset
-    return next(iter(data.values())) if isinstance(data, dict) else data
+    return first_set(trainer.train_dataset if trainer.eval_dataset is None else trainer.eval_dataset)
 
 
 def _refuse_shards(trainer: FinishedRun) -> None:

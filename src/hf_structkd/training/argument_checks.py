@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from accelerate.utils import is_torch_version
 from transformers import TrainingArguments
@@ -97,6 +98,15 @@ def check_shard(args: TrainingArguments, names: Sequence[str]) -> None:
     ):
         if is_refused:
             raise ValueError(f"`{name}` does not go with `shard`, got {getattr(args, name)}: {advice}.")
+
+
+def check_balance(args: TrainingArguments, *, steps: Any, sharded: Sequence[str]) -> None:
+    """Raise `ValueError` if `balance_steps` is no number of steps, or gradients cannot be measured."""
+    if not isinstance(steps, int) or steps < 0:
+        raise ValueError(f"`balance_steps` must be a number of steps, at least 0, got {steps!r}.")
+    if steps and (args.fp16 or "student" in sharded):
+        other = "`fp16`, in which small gradients vanish; pass `bf16`" if args.fp16 else "a sharded student"
+        raise ValueError(f"`balance_steps` does not go with {other}, or set it to 0, got {steps}.")
 
 
 def names_of(value: str | Sequence[str] | None) -> list[str]:

@@ -14,7 +14,7 @@ from ..models.teacher import TeacherDtype
 from ..terms import built_in_terms
 from ..terms.base import check_choice
 from ..terms.pairwise import positive_integers
-from .argument_checks import NEED_METRICS, check_run, check_shard, names_of
+from .argument_checks import NEED_METRICS, check_balance, check_run, check_shard, names_of
 from .presets import preset_settings
 from .schedules import ScheduleArguments
 
@@ -193,6 +193,7 @@ class StructKDTrainingArguments(ScheduleArguments, TrainingArguments):
         self.dataloader_pin_memory &= torch.accelerator.is_available()
         self.shard = names_of(self.shard)
         check_shard(self, self.shard)
+        check_balance(self, steps=self.balance_steps, sharded=self.shard)
         self.granularity = positive_integers("granularity", self.granularity, lengths=(1, 2))
         self.teacher_image_size = (
             positive_integers("teacher_image_size", self.teacher_image_size, lengths=(2,))

@@ -68,7 +68,7 @@ def settings_to_keep(
         settings |= {f"{term.name}.{name}": value for name, value in term.settings().items()}
     settings |= {name: getattr(args, name) for name in TRAINER_SETTINGS}
     later: dict[str, float] = {f"{term.name}_warmup_steps": term.warmup_steps for term in distillation.terms}
-    later |= {"ema_decay": args.ema_decay}
+    later |= {"ema_decay": args.ema_decay, "balance_steps": args.balance_steps}
     settings |= later
     settings["teacher"] = None if teacher is None else teacher.source.description
     settings |= pair.task.settings()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ..data import has_labels
 from ..models.loading import config_of, model_of
 from ..models.sharding import is_sharded
 from ..terms import Term, Terms, TrainingPlan
+from .balance import GradientBalance
 from .first_batch import refuse_first_batch
 from .pair import ModelPair
 from .start_table import describe_pair
@@ -32,18 +34,20 @@ class Distillation:
             that it needs.
         pair: The two models.
         data: The training data, if they are known.
+        balance_steps: How many steps of a training measure the gradients of the terms, see `GradientBalance`.
 
     Attributes:
         log: Every value of every micro-step since values were last logged.
         epoch_log: The same since the epoch began.
     """
 
-    def __init__(self, terms: Terms, pair: ModelPair, data: Any = None) -> None:
+    def __init__(self, terms: Terms, pair: ModelPair, data: Any = None, *, balance_steps: int = 0) -> None:
         """Take the terms; `prepare` makes them ready for a training."""
         self.terms = terms
         self.pair = pair
         pair.has_labels = has_labels(data)
         self.modules = TermModules()
+        self.balance = GradientBalance(balance_steps)
         self.log, self.epoch_log = TermLog(), TermLog()
         self._data_notes: Mapping[str, str] = {}
         self._plan: TrainingPlan | None = None
@@ -65,7 +69,10 @@ class Distillation:
     def weights_in_use(self) -> dict[str, float]:
         """Every term's weight at the step that runs, or ran last."""
         weights = self.weights
-        return {term.name: weights[term.name] * term.share_at(self._step) for term in self.terms}
+        return {term.name: self._in_use(term, weights[term.name]) for term in self.terms}
+
+    def _in_use(self, term: Term, weight: float) -> float:
+        return weight * term.share_at(self._step) * self.balance.factor(term.name)
 
     @property
     def log_titles(self) -> dict[str, str]:
@@ -116,6 +123,7 @@ class Distillation:
         self.pair.expect_answers(data)
         self._is_described = False
         self._stepping, self._values = [], {}
+        self.balance = GradientBalance(self.balance.steps)
         self.log, self.epoch_log = TermLog(), TermLog()
         self.pair.drop_captures()
         for term in self.terms:
@@ -154,11 +162,13 @@ class Distillation:
 
     def save(self, folder: str | Path) -> None:
         """Write every term's state into a checkpoint."""
+        self.balance.save(folder)
         for term in self.terms:
             term.save(folder)
 
     def load(self, folder: str | Path) -> None:
         """Read every term's state back."""
+        self.balance.load(folder)
         for term in self.terms:
             term.load(folder)
 
@@ -190,16 +200,20 @@ class Distillation:
         self._make_ready(model, inputs, active, may_print=may_print)
         task = self.pair.task  # another one, if the teacher was loaded for a term that came on
         batch, answer = self.pair.filled_in(inputs)
-        student, teacher = self.pair.forward(model, batch, terms, answer)
+        is_measured = self.balance.wants(self._step)
+        with self.balance.uncompiled() if is_measured else nullcontext():
+            student, teacher = self.pair.forward(model, batch, terms, answer)
         values = [term(task, student, teacher, batch) for term in terms]
-        in_use = [weight * term.share_at(self._step) for term, weight in active]
+        named = {term.name: value for term, value in zip(terms, values, strict=True)}
+        if is_measured:
+            self.balance.measure(self._step, named, model_of(model))
+        in_use = [self._in_use(term, weight) for term, weight in active]
         total = torch.stack([weight * value for weight, value in zip(in_use, values, strict=True)]).sum()
         if not any("output" in term.reads_for(task) for term in terms):
             # The last layers have no part in these terms, and DDP waits for a gradient of all that it saw.
             total = total + 0.0 * task.prediction(student.output).float().sum()
         self._stepping = terms
-        named = zip(terms, values, strict=True)
-        self._values = {f"loss_{term.name}": value.detach().float() for term, value in named}
+        self._values = {f"loss_{name}": value.detach().float() for name, value in named.items()}
         return total, student.output
 
     def begin_step(self, step: int) -> None:
@@ -214,8 +228,8 @@ class Distillation:
     def pop_log(self, accelerator: Accelerator) -> dict[str, float]:
         """Return what was logged since the last call, and the weights in use of terms with a warm-up."""
         weights = self.weights_in_use
-        ramps = {f"weight_{term.name}": weights[term.name] for term in self.terms if term.warmup_steps}
-        return self.log.pop(accelerator) | ramps
+        moving = [term.name for term in self.terms if term.warmup_steps or self.balance.steps]
+        return self.log.pop(accelerator) | {f"weight_{name}": weights[name] for name in moving}
 
     def before_backward(self) -> None:
         """Zero, at the first micro-step of a step, the gradients of what terms own."""

@@ -117,9 +117,14 @@ def build_loader(
 def _build_checked(
     trainer: LoaderOwner, build: Callable[..., Any], dataset: Any, *args: Any, **options: Any
 ) -> Any:
-    if options.get("is_training"):
-        return build(dataset, *args, **options)
     workers = trainer.args.dataloader_num_workers
+    if options.get("is_training"):
+        if workers and getattr(dataset, "keeps_views", False):
+            raise ValueError(
+                f"`dataloader_num_workers` must be 0 beside `keep_views`, got {workers}: a worker "
+                "has its own memory and loses it after an epoch; set it to 0, or leave `keep_views` out."
+            )
+        return build(dataset, *args, **options)
     if isinstance(dataset, IterableDataset) and trainer.accelerator.num_processes > 1:
         dataset, workers = CountedStream(dataset), min(workers, 1)
     with replaced(trainer.args, dataloader_drop_last=False, dataloader_num_workers=workers):

@@ -35,14 +35,21 @@ class ScheduleArguments(_Ramps):
     Args:
         ema_decay: Share of the past in an exponential moving average of the student's weights and buffers,
             in [0, 1). The average is what is evaluated, saved and left at the end; 0 is off.
+        balance_steps: Steps at the start of a training that measure how strongly each term moves the student,
+            >= 0. A weight is then the strength of its term relative to the supervised loss; 0 is off.
 
     Raises:
-        ValueError: If it is out of that range.
+        ValueError: If one is out of its range.
     """
 
     ema_decay: float = field(
         default=0.0,
         metadata={"help": "Evaluate and save a moving average of the student with this decay; 0 is off."},
+    )
+
+    balance_steps: int = field(
+        default=0,
+        metadata={"help": "Steps that measure the terms' gradients, so that a weight is a share; 0 is off."},
     )
 
     def __post_init__(self) -> None:

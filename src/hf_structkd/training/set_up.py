@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from accelerate.utils import DynamoBackend, parse_flag_from_env
 from torch import nn
-from transformers import PreTrainedModel, Trainer, get_scheduler
+from transformers import PreTrainedModel, Trainer, get_scheduler, set_seed
 from transformers.trainer_utils import has_length, number_of_arguments
 from transformers.utils import logging
 
@@ -75,10 +75,12 @@ def first_student(
     model_init: Callable[..., nn.Module] | None,
     task: type[Task] | None,
     data: Any,
+    seed: int,
 ) -> nn.Module:
     """Return the student: loaded where it is named, made where `model_init` makes it; PEFT may wrap it.
 
-    A student that is named learns the classes of the training data, if these come from one of the loaders.
+    A student that is named learns the classes of the training data, if these come from one of the loaders,
+    and `seed` draws the weights that it lacks.
 
     Raises:
         ValueError: If both or none are given.
@@ -97,6 +99,7 @@ def first_student(
     known: dict[str, Any] = {}
     if isinstance(data, LOADED):
         known = {"id2label": data.id2label, "ignore_index": data.ignore_index}
+    set_seed(seed)  # Trainer does so too, but after the student has its weights
     loaded: nn.Module = load_student(model, task or task_of(model), **known)
     return loaded
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..data import has_labels
 from ..report import ReportPage, write_report
+from ..report.eval_sets import first_set, labelled
 from ..report.page.page import FILE_NAME
 
 
@@ -21,8 +22,10 @@ def show_run(trainer: Any, alone: Any = None) -> ReportPage:
         alone: The trainer of the same student without a teacher, if there is one to compare with.
     """
     has_data, others = trainer.eval_dataset is not None, dict[str, Any]()
-    if trainer.teacher is not None and has_data and has_labels(trainer.eval_dataset):
-        others["teacher_metrics"] = trainer.evaluate_teacher()
+    scored = labelled(trainer.eval_dataset)
+    # Of several sets the first is judged: without its labels the teacher has no score to compare.
+    if trainer.teacher is not None and scored is not None and has_labels(first_set(trainer.eval_dataset)):
+        others["teacher_metrics"] = trainer.evaluate_teacher(scored)
     if alone is not None:
         others |= {"alone": alone, "alone_metrics": alone.evaluate() if has_data else {}}
     metrics = trainer.evaluate() if has_data else {}

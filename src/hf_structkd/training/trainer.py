@@ -40,9 +40,9 @@ class StructKDTrainer(PublishingTrainer):
     """Train a student on its task and on what a frozen teacher knows.
 
     Args:
-        model: The student: a Hub id, a folder (one with only a `config.json` starts from scratch), or a
-            model, also in PEFT's wrapper; None where `model_init` makes it. A named one learns the data's
-            classes.
+        model: The student: a Hub id, a folder (one with only a `config.json` starts from scratch, from
+            `args.seed`), or a model, also in PEFT's wrapper; None where `model_init` makes it. A named one
+            learns the data's classes.
         teacher_model: The teacher: a Hub id, a folder, a file (see `load_exported_teacher`), or a model; None
             where every distillation weight is 0, which trains the student alone.
         args: The settings.
@@ -87,14 +87,15 @@ class StructKDTrainer(PublishingTrainer):
         if not isinstance(args, StructKDTrainingArguments):
             raise TypeError(f"`args` must be StructKDTrainingArguments, got {type(args).__name__}.")
         self.terms = set_up.collect_terms(terms, args)
-        first = set_up.first_student(model, kwargs.get("model_init"), task, kwargs.get("train_dataset"))
+        make, data = kwargs.get("model_init"), kwargs.get("train_dataset")
+        first = set_up.first_student(model, make, task, data, args.seed)
         student = model_of(first)
         processing_class = processing_class or set_up.student_processor(student, task, kwargs)
         kind, processors = task or task_of(student), (processing_class, teacher_processing_class)
         self.pair = ModelPair(
             student, teacher_model, kind, args, processors=processors, task_options=task_options
         )
-        self.distillation = Distillation(self.terms, self.pair, kwargs.get("train_dataset"))
+        self.distillation = Distillation(self.terms, self.pair, data, balance_steps=args.balance_steps)
         self.distillation.load_teacher(student, self.distillation.active())
         kwargs.setdefault("data_collator", self.task.collate)
         self.pair.trusts_keys = kwargs["data_collator"] is self.task.collate

@@ -40,6 +40,9 @@ class AblationArguments:
     cache: str = option("outputs/ablation/answers", "Folder of the teachers' answers, which runs share.")
     results: str = option("outputs/ablation/runs", "Folder of one JSON file a run; figures go beside it.")
     page: str = option("outputs/ablation/results.md", "Markdown page that gets the tables.")
+    keep_views: bool = option(
+        False, "Keep the views of the training images in each run's memory; changes no score."
+    )
     one: str | None = option(None, "Name of the one run that this process makes.")
 
     def __post_init__(self) -> None:
@@ -122,11 +125,13 @@ def _make_one(runs: Sequence[Run], args: AblationArguments) -> None:
         raise UsageError(f"`--one` must name a run of the plans, got {args.one!r}.")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what is stopped still counts its time
     results = result_file(run, Path(args.results))
-    train(run, folder=Path(args.output_dir) / run.name, results=results, cache=Path(args.cache))
+    folder, cache = Path(args.output_dir) / run.name, Path(args.cache)
+    train(run, folder=folder, results=results, cache=cache, keep_views=args.keep_views)
 
 
 def _command(run: Run, plans: Sequence[Path], args: AblationArguments) -> list[str]:
     own = [part for name in ("output_dir", "results", "cache") for part in (f"--{name}", getattr(args, name))]
+    own += ["--keep_views"] if args.keep_views else []
     return [sys.executable, "-m", "hf_structkd", "ablate", *map(str, plans), "--one", run.name, *own]
 
 

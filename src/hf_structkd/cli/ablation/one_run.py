@@ -21,7 +21,7 @@ from ..script_args import parse_run
 from .plan import Run
 
 
-def train(run: Run, *, folder: Path, results: Path, cache: Path) -> None:
+def train(run: Run, *, folder: Path, results: Path, cache: Path, keep_views: bool = False) -> None:
     """Train the student of a run and write its scores.
 
     Args:
@@ -29,6 +29,7 @@ def train(run: Run, *, folder: Path, results: Path, cache: Path) -> None:
         folder: Takes checkpoints and the trained student.
         results: The JSON file to write, when everything is done.
         cache: Folder of the teacher's answers, which runs share.
+        keep_views: Whether views of training images stay in memory, which changes no score.
     """
     folder.mkdir(parents=True, exist_ok=True)
     options = {
@@ -36,6 +37,7 @@ def train(run: Run, *, folder: Path, results: Path, cache: Path) -> None:
         "seed": run.seed,
         "output_dir": str(folder),
         "teacher_cache": str(cache),
+        "keep_views": keep_views,
         "resume_from_checkpoint": "true",
     }
     (folder / "run.yaml").write_text(yaml.safe_dump(options, sort_keys=False), encoding="utf-8")

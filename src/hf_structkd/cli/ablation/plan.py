@@ -15,7 +15,7 @@ from ...terms import BUILT_IN_TERMS
 
 WEIGHTS = tuple(f"{term.name}_weight" for term in BUILT_IN_TERMS)
 TEACHING = tuple(f"{term.name}_weight" for term in BUILT_IN_TERMS if term.needs_teacher)
-OF_THE_RUN = ("seed", "output_dir", "teacher_cache", "resume_from_checkpoint")
+OF_THE_RUN = ("seed", "output_dir", "teacher_cache", "resume_from_checkpoint", "keep_views")
 """Options that the script sets; of these only the seed can change a score."""
 
 _KEYS = {"title", "task", "chosen_on", "settings", "seeds", "options"}

@@ -1,0 +1,103 @@
+"""Weights in units of the supervised loss, measured from the gradients of a training's first steps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.utils import reduce
+from torch import Tensor, nn
+
+BALANCE_FILE = "structkd_balance.json"
+
+
+class GradientBalance:
+    """Measures how strongly each term moves the student, and what makes it as strong as the first one.
+
+    The strength of a term is the norm of its gradient, unweighted, with respect to those parameters of the
+    student that every term moves: a layer that one term does not reach counts for none. It is added up over
+    the first micro-batch of each of the first steps. The factor of a term is the strength of the reference
+    divided by its own; the reference is the supervised loss or, where that is off, the first term that is
+    on. After these steps the factors stay as they are, so that a term which falls also fades.
+
+    Args:
+        steps: How many steps are measured; 0 measures nothing, and every factor is 1.
+    """
+
+    def __init__(self, steps: int) -> None:
+        """Start without a measurement."""
+        self.steps = steps
+        self._strengths: dict[str, float] = {}
+        self._measured = 0
+
+    def factor(self, name: str) -> float:
+        """Return what the weight of a term is multiplied by; 1 for a term without a measured gradient."""
+        own = self._strengths.get(name, 0.0)
+        return next(iter(self._strengths.values())) / own if own > 0 else 1.0
+
+    def wants(self, step: int) -> bool:
+        """Return whether a step, counted from 0, is still to be measured."""
+        return self._measured <= step < self.steps
+
+    @staticmethod
+    def uncompiled() -> AbstractContextManager[Any]:
+        """Run compiled models as they were before: compiled code frees what a second backward needs."""
+        eager: AbstractContextManager[Any] = torch.compiler.set_stance("force_eager")
+        return eager
+
+    def measure(self, step: int, values: Mapping[str, Tensor], model: nn.Module) -> None:
+        """Add the strengths of the terms on one micro-batch, averaged over the processes.
+
+        Args:
+            step: The step of the optimiser, counted from 0.
+            values: The unweighted terms with their graphs, by name; the first one is the reference.
+            model: The student.
+        """
+        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        norms: Tensor = reduce(_shared_norms(list(values.values()), parameters), reduction="mean")
+        for name, norm in zip(values, norms.tolist(), strict=True):
+            self._strengths[name] = self._strengths.get(name, 0.0) + norm
+        self._measured = step + 1
+
+    def save(self, folder: str | Path) -> None:
+        """Write what was measured into a checkpoint."""
+        if self._measured:
+            state = {"measured": self._measured, "strengths": self._strengths}
+            (Path(folder) / BALANCE_FILE).write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
+
+    def load(self, folder: str | Path) -> None:
+        """Read back what `save` wrote.
+
+        Raises:
+            FileNotFoundError: If the file is missing: other weights would change the run silently.
+        """
+        path = Path(folder) / BALANCE_FILE
+        if not self.steps:
+            return
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{folder} holds no {BALANCE_FILE}, so that the weights which it was trained with are not "
+                "known; resume from a checkpoint written with `balance_steps` above 0, or start anew."
+            )
+        state = json.loads(path.read_text(encoding="utf-8"))
+        self._measured, self._strengths = state["measured"], dict(state["strengths"])
+
+
+def _shared_norms(losses: Sequence[Tensor], parameters: Sequence[nn.Parameter]) -> Tensor:
+    """Return the norm of each loss's gradient with respect to the parameters that all of them reach."""
+    gradients = [
+        torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True) for loss in losses
+    ]
+    shared = [column for column in zip(*gradients, strict=True) if all(g is not None for g in column)]
+    if not shared:
+        return torch.ones(len(losses), device=losses[0].device)
+    return torch.stack(
+        [
+            torch.stack([g.float().norm() for g in row if g is not None]).norm()
+            for row in zip(*shared, strict=True)
+        ]
+    )
