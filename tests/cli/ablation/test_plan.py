@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from hf_structkd.cli.ablation.plan import OF_THE_RUN, WEIGHTS, Run, read_plan
+from hf_structkd.cli.ablation.plan import OF_THE_RUN, WEIGHTS, Run, read_plan, seed_by_seed
 
 Changed = Callable[..., list[Run]]
 
@@ -47,6 +47,16 @@ def test_the_settings_of_one_seed_stand_next_to_each_other(read: Changed) -> Non
     names = [run.name for run in read()]
     assert names == [f"camvid/{name}-seed{seed}" for seed in (1, 2) for name in ("alone", "default")]
     assert [run.is_taught for run in read()] == [False, True] * 2
+
+
+def test_every_experiment_has_its_first_seed_before_one_has_its_second(read: Changed) -> None:
+    """Else a night that ends early has five seeds of one experiment and none of the next."""
+    plan = content()
+    plan["experiments"]["search"] = {**plan["experiments"]["camvid"], "seeds": [12, 11], "chosen_on": None}
+    plan["experiments"]["search"]["options"] = {"dataset_name": "OTHER"}
+    names = [run.name for run in seed_by_seed(read(plan)) if run.setting == "alone"]
+    order = ("camvid", 1), ("search", 12), ("camvid", 2), ("search", 11)
+    assert names == [f"{name}/alone-seed{seed}" for name, seed in order]
 
 
 @pytest.mark.parametrize("weight", WEIGHTS)
@@ -98,6 +108,7 @@ def test_the_options_of_the_script_are_not_the_plans(read: Changed, option: str)
         ("task", "segment", "`task` of 'camvid' must be one of"),
         ("settings", ["alone", "defualt"], r"must be among \['alone', 'default'\], got \['defualt'\]"),
         ("seed", 3, "must have the keys"),
+        ("reference", "defualt", r"must be one of its settings \['alone', 'default'\], got 'defualt'"),
     ],
 )
 def test_a_slip_of_the_pen_is_refused(read: Changed, key: str, value: object, message: str) -> None:

@@ -15,11 +15,11 @@ from ...data.options import option
 from ..endings import ExitCode, UsageError
 from ..model_words import words_before_options
 from ..script_args import parse_arguments
-from .figures import draw
 from .one_run import is_finished, train
-from .plan import Run, read_plan
+from .page import report
+from .plan import Run, read_plan, seed_by_seed
 from .queue import work
-from .report import marked_block, records, replace_block, result_file, table
+from .records import result_file
 
 _EXAMPLES = """  structkd ablate camvid.yaml --processes 2      train what has no result yet; may be killed
   structkd ablate camvid.yaml --only 'camvid/*'  a part of the runs
@@ -75,7 +75,7 @@ def ablate(argv: Sequence[str], *, command: str = "structkd ablate", **defaults:
     if args.report:
         report(plans, results=Path(args.results), page=Path(args.page), command=command)
         return
-    runs = [run for plan in plans for run in read_plan(plan)]
+    runs = seed_by_seed([run for plan in plans for run in read_plan(plan)])
     if args.one is not None:
         _make_one(runs, args)
         return
@@ -87,21 +87,6 @@ def ablate(argv: Sequence[str], *, command: str = "structkd ablate", **defaults:
     until = None if args.until is None else next_time(args.until)
     if work(commands, processes=args.processes, until=until):
         raise SystemExit(ExitCode.UNEXPECTED)
-
-
-def report(plans: Sequence[Path], *, results: Path, page: Path, command: str = "structkd ablate") -> None:
-    """Write the table of every plan into its block of the page, and a figure of every experiment.
-
-    A page that is not there is begun.
-    """
-    text = page.read_text(encoding="utf-8") if page.is_file() else _new_page(plans)
-    for plan in plans:
-        text = replace_block(text, _block(plan), table(plan, results, command=command))
-        for experiment, runs in records(plan, results).items():
-            draw(runs, results.parent / f"{experiment}.png")
-    page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(text, encoding="utf-8")
-    print(f"The tables are in {page}, the figures in {results.parent}.")  # noqa: T201
 
 
 def next_time(text: str) -> datetime:
@@ -133,11 +118,3 @@ def _command(run: Run, plans: Sequence[Path], args: AblationArguments) -> list[s
     own = [part for name in ("output_dir", "results", "cache") for part in (f"--{name}", getattr(args, name))]
     own += ["--keep_views"] if args.keep_views else []
     return [sys.executable, "-m", "hf_structkd", "ablate", *map(str, plans), "--one", run.name, *own]
-
-
-def _new_page(plans: Sequence[Path]) -> str:
-    return "\n".join(["# Results", "", *(marked_block(_block(plan)) for plan in plans), ""])
-
-
-def _block(plan: Path) -> str:
-    return f"runs of {plan.name}"

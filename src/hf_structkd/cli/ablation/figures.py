@@ -1,4 +1,4 @@
-"""Draw the runs of one experiment: every seed's score, and how the scores grow."""
+"""Draw one experiment, its scores and how they grow, and of all experiments the gap that is closed."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from .report import Record, scores_by_seed, teacher_score
+from .records import Record, metric_of, of_setting, scores_by_seed, settings_of, teacher_score, title_of
+from .summary import Line
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_STYLES = ("-", "--", ":")
 
 
 def draw(runs: Sequence[Record], path: Path) -> None:
@@ -20,17 +22,16 @@ def draw(runs: Sequence[Record], path: Path) -> None:
     figure = Figure(figsize=(9, 3.5), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2, sharey=True)
-    settings = list(dict.fromkeys(run["setting"] for run in runs))
+    settings = settings_of(runs)
     _draw_seeds(left, runs, settings)
     _draw_curves(right, runs, settings)
     teacher = teacher_score(runs)
     for axes in (left, right) if teacher is not None else ():
         axes.axhline(teacher, color="black", linestyle=(0, (5, 2)), linewidth=1, label="teacher")
-    left.set_ylabel(runs[0]["metric_label"])
-    right.legend(frameon=False, fontsize=8)
-    figure.suptitle(runs[0]["title"], fontsize=10)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, format="png")
+    left.set_ylabel(metric_of(runs[0]))
+    right.legend(frameon=False, fontsize=8, ncols=1 if len(settings) < 6 else 3)
+    figure.suptitle(title_of(runs), fontsize=10)
+    _save(figure, path)
 
 
 def _draw_seeds(axes: Axes, runs: Sequence[Record], settings: Sequence[str]) -> None:
@@ -40,18 +41,66 @@ def _draw_seeds(axes: Axes, runs: Sequence[Record], settings: Sequence[str]) -> 
         axes.plot(places, [scores[place][seed] for place in places], color="0.7", linewidth=1, zorder=1)
     for place, of_seed in enumerate(scores):
         axes.scatter([place] * len(of_seed), list(of_seed.values()), color=_colour(place), zorder=2)
-    axes.set_xticks(range(len(settings)), settings, fontsize=8, rotation=20)
+    axes.set_xticks(range(len(settings)), settings, fontsize=8, rotation=20 if len(settings) < 6 else 60)
     axes.set_xlabel("each point is a seed")
 
 
 def _draw_curves(axes: Axes, runs: Sequence[Record], settings: Sequence[str]) -> None:
     for place, setting in enumerate(settings):
-        curves = [run["curve"] for run in runs if run["setting"] == setting]
+        curves = [run["curve"] for run in of_setting(runs, setting)]
         scores = np.array([[score for _, score in curve] for curve in curves])
         steps = [step for step, _ in curves[0]]
-        axes.plot(steps, scores.mean(0), color=_colour(place), label=setting)
+        style = _STYLES[place // len(_COLOURS) % len(_STYLES)]
+        axes.plot(steps, scores.mean(0), style, color=_colour(place), label=setting)
         axes.fill_between(steps, scores.min(0), scores.max(0), color=_colour(place), alpha=0.2, linewidth=0)
     axes.set_xlabel("step; mean, lowest and highest of the seeds")
+
+
+def draw_summary(lines: Sequence[Line], path: Path) -> None:
+    """Write a PNG with one row an experiment: the share of the gap that each seed closes, mean and interval.
+
+    The axis is linear and holds every seed.
+    """
+    figure = Figure(figsize=(9, 1.2 + 0.55 * len(lines)), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    for share, label, side in ((0, "alone, 0 %", "right"), (60, "60 %", "center"), (100, "teacher", "left")):
+        axes.axvline(share, color="0.4", linestyle=(0, (5, 2)), linewidth=1, zorder=0)
+        axes.text(share, -0.55, label, ha=side, va="bottom", fontsize=8)
+    for place, line in enumerate(lines):
+        _draw_gap(axes, place, line)
+    axes.set_yticks(range(len(lines)), [_named(line) for line in lines], fontsize=8)
+    axes.set_ylim(len(lines) - 0.5, -0.5)
+    axes.set_xlabel("share of the gap closed in %; a dot is a seed, a line the 95 % interval of the mean")
+    axes.xaxis.label.set_fontsize(8)
+    axes.spines[["top", "right"]].set_visible(False)
+    _save(figure, path)
+
+
+def _draw_gap(axes: Axes, place: int, line: Line) -> None:
+    gap = None if line.found is None else line.found.gap
+    if line.found is None or gap is None:
+        reason = "one seed" if line.found is None else "no gap: the teacher is no better than alone"
+        axes.text(
+            0.01, place, reason, transform=axes.get_yaxis_transform(), va="center", fontsize=8, zorder=3
+        )
+        return
+    shares = [100 * share for share in line.found.per_seed.values()]
+    mean, below = 100 * gap.value, place + 0.22
+    axes.scatter(shares, [place] * len(shares), color=_COLOURS[0], s=28, alpha=0.6, linewidth=0, zorder=2)
+    axes.plot([100 * gap.low, 100 * gap.high], [below, below], color=_COLOURS[1], linewidth=2, zorder=3)
+    axes.scatter([mean], [below], color=_COLOURS[1], marker="D", s=28, zorder=3)
+
+
+def _named(line: Line) -> str:
+    one, count = line.runs[0], len(line.alone)
+    seeds = "1 seed" if count == 1 else f"{count} seeds"
+    return f"{one['task']}, {one['title']}, {seeds}\nlabels: {one['labels']}"
+
+
+def _save(figure: Figure, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, format="png")
 
 
 def _colour(place: int) -> str:

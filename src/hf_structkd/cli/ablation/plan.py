@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,9 @@ TEACHING = tuple(f"{term.name}_weight" for term in BUILT_IN_TERMS if term.needs_
 OF_THE_RUN = ("seed", "output_dir", "teacher_cache", "resume_from_checkpoint", "keep_views")
 """Options that the script sets; of these only the seed can change a score."""
 
+ALL_LABELS = "all"
 _KEYS = {"title", "task", "chosen_on", "settings", "seeds", "options"}
+_MAY_HAVE = {"labels", "reference"}
 _ANY_SIZE = 1000
 
 
@@ -34,6 +36,8 @@ class Run:
         setting: Key of the setting.
         seed: Draws the student's first weights and the order of the images.
         options: Every option of the example of the task, with the weights of all terms.
+        labels: How much of the data has labels, in words.
+        reference: Key of the setting that tables of many settings compare with, beside the student alone.
     """
 
     experiment: str
@@ -43,6 +47,8 @@ class Run:
     setting: str
     seed: int
     options: Mapping[str, Any]
+    labels: str = ALL_LABELS
+    reference: str = "default"
 
     @property
     def name(self) -> str:
@@ -73,10 +79,24 @@ def read_plan(path: Path) -> list[Run]:
     return runs
 
 
+def seed_by_seed(runs: Sequence[Run]) -> list[Run]:
+    """Return the runs with the first seed of every experiment first, then the second of each, and so on.
+
+    What is stopped in the middle then has whole seeds of everything.
+    """
+    seeds: dict[str, list[int]] = {}
+    for run in runs:
+        of_experiment = seeds.setdefault(run.experiment, [])
+        if run.seed not in of_experiment:
+            of_experiment.append(run.seed)
+    return sorted(runs, key=lambda run: seeds[run.experiment].index(run.seed))
+
+
 def _runs_of(key: str, experiment: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterator[Run]:
-    if set(experiment) != _KEYS:
+    if set(experiment) - _MAY_HAVE != _KEYS:
         raise ValueError(
-            f"the experiment {key!r} must have the keys {sorted(_KEYS)}, got {sorted(experiment)}."
+            f"the experiment {key!r} must have the keys {sorted(_KEYS)} and may have {sorted(_MAY_HAVE)}, "
+            f"got {sorted(experiment)}."
         )
     tasks = [task.short_name for task in TASKS]
     if experiment["task"] not in tasks:
@@ -84,6 +104,12 @@ def _runs_of(key: str, experiment: Mapping[str, Any], settings: Mapping[str, Any
     unknown = [name for name in experiment["settings"] if name not in settings]
     if unknown:
         raise ValueError(f"`settings` of {key!r} must be among {list(settings)}, got {unknown}.")
+    optional = {name: experiment[name] for name in _MAY_HAVE if name in experiment}
+    if "reference" in optional and optional["reference"] not in experiment["settings"]:
+        raise ValueError(
+            f"`reference` of {key!r} must be one of its settings {experiment['settings']}, got "
+            f"{optional['reference']!r}."
+        )
     own = experiment["options"]
     _refuse_reported_choice(key, experiment["chosen_on"], own.get("validation_split", "validation"))
     for seed in experiment["seeds"]:
@@ -93,7 +119,7 @@ def _runs_of(key: str, experiment: Mapping[str, Any], settings: Mapping[str, Any
             if taken:
                 raise ValueError(f"{key!r} with {name!r} must leave {taken} to the script; remove them.")
             kept = (key, experiment["title"], experiment["task"], experiment["chosen_on"])
-            yield Run(*kept, name, seed, options)
+            yield Run(*kept, name, seed, options, **optional)
 
 
 def _refuse_reported_choice(key: str, chosen_on: str | None, reported_on: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -47,12 +48,10 @@ def compare(
     they are few, and the 2.5th and the 97.5th percentile of what is computed from a draw are its ends. With
     five seeds such an interval is too narrow rather than too wide.
     """
-    seeds = sorted(set(alone) & set(other))
+    seeds, base, gains = _paired(alone, other, higher_is_better)
     if len(seeds) < 2:
         return None
     sign = 1.0 if higher_is_better else -1.0
-    base = sign * np.array([alone[seed] for seed in seeds])
-    gains = sign * np.array([other[seed] for seed in seeds]) - base
     draws = _draws(len(seeds))
     gap, per_seed = None, {}
     if teacher is not None and sign * teacher > base.mean():
@@ -61,6 +60,31 @@ def compare(
         gap = _estimate(gains.mean() / rooms.mean(), shares)
         per_seed = {seed: float(gain / room) for seed, gain, room in zip(seeds, gains, rooms, strict=True)}
     return Comparison(_estimate(gains.mean(), gains[draws].mean(1)), gap, per_seed)
+
+
+def difference(
+    base: Mapping[int, float], other: Mapping[int, float], *, higher_is_better: bool
+) -> Estimate | None:
+    """Return the mean paired difference, positive where the other is better; None if no seed has both.
+
+    The interval is that of `compare`. One seed says nothing of the spread: its interval is everything.
+    """
+    seeds, _, gains = _paired(base, other, higher_is_better)
+    if not seeds:
+        return None
+    if len(seeds) == 1:
+        return Estimate(float(gains[0]), -math.inf, math.inf)
+    return _estimate(gains.mean(), gains[_draws(len(seeds))].mean(1))
+
+
+def _paired(
+    base: Mapping[int, float], other: Mapping[int, float], higher_is_better: bool
+) -> tuple[list[int], NDArray[np.float64], NDArray[np.float64]]:
+    """Return the seeds that both have, the scores of the base and the gains, of which more is better."""
+    seeds = sorted(set(base) & set(other))
+    sign = 1.0 if higher_is_better else -1.0
+    scores = sign * np.array([base[seed] for seed in seeds])
+    return seeds, scores, sign * np.array([other[seed] for seed in seeds]) - scores
 
 
 def _draws(count: int) -> NDArray[np.int64]:
