@@ -1,23 +1,30 @@
 """What a GPU would show: speed, memory and precision of large pairs. `gpu_check.sh` runs it with the tests.
 
-    python scripts/gpu_check.py                    # on a GPU, about five minutes
+    python scripts/gpu_check.py                    # on a GPU, about five minutes, nothing compiled
+    python scripts/gpu_check.py --mode compiled    # the compiled runs alone
     python scripts/gpu_check.py --device cpu --dry # tiny pairs, three steps: the same path, no measurement
 
 The floor is transformers' own trainer with the same student, which also runs the teacher, in float32 in every
-mode. Utilisation is the rate of the floating-point operations that torch counts in a step of the floor (those
-of the two models), over the rate that large matrix products reach on the same device in the student's
-precision. Terms and critic are left out: torch's counter follows no `autograd.grad` to a weight.
+mode; where ours compiles the teacher, so does the floor. Each half of a row is printed as soon as it is
+measured, with the seconds of its first step, in which code is compiled. Several processes with the same
+`--lock` compile side by side, and time their steps one after the other. Utilisation is the rate of the
+floating-point operations that torch counts in a step of the floor (those of the two models), over the rate
+that large matrix products reach on the same device in the student's precision. Terms and critic are left out:
+torch's counter follows no `autograd.grad` to a weight.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import fcntl
 import gc
+import math
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import torch
 from benchmark_steps import Floor, Pair, Rows
@@ -28,19 +35,28 @@ from transformers.utils import logging
 
 from hf_structkd import StructKDTrainer, StructKDTrainingArguments
 
-MODES: dict[str, dict[str, Any]] = {
-    "float32": {},
-    "bfloat16": {"bf16": True},
-    "bfloat16, compiled": {"bf16": True, "torch_compile": True},
+# Each part ends with what takes longest: what is cut off by a limit of time is then that.
+MODES: dict[str, dict[str, dict[str, Any]]] = {
+    "eager": {"float32": {}, "bfloat16": {"bf16": True}},
+    "compiled": {"bfloat16, compiled": {"bf16": True, "torch_compile": True}},
 }
+KINDS = ("float32", "bfloat16")
 WARM_UP = 5
 
 
 class Seconds(TrainerCallback):
-    """Keeps the time of each step, and may count the operations of the last one."""
+    """Keeps the time of each step, and may count the operations of the last one.
 
-    def __init__(self, device: str, steps: int, *, counts: bool) -> None:
+    Args:
+        device: Waits for its work before the clock is read.
+        steps: How many steps there are.
+        counts: Whether it counts the operations.
+        lock: It is kept from other processes while steps are timed.
+    """
+
+    def __init__(self, device: str, steps: int, *, counts: bool, lock: IO[bytes] | None) -> None:
         """Start without a time."""
+        self._lock = lock
         self.seconds: list[float] = []
         self.operations = 0
         self._device, self._steps, self._start = device, steps, 0.0
@@ -51,6 +67,8 @@ class Seconds(TrainerCallback):
         """Start the clock."""
         if self._counts and state.global_step == self._steps - 1:
             self._counter.__enter__()
+        if self._lock is not None and state.global_step == min(WARM_UP, self._steps - 1):
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
         wait_for(self._device)
         self._start = time.perf_counter()
 
@@ -65,9 +83,10 @@ class Seconds(TrainerCallback):
 
 
 class Measured(NamedTuple):
-    """A variant: images in a second, the most memory in bytes, and operations of a step."""
+    """A variant: images in a second, the first step's seconds, the most bytes, and operations of a step."""
 
     rate: float
+    first: float
     memory: int
     operations: int
 
@@ -110,19 +129,30 @@ def floor_of(ours: StructKDTrainer, pair: Pair, settings: dict[str, Any]) -> Tra
         data_collator=ours.task.collate,
     )
     plain.task, plain.teacher = ours.task, pair.teacher().requires_grad_(False).eval().to(plain.args.device)
+    if ours.args.compiling is not None:  # as ours is: else the floor is slower for another reason
+        plain.teacher = torch.compile(plain.teacher, **ours.args.compiling)
     return plain
 
 
-def measure(trainer: Trainer, device: str, steps: int, batch: int) -> Measured:
-    """Train, and return the medians of what was seen."""
-    callback = Seconds(device, steps, counts=isinstance(trainer, Floor) and not trainer.args.torch_compile)
+def measure(
+    trainer: Trainer, device: str, steps: int, batch: int, *, title: str, lock: IO[bytes] | None
+) -> Measured:
+    """Train, print and return the medians of what was seen."""
+    counts = isinstance(trainer, Floor) and not trainer.args.torch_compile
+    callback = Seconds(device, steps, counts=counts, lock=lock)
     trainer.add_callback(callback)
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    trainer.train()
+    try:
+        trainer.train()
+    finally:
+        if lock is not None:
+            fcntl.flock(lock, fcntl.LOCK_UN)
     memory = torch.cuda.max_memory_allocated() if device == "cuda" else 0
     counted = callback.seconds[min(WARM_UP, len(callback.seconds) - 1) :]
-    return Measured(batch / statistics.median(counted), memory, callback.operations)
+    rate, first = batch / statistics.median(counted), callback.seconds[0]
+    print(f"{title} {rate:8.1f} images/s, first step {first:6.1f} s", flush=True)
+    return Measured(rate, first, memory, callback.operations)
 
 
 def matrix_rate(device: str, dtype: torch.dtype, side: int) -> float:
@@ -138,28 +168,39 @@ def matrix_rate(device: str, dtype: torch.dtype, side: int) -> float:
     return 2 * side**3 / statistics.median(seconds)
 
 
-def compare(pair: Pair, mode: str, *, device: str, steps: int, batch: int, fastest: float) -> str:
-    """Return the row of a pair in one mode: the full step against the floor.
+def compare(
+    pair: Pair,
+    mode: str,
+    own: dict[str, Any],
+    *,
+    device: str,
+    steps: int,
+    batch: int,
+    fastest: float,
+    lock: IO[bytes] | None,
+) -> str:
+    """Return the row of a pair in one mode, with its own settings: the full step against the floor.
 
     The two run one after the other: they would not fit together, and nobody else uses the device.
     """
-    extra = {**settings_of("", batch, steps, device), **MODES[mode]}
+    extra = {**settings_of("", batch, steps, device), **own}
+    title = f"{pair.title:<36} {mode:<20}"
     if device == "cpu" and "torch_compile" in extra:
         extra["torch_compile_backend"] = "eager"
     with tempfile.TemporaryDirectory() as folder:
         ours = distiller(pair, folder, **extra)
         plain = floor_of(ours, pair, {**extra, "output_dir": folder})
-        floor = measure(plain, device, steps, batch)
+        floor = measure(plain, device, steps, batch, title=f"{title} floor     ", lock=lock)
         del plain
         gc.collect()
-        full = measure(ours, device, steps, batch)
+        full = measure(ours, device, steps, batch, title=f"{title} distilling", lock=lock)
     ratio = floor.rate / full.rate
     goal = "pass" if ratio <= pair.goal else "short"
-    share = floor.operations * full.rate / batch / fastest if floor.operations else float("nan")
+    share = floor.operations * full.rate / batch / fastest if floor.operations else math.nan
     peaks = f"{floor.memory / 2**30:6.2f} {full.memory / 2**30:6.2f}"
     return (
-        f"{pair.title:<36} {mode:<20} {floor.rate:8.1f} {full.rate:8.1f} images/s  "
-        f"ratio {ratio:5.2f} {goal:<5} peak {peaks} GiB  utilisation {share:4.0%}"
+        f"{title} {floor.rate:8.1f} {full.rate:8.1f} images/s  ratio {ratio:5.2f} {goal:<5} "
+        f"first steps {floor.first:6.1f} {full.first:6.1f} s  peak {peaks} GiB  utilisation {share:4.0%}"
     )
 
 
@@ -187,8 +228,8 @@ def attempt(title: str, check: Callable[..., str], *args: Any, **kwargs: Any) ->
     """Print what a check returns, or that it failed; return the number of failures."""
     try:
         print(check(*args, **kwargs), flush=True)
-    except (RuntimeError, ValueError) as error:  # out of memory, or what a compiler cannot do
-        print(f"{title} failed: {error}", flush=True)
+    except Exception as error:  # out of memory, or what a compiler cannot do
+        print(f"{title} failed: {type(error).__name__}: {error}", flush=True)
         return 1
     finally:
         gc.collect()
@@ -204,27 +245,34 @@ def main() -> None:
     parser.add_argument(
         "--dry", action="store_true", help="Tiny pairs and three steps, which measure nothing."
     )
+    parser.add_argument("--mode", choices=list(MODES), default="eager")
+    parser.add_argument("--pairs", nargs="+", choices=list(LARGE), default=list(LARGE))
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--lock", help="A file for processes that run at a time, see above.")
     args = parser.parse_args()
     logging.set_verbosity_error()
     steps, batch, pairs = (3, 2, TINY) if args.dry else (args.steps, args.batch, LARGE)
+    pairs = {name: pairs[name] for name in args.pairs if name in pairs}
+    common = {"device": args.device, "steps": steps, "batch": batch}
     name = torch.cuda.get_device_name() if args.device == "cuda" else "CPU"
     print(f"torch {torch.__version__}, {name}{', dry: the numbers mean nothing' if args.dry else ''}")
-    side = 256 if args.dry else 8192
-    rates = {kind: matrix_rate(args.device, getattr(torch, kind), side) for kind in ("float32", "bfloat16")}
-    print(", ".join(f"{kind} products {rate / 1e12:.2f} TFLOP/s" for kind, rate in rates.items()))
-    common = {"device": args.device, "steps": steps, "batch": batch}
-    first, failures = next(iter(pairs.values())), 0
-    # The compiled runs come last: they take longest, and what is cut off by a limit of time is then theirs.
-    for mode in MODES:
-        for pair in list(pairs.values())[: 1 if args.dry and mode != "float32" else None]:
-            fastest = rates[mode.split(",")[0]]
-            failures += attempt(
-                f"{pair.title:<36} {mode:<20}", compare, pair, mode, fastest=fastest, **common
-            )
-        if mode == "float32":
-            failures += attempt("float16", overflow, first, **common)
+    failures, rates = 0, {}
+    if args.mode == "eager":
+        rates = {
+            one: matrix_rate(args.device, getattr(torch, one), 256 if args.dry else 8192) for one in KINDS
+        }
+        print(", ".join(f"{one} products {rate / 1e12:.2f} TFLOP/s" for one, rate in rates.items()))
+    with contextlib.nullcontext() if args.lock is None else open(args.lock, "ab") as lock:
+        for mode, own in MODES[args.mode].items():
+            for pair in pairs.values():
+                fastest = rates.get(mode, math.nan)
+                failures += attempt(
+                    f"{pair.title:<36} {mode:<20}",
+                    compare, pair, mode, own, fastest=fastest, lock=lock, **common,
+                )  # fmt: skip
+            if mode == "float32" and pairs:
+                failures += attempt("float16", overflow, next(iter(pairs.values())), **common)
     if failures:
         raise SystemExit(f"{failures} of the measurements failed.")
 

@@ -62,7 +62,9 @@ def test_measuring_changes_no_step_but_its_weights(tmp_path: Path) -> None:
         torch.testing.assert_close(one, other, msg=name)
 
 
-def test_the_weights_in_use_are_logged_and_stay_after_the_measured_steps(tmp_path: Path) -> None:
+def test_the_weights_in_use_are_logged_and_stay_after_the_measured_steps(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Weights that nobody sees are weights that nobody can report."""
     trainer = make_trainer(
         SEGMENTATION, arguments(tmp_path, **ON, max_steps=4, balance_steps=2, logging_steps=1)
@@ -70,6 +72,7 @@ def test_the_weights_in_use_are_logged_and_stay_after_the_measured_steps(tmp_pat
     trainer.train()
     logs = [log["weight_pixel"] for log in trainer.state.log_history if "loss" in log]
     assert logs[1] == logs[2] == logs[3] != logs[0]
+    assert "shares of the first term's gradient, measured over 2 steps" in capsys.readouterr().out
     losses = trainer.state.log_history[2]
     parts = sum(losses[f"weight_{name}"] * losses[f"loss_{name}"] for name in ("task", "pixel", "pairwise"))
     assert losses["loss"] == pytest.approx(parts, rel=1e-4)

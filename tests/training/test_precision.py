@@ -13,7 +13,7 @@ import torch
 
 from hf_structkd.models.quantization import quantize_weights
 
-from ..cases import CASES, SEGMENTATION, TaskCase, arguments, make_trainer, state_of
+from ..cases import CASES, SEGMENTATION, TaskCase, arguments, make_trainer, on_cpu_alone, state_of
 
 pytestmark = [
     pytest.mark.usefixtures("narrow_critic"),
@@ -95,12 +95,13 @@ def test_a_teacher_is_converted_apart_from_the_callers_and_answers_in_float32(tm
     """Else the next trainer gets a rounded teacher, or a term computes in two or three digits."""
     teacher = SEGMENTATION.teacher(1)
     trainer = make_trainer(SEGMENTATION, arguments(tmp_path, teacher_dtype="bfloat16"), teacher=teacher)
-    batch = trainer.data_collator(trainer.train_dataset.rows[:2])
+    batch = trainer._prepare_inputs(trainer.data_collator(trainer.train_dataset.rows[:2]))
     trainer.teacher.prepare_features(batch["pixel_values"], [])
     answer = trainer.teacher(batch)
     assert (teacher.dtype, trainer.teacher.model.dtype) == (torch.float32, torch.bfloat16)
     assert {answer.output.logits.dtype, *(one.dtype for one in answer.features)} == {torch.float32}
-    rounded = teacher.to(torch.bfloat16)(batch["pixel_values"].to(torch.bfloat16)).logits
+    images = batch["pixel_values"].to(torch.bfloat16)
+    rounded = teacher.to(images.device, torch.bfloat16)(images).logits
     assert torch.equal(answer.output.logits, rounded.float())
 
 
@@ -144,6 +145,7 @@ def test_an_unknown_precision_of_the_teacher_is_refused(tmp_path: Path) -> None:
         arguments(tmp_path, teacher_dtype="bf16")
 
 
+@on_cpu_alone
 def test_the_scaler_of_float16_reaches_the_student_alone(tmp_path: Path) -> None:
     """Accelerate unscales every optimiser it knows: a critic's gradient was divided twice, in silence.
 

@@ -125,8 +125,8 @@ def test_without_distillation_it_is_the_plain_trainer(case: TaskCase, tmp_path: 
     assert_states_close(
         {n: v for n, v in plain.model.state_dict().items()},
         {n: v for n, v in ours.model.state_dict().items()},
-        rtol=1e-6,
-        atol=1e-7,
+        # On a GPU sums have no fixed order.
+        **({"rtol": 1e-6, "atol": 1e-7} if ON_CPU else {"rtol": 1e-4, "atol": 1e-5}),
     )
 
 

@@ -39,6 +39,12 @@ class GradientBalance:
         own = self._strengths.get(name, 0.0)
         return next(iter(self._strengths.values())) / own if own > 0 else 1.0
 
+    @property
+    def note(self) -> dict[str, str]:
+        """The line of the start table that says what weights are, by its label."""
+        text = f"shares of the first term's gradient, measured over {self.steps} steps"
+        return {"weights": text} if self.steps else {}
+
     def wants(self, step: int) -> bool:
         """Return whether a step, counted from 0, is still to be measured."""
         return self._measured <= step < self.steps

@@ -119,7 +119,7 @@ class Distillation:
             ValueError: If a cache is wanted and the data never show an image twice in the same way.
         """
         self._plan = plan
-        self._data_notes = {**getattr(data, "notes", {}), **self._label_note()}
+        self._data_notes = {**getattr(data, "notes", {}), **self._label_note(), **self.balance.note}
         self.pair.expect_answers(data)
         self._is_described = False
         self._stepping, self._values = [], {}
