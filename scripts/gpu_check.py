@@ -200,7 +200,7 @@ def compare(
     peaks = f"{floor.memory / 2**30:6.2f} {full.memory / 2**30:6.2f}"
     return (
         f"{title} {floor.rate:8.1f} {full.rate:8.1f} images/s  ratio {ratio:5.2f} {goal:<5} "
-        f"first steps {floor.first:6.1f} {full.first:6.1f} s  peak {peaks} GiB  utilisation {share:4.0%}"
+        f"first steps {floor.first:6.1f} {full.first:6.1f} s  peak {peaks} GiB  utilisation {'not counted' if math.isnan(share) else f'{share:.0%}'}"
     )
 
 
