@@ -196,11 +196,12 @@ def compare(
         full = measure(ours, device, steps, batch, title=f"{title} distilling", lock=lock)
     ratio = floor.rate / full.rate
     goal = "pass" if ratio <= pair.goal else "short"
-    share = floor.operations * full.rate / batch / fastest if floor.operations else math.nan
+    is_counted = floor.operations > 0 and not math.isnan(fastest)
+    used = f"{floor.operations * full.rate / batch / fastest:4.0%}" if is_counted else "not counted"
     peaks = f"{floor.memory / 2**30:6.2f} {full.memory / 2**30:6.2f}"
     return (
         f"{title} {floor.rate:8.1f} {full.rate:8.1f} images/s  ratio {ratio:5.2f} {goal:<5} "
-        f"first steps {floor.first:6.1f} {full.first:6.1f} s  peak {peaks} GiB  utilisation {share:4.0%}"
+        f"first steps {floor.first:6.1f} {full.first:6.1f} s  peak {peaks} GiB  utilisation {used}"
     )
 
 

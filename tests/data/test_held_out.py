@@ -128,6 +128,17 @@ def test_rows_that_would_be_learned_and_scored_or_cannot_be_told_apart_are_refus
         load(name, **{key: name if value is SAME else value for key, value in settings.items()})
 
 
+def test_a_slice_of_the_scenes_is_that_slice() -> None:
+    """Passed over in silence, the rows that chose a setting would be among those that report it."""
+    sizes = {"max_train_samples": 4, "max_eval_samples": 4, "image_size": (64, 96)}
+    whole = load(None, **sizes)
+    part = load(None, **sizes, train_split="train[1:3]", validation_split="validation[50%:]")
+    assert (len(part.train), len(part.validation)) == (2, 2)
+    assert part.validation[0]["pixel_values"].equal(whole.validation[2]["pixel_values"])
+    with pytest.raises(ValueError, match="`validation_split` must be one of the splits of 'scenes'"):
+        load(None, **sizes, validation_split="test")
+
+
 def test_scenes_hold_nothing_out() -> None:
     """They render their validation rows; a share would be dropped without a word."""
     with pytest.raises(ValueError, match="must stand alone, got it beside the embedded scenes"):

@@ -59,16 +59,7 @@ def assemble(
     if options.keep_views and options.streaming:
         raise ValueError("`keep_views` needs a stored dataset, got `streaming`=True; leave one of them out.")
     rows_class: type[Any] = StreamedRows if options.streaming else StoredRows
-    augmentation = DenseAugmentation(
-        pair_of("image_size", options.image_size),
-        scale=pair_of("scale", options.scale),
-        base_size=pair_of("base_size", options.base_size) if options.base_size else None,
-        stretch=options.stretch,
-        flip_probability=options.flip_probability,
-        color_jitter=options.color_jitter,
-        nothing=nothing,
-        mirror=mirror,
-    )
+    augmentation = _augmentation(options, nothing=nothing, mirror=mirror)
 
     def read(rows: Any, image_column: str, **settings: Any) -> Any:
         reader = make_reader(image_column=image_column, seed=seed, **settings)
@@ -96,3 +87,17 @@ def assemble(
         validation = read(splits.validation, options.image_column, **evaluation)
         validation.split = splits.validation_name
     return LoadedData(train, validation, labeled if splits.labeled else None)
+
+
+def _augmentation(options: DataOptions, *, nothing: float, mirror: bool) -> DenseAugmentation:
+    """Return what is done to training images."""
+    return DenseAugmentation(
+        pair_of("image_size", options.image_size),
+        scale=pair_of("scale", options.scale),
+        base_size=pair_of("base_size", options.base_size) if options.base_size else None,
+        stretch=options.stretch,
+        flip_probability=options.flip_probability,
+        color_jitter=options.color_jitter,
+        nothing=nothing,
+        mirror=mirror,
+    )

@@ -96,7 +96,7 @@ def _check_fraction(options: DataOptions) -> None:
 
 
 def _render_scenes(options: DataOptions) -> Splits:
-    """Render scenes; the unlabelled ones are those after the training scenes."""
+    """Render scenes, whole splits or slices; the unlabelled ones are those after the training scenes."""
     count, more = options.max_train_samples or TRAIN_SCENES, 0
     if (unlabeled := options.unlabeled_dataset_name) is not None:
         if unlabeled != SCENES:
@@ -114,9 +114,11 @@ def _render_scenes(options: DataOptions) -> Splits:
         width=width,
     )
     further = scenes["train"].select(range(count, count + more)) if more else None
+    rendered = {"train": _first(scenes["train"], count), "validation": scenes["validation"]}
+    splits = {"train_split": options.train_split, "validation_split": options.validation_split}
     train, validation, unlabeled = (
         part.to_iterable_dataset() if options.streaming and part else part
-        for part in (_first(scenes["train"], count), scenes["validation"], further)
+        for part in (*choose_splits(rendered, SCENES, **splits), further)
     )
     return Splits(train, validation, unlabeled, options.validation_split, not options.without_labels)
 

@@ -58,7 +58,9 @@ class MobileNetV2Backbone(BackboneMixin, MobileNetV2PreTrainedModel):
     - DPT takes it as a hybrid, in which a ViT reads the stride-16 map: `is_hybrid=True`, `patch_size=16`,
       `out_features=["stage1", "stage2", "stage3"]`, `backbone_featmap_shape=[1, C3, h, w]` and
       `neck_hidden_sizes=[C1, C2, ...]` with the `channels` of these stages. A hybrid takes only square images
-      of the `image_size` of its configuration, and the blocks of stage 4 are neither run nor trained.
+      of the `image_size` of its configuration.
+
+    Stages behind the last one in `out_features` are not built: stage 4 alone has two thirds of all weights.
 
     `scripts/convert_mobilenet_v2.py` converts the pretrained weights of torchvision, for images that are
     normalised by the mean and deviation of ImageNet. `from_pretrained` of this class reads the folder, while
@@ -81,9 +83,10 @@ class MobileNetV2Backbone(BackboneMixin, MobileNetV2PreTrainedModel):
         """Build the network with random weights."""
         super().__init__(config)
         network = MobileNetV2Model(config, add_pooling_layer=False)
-        self.conv_stem, self.layer = network.conv_stem, network.layer
-        last_layers = [self.conv_stem, *(self.layer[block] for block in _LAST_BLOCKS)]
+        last_layers = [network.conv_stem, *(network.layer[block] for block in _LAST_BLOCKS)]
         self.num_features = [layer.reduce_1x1.convolution.out_channels for layer in last_layers]
+        blocks = [0, *(block + 1 for block in _LAST_BLOCKS)][max(self.out_indices)]
+        self.conv_stem, self.layer = network.conv_stem, network.layer[:blocks]
         for module in self.modules():
             if isinstance(module, nn.BatchNorm2d):
                 # Transformers has TensorFlow's 0.997, the share of the past; torch wants that of the batch.
@@ -97,15 +100,12 @@ class MobileNetV2Backbone(BackboneMixin, MobileNetV2PreTrainedModel):
         return_dict: bool | None = None,
         **kwargs: Any,
     ) -> BackboneOutput | tuple[Any, ...]:
-        """Compute the maps of `config.out_features`, and of all stages with `output_hidden_states`."""
+        """Compute the maps of `config.out_features`, and of those before with `output_hidden_states`."""
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states
         hidden = self.conv_stem(pixel_values)
         stages = [hidden]
-        wanted = len(self.stage_names) if output_hidden_states else max(self.out_indices) + 1
         for index, block in enumerate(self.layer):
-            if len(stages) == wanted:
-                break  # no head reads the rest
             hidden = block(hidden)
             if index in _LAST_BLOCKS:
                 stages.append(hidden)
