@@ -21,13 +21,7 @@ SCRIPT_depth := run_depth_distill.py
 SCRIPT_detection := run_det_distill.py
 DEMO := $(or $(SCRIPT_$(TASK)),$(error TASK must be segmentation, depth or detection, got '$(TASK)'))
 
-# No teacher of detection is shipped: it is trained once, and kept.
-TEACHER_detection := outputs/scenes-det-teacher/all_results.json
-
-$(TEACHER_detection): | $(READY)
-	$(BIN)/python scripts/train_teacher.py --task detection --resume_from_checkpoint true
-
-demo: $(READY) $(TEACHER_$(TASK))
+demo: $(READY)
 	$(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no \
 		examples/$(DEMO)
 

@@ -2,8 +2,9 @@
 
     accelerate launch examples/run_det_distill.py
 
-runs on the embedded scenes: the teacher that `scripts/train_teacher.py --task detection` leaves, a small
-student alone and distilled, and the table of the three. With your own models and data:
+runs on the embedded scenes: a teacher from `examples/teachers`, and a smaller student that starts from what
+fits of its weights, alone on 30 scenes, and distilled with 370 more that have no boxes; and the table of the
+three. With your own models and data:
 
     accelerate launch examples/run_det_distill.py \
         --teacher_model_name_or_path TEACHER --student_model_name_or_path STUDENT \
@@ -27,14 +28,19 @@ from hf_structkd.tasks import DetectionTask
 
 HERE = Path(__file__).resolve().parent
 DEMO: dict[str, Any] = {
-    "teacher_model_name_or_path": "outputs/scenes-det-teacher",
+    "teacher_model_name_or_path": HERE / "teachers" / "scenes-detection",
+    "teacher_dtype": "float32",
     "student_model_name_or_path": HERE / "configs" / "rtdetr-scenes-student",
+    "init_student_from_teacher": True,
     "output_dir": "outputs/scenes-det-student",
     "image_size": [96, 128],
     "scale": [1.0, 1.5],
-    "max_train_samples": 500,
+    "max_train_samples": 30,
+    "unlabeled_dataset_name": "scenes",
+    "max_unlabeled_samples": 370,
+    "pseudo_label_threshold": 0.4,
     "max_eval_samples": 100,
-    "num_train_epochs": 12,
+    "num_train_epochs": 10,
     "per_device_train_batch_size": 4,
     "learning_rate": 1e-3,
     "lr_scheduler_type": "cosine",
@@ -43,7 +49,7 @@ DEMO: dict[str, Any] = {
     "max_grad_norm": 0.1,
     "logging_steps": 25,
     "eval_strategy": "steps",
-    "eval_steps": 375,
+    "eval_steps": 500,
     "save_strategy": "no",
     "compare_baseline": True,
     "dataloader_pin_memory": False,

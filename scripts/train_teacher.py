@@ -3,7 +3,8 @@
     python scripts/train_teacher.py
 
 trains the segmentation teacher of the demonstration on the embedded scenes, `--task depth` and
-`--task detection` the other two; `examples/teachers` holds what they wrote, rounded to float16.
+`--task detection` the other two, the last one from a backbone that `scripts/put_backbone.py` took out of the
+first; `examples/teachers` holds what they wrote, rounded to float16, and says how.
 With your own data:
 
     accelerate launch scripts/train_teacher.py --task segmentation --dataset_name DATASET \
@@ -67,7 +68,7 @@ SCENES: dict[str, dict[str, Any]] = {
     },
     "detection": {
         **SHARED,
-        "student_model_name_or_path": str(CONFIGS / "rtdetr-scenes-teacher"),
+        "student_model_name_or_path": "outputs/scenes-det-start",
         "output_dir": "outputs/scenes-det-teacher",
         "num_train_epochs": 4,
         "per_device_train_batch_size": 8,

@@ -22,6 +22,14 @@ for package in ("mkdocs", "material", "mkdocstrings_handlers", "latex2mathml"):
 PROGRAM = find_chromium()
 NAMES = [*(page_name(page) for page in PAGES), "changelog.md", "source/examples/custom_term.py.md"]
 
+# A table that is wider than the window, and has no box around it that the reader can scroll.
+CUT_TABLES = """[...document.querySelectorAll('table')].filter(table => {
+  if (table.getBoundingClientRect().width <= innerWidth) return false
+  for (let box = table.parentElement; box; box = box.parentElement)
+    if (/auto|scroll/.test(getComputedStyle(box).overflowX) && box.clientWidth <= innerWidth) return false
+  return true
+}).map(table => table.innerText.slice(0, 40))"""
+
 pytestmark = pytest.mark.long
 
 
@@ -98,3 +106,4 @@ def test_every_page_fits_a_phone_and_a_desktop(chromium: Chromium, site: Path, w
         assert chromium.run("document.documentElement.scrollWidth") <= width, page
         lost = "[...document.images].filter(i => i.complete && !i.naturalWidth).map(i => i.src)"
         assert chromium.run(lost) == [], page
+        assert chromium.run(CUT_TABLES) == [], page

@@ -11,9 +11,20 @@ import pytest
 import torch
 from torch import nn
 
+from hf_structkd import StructKDTrainer
 from hf_structkd.tasks import DepthTask
 
-from ..cases import DEPTH, DETECTION, SEGMENTATION, TaskCase, arguments, make_trainer, state_of
+from ..cases import (
+    ALONE,
+    DEPTH,
+    DETECTION,
+    SEGMENTATION,
+    TaskCase,
+    arguments,
+    freeze_batch_norm,
+    make_trainer,
+    state_of,
+)
 from ..tiny_models import tiny_depth_model
 from ..unlabelled_rows import unlabelled
 from .test_evaluation import mean_iou
@@ -143,6 +154,20 @@ def test_predictions_have_no_labels_of_nothing(tmp_path: Path) -> None:
     assert found.predictions.shape == (3, 64, 64)
     assert found.label_ids is None
     assert "test_agreement_mean_iou" in found.metrics
+
+
+def test_the_student_alone_is_compared_where_the_teacher_stands_in_for_labels(tmp_path: Path) -> None:
+    """The comparison asked for a teacher that the student alone has not."""
+    student = freeze_batch_norm(DETECTION.student(0))
+    options = {"task_options": {"pseudo_label_threshold": 0.5}}
+    alone = StructKDTrainer(
+        student, None, arguments(tmp_path, **ALONE), train_dataset=DETECTION.rows(2), **options
+    )
+    assert alone.teacher is None
+    with pytest.raises(ValueError, match="`teacher_model` is None"):
+        StructKDTrainer(
+            student, None, arguments(tmp_path, **ALONE), train_dataset=unlabelled(DETECTION, 2), **options
+        )
 
 
 def test_without_labels_and_without_a_teacher_nothing_is_trained(tmp_path: Path) -> None:

@@ -103,7 +103,9 @@ class Distillation:
     def load_teacher(self, student: PreTrainedModel, active: Weighted) -> None:
         """Load the teacher if one of the terms that are on needs it; see `ModelPair.load_teacher`."""
         taught = [term for term, _ in active if term.needs_teacher]
-        if taught or self.pair.task.makes_labels:
+        # The student alone, on labelled images, has no teacher and misses none.
+        fills_in = self.pair.task.makes_labels and (self.pair.has_teacher or not self.pair.has_labels)
+        if taught or fills_in:
             self.pair.load_teacher(student, taught)
 
     # ---- a training ----

@@ -71,6 +71,11 @@ class ModelPair:
         self._task_options = dict(task_options or {})
         self.task = self._match(student, None)
 
+    @property
+    def has_teacher(self) -> bool:
+        """Whether a teacher was named, loaded or not."""
+        return self._teacher_model is not None
+
     def load_teacher(self, student: PreTrainedModel, terms: Sequence[Term]) -> None:
         """Load the teacher, unless it is loaded already, and match it with the student.
 
