@@ -60,7 +60,7 @@ def test_an_epoch_is_one_line_with_terms_rate_score_and_time_left(
             assert value == pytest.approx(mean, rel=1e-3), name
         assert numbers(line[3]) == {"lr": pytest.approx(of_epoch[-1]["learning_rate"], rel=1e-2)}
     scores = [log["eval_mean_iou"] for log in trainer.state.log_history if "eval_mean_iou" in log]
-    assert [line[4] for line in (first, second)] == [f"mean IoU {score:.4f}" for score in scores]
+    assert [line[-2] for line in (first, second)] == [f"mean IoU {score:.4f}" for score in scores]
 
 
 def test_a_resumed_run_measures_its_own_steps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -204,3 +204,18 @@ def test_a_notebooks_table_has_terms_and_headline_and_no_column_for_each_class(t
     assert [list(columns) for columns in shown] == [[*terms, "eval_loss", "eval_mean_iou"]] * 2
     for columns, log in zip(shown, evaluations(), strict=True):
         assert columns["eval_mean_iou"] == log["eval_mean_iou"]
+
+
+@pytest.mark.parametrize(("max_grad_norm", "is_said"), [(1e-3, True), (1e6, False), (0.0, False)])
+def test_a_line_says_what_clipping_leaves_of_the_gradient(
+    max_grad_norm: float, is_said: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A weight that drowns the labels shows nowhere else: the losses fall, and the score is poor."""
+    trainer = trainer_of(tmp_path, max_grad_norm=max_grad_norm, num_train_epochs=1, logging_steps=1)
+    trainer.train()
+    (line,) = lines(capsys.readouterr().out)
+    said = [part for part in line if part.startswith("gradient clipped to ")]
+    assert bool(said) is is_said
+    if said:
+        norm = [log["grad_norm"] for log in trainer.state.log_history if "grad_norm" in log][-1]
+        assert float(said[0].split()[-1]) == pytest.approx(max_grad_norm / norm, rel=0.05)

@@ -26,6 +26,8 @@ from .distillation import Distillation
 _SILENCE = 60.0
 """Seconds after which a long epoch says how far it is, the next time that values are logged."""
 
+_HALF = 0.5
+
 
 def show_epochs(trainer: Trainer, distillation: Distillation) -> None:
     """Let lines take the place of the dictionaries that Trainer prints; a notebook keeps a short table.
@@ -95,7 +97,8 @@ class EpochLines(PrinterCallback):
 
     A line has the unweighted terms, the learning rate, the headline's score if the student was evaluated, and
     the time left at the pace of this run. Terms are means over the epoch. A line inside an epoch, after an
-    evaluation or a minute of silence, has the terms as they were logged last.
+    evaluation or a minute of silence, has the terms as they were logged last. Where clipping left less than
+    half of the gradient that was logged last, the line says how much, because clipping then decides the step.
 
     Args:
         distillation: Knows the terms and what they were in this epoch.
@@ -123,6 +126,7 @@ class EpochLines(PrinterCallback):
         self._scores: dict[str, float] = {}
         self._logged: dict[str, float] = {}
         self._rate: float | None = None
+        self._kept: float | None = None  # of the gradient, by clipping
         self._begun_at = self._said_at = self._clock()
         self._pace = Pace(self._clock, state.global_step)
 
@@ -141,6 +145,8 @@ class EpochLines(PrinterCallback):
         if not self._is_training or "loss" not in logs:
             return
         self._logged = self._distillation.terms_of(logs)
+        norm = logs.get("grad_norm")
+        self._kept = args.max_grad_norm / norm if norm and args.max_grad_norm else None
         if self._terms is None and self._clock() - self._said_at >= _SILENCE:
             self._terms = self._logged
 
@@ -186,6 +192,7 @@ class EpochLines(PrinterCallback):
         parts = [f"epoch {state.epoch or 0:.4g}{of}", f"step {state.global_step}/{state.max_steps}"]
         parts += ["  ".join(f"{name} {value:.4g}" for name, value in terms.items())] if terms else []
         parts += [] if self._rate is None else [f"lr {self._rate:.3g}"]
+        parts += [f"gradient clipped to {self._kept:.2g}"] if (self._kept or 1.0) < _HALF else []
         parts += [f"{label} {score:.4f}" for label, score in scores.items()]
         left = self._pace.seconds_left(state.global_step, state.max_steps)
         if state.global_step >= state.max_steps:
