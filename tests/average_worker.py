@@ -22,8 +22,8 @@ from .tiny_models import tiny_segmentation_model
 from .two_processes import run_in_two
 
 CHEAP = {"holistic_weight": 0.0, "pairwise_weight": 0.0, "max_steps": 2}
-# More steps of warm-up than of training; the third step comes after the checkpoint.
-EXACT = {**CHEAP, "max_steps": 3, "ema_decay": 0.7, "pixel_warmup_steps": 4}
+# More steps of warm-up than of training; the third step comes after the checkpoint, and is measured too.
+EXACT = {**CHEAP, "max_steps": 3, "ema_decay": 0.7, "pixel_warmup_steps": 4, "balance_steps": 3}
 
 
 def student() -> PreTrainedModel:
@@ -46,7 +46,9 @@ def stopped_and_resumed(folder: Path, **settings: Any) -> Iterator[StructKDTrain
 def work(folder: Path) -> None:
     """Be one of two processes."""
     for name, trainer in zip(("whole", "resumed"), stopped_and_resumed(folder, **EXACT), strict=True):
-        torch.save(state_of(trainer), folder / f"{name}-{trainer.args.process_index}.pt")
+        weights = torch.tensor(list(trainer.distillation.weights_in_use.values()))
+        state = {**state_of(trainer), "weights": weights}
+        torch.save(state, folder / f"{name}-{trainer.args.process_index}.pt")
 
 
 if __name__ == "__main__":

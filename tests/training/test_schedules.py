@@ -85,7 +85,7 @@ def test_the_average_is_evaluated_saved_and_left(tmp_path: Path) -> None:
     )
 
 
-def test_a_resumed_run_has_the_same_average_and_the_same_ramp(tmp_path: Path) -> None:
+def test_a_resumed_run_has_the_same_average_ramp_and_shares(tmp_path: Path) -> None:
     """Resumed from the average, the optimiser would go on with other weights than it had."""
     whole, again = stopped_and_resumed(tmp_path, **EXACT)
     first, second = state_of(whole), state_of(again)
@@ -94,8 +94,8 @@ def test_a_resumed_run_has_the_same_average_and_the_same_ramp(tmp_path: Path) ->
 
 
 @pytest.mark.long
-def test_two_processes_have_one_average_also_when_they_are_resumed(tmp_path: Path) -> None:
-    """BatchNorm has statistics of its own in each process: one would score another student than is saved."""
+def test_two_processes_have_one_average_and_one_set_of_weights_also_when_resumed(tmp_path: Path) -> None:
+    """Each process has its own batch: statistics, and gradients that are measured, would drift apart."""
     command = [sys.executable, "-m", "tests.average_worker", str(tmp_path)]
     done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr[-4000:]
