@@ -176,3 +176,15 @@ def test_a_title_is_a_name(folder: str, tmp_path: Path) -> None:
     wanted = "SegformerForSemanticSegmentation distilled from DPTForSemanticSegmentation"
     assert known.name == (folder if folder == "street-b0" else wanted)
     assert known.folder == folder
+
+
+def test_weights_that_are_shares_are_told_as_what_they_were(tmp_path: Path) -> None:
+    """A pair-wise weight of 0.3 that was 300 in the loss would be repeated by nobody."""
+    args = arguments(tmp_path, max_steps=1, balance_steps=1, holistic_weight=0.0)
+    trainer = make_trainer(SEGMENTATION, args)
+    trainer.train()
+    settings = card_facts(trainer).settings
+    pairwise = trainer.distillation.weights_in_use["pairwise"]
+    assert settings["balance_steps"] == "1"
+    assert settings["weights in use"].endswith(f"pairwise {pairwise:.3g}")
+    assert "ema_decay" not in settings

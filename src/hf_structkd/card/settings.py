@@ -32,12 +32,17 @@ _TOLD_OF_DATA = frozenset(
         "unlabeled_revision",
     }
 )
+_OFF_AT_ZERO = ("ema_decay", "balance_steps")
 _PAIR_SETTINGS = ("student_feature", "teacher_feature", "teacher_image_size")
 
 
 def settings_of_run(run: Any) -> dict[str, str]:
     """Return the settings of the training and of the active terms that have a value, as text."""
     settings = {name: getattr(run.args, name) for name in _TRAINING_SETTINGS}
+    settings |= {name: getattr(run.args, name) or None for name in _OFF_AT_ZERO}
+    if run.args.balance_steps:  # the weights of the table are shares
+        in_use = run.distillation.weights_in_use.items()
+        settings["weights in use"] = ", ".join(f"{name} {weight:.3g}" for name, weight in in_use if weight)
     if run.teacher is not None:
         settings |= {name: getattr(run.args, name) for name in _PAIR_SETTINGS}
         for term in run.terms:
