@@ -2,8 +2,8 @@
 
     accelerate launch examples/run_depth_distill.py
 
-runs on the embedded scenes: a teacher from `examples/teachers`, a small student alone on 100 scenes and
-distilled with 400 more that have no depth, and the table of the three. With your own models and data:
+runs on the embedded scenes: a teacher from `examples/teachers`, a small student alone on 30 scenes and
+distilled with 470 more that have no depth, and the table of the three. With your own models and data:
 
     accelerate launch examples/run_depth_distill.py \
         --teacher_model_name_or_path TEACHER --student_model_name_or_path STUDENT \
@@ -34,9 +34,9 @@ DEMO: dict[str, Any] = {
     "output_dir": "outputs/scenes-depth-student",
     "image_size": [64, 96],
     "scale": [1.0, 1.0],
-    "max_train_samples": 100,
+    "max_train_samples": 30,
     "unlabeled_dataset_name": "scenes",
-    "max_unlabeled_samples": 400,
+    "max_unlabeled_samples": 470,
     "max_eval_samples": 100,
     "max_depth": 10.0,
     "num_train_epochs": 10,
