@@ -45,7 +45,7 @@ SHOWN = [
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with what a clone has, and with the files and models that the pages name."""
     folder = tmp_path_factory.mktemp("reader")
-    for name in ("examples", "scripts", "src", "tests"):
+    for name in ("docs", "examples", "scripts", "src", "tests"):
         (folder / name).symlink_to(ROOT / name)
     for plan in ("street.yaml", "camvid.yaml"):
         (folder / plan).write_text("dataset_name: street\n")
