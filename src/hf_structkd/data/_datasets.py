@@ -68,6 +68,7 @@ class RowDataset:
     # What a loader knows of the classes, for a student that is named by its folder.
     id2label: dict[int, str] | None = None
     ignore_index: int | None = None
+    keeps_views = False
 
     def __init__(self, dataset: Any, reader: RowReader, *, skip_bad_images: bool = False) -> None:
         """Check the columns."""
@@ -110,8 +111,6 @@ class StoredRows(RowDataset, Dataset[Row]):
     the epoch of its own sampler and not that of the dataset. In evaluation a row that replaces a bad one
     counts twice.
     """
-
-    keeps_views = False
 
     def __len__(self) -> int:
         """Return the number of rows, bad ones included."""

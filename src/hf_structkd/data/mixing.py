@@ -58,7 +58,7 @@ class _Mix(Generic[PartT]):
     @property
     def keeps_views(self) -> bool:
         """Whether the views of both parts stay in memory."""
-        return bool(getattr(self.labeled, "keeps_views", False))
+        return self.labeled.keeps_views
 
     @property
     def notes(self) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,9 @@ class GradientBalance:
     The strength of a term is the norm of its gradient, unweighted, with respect to those parameters of the
     student that every term moves: a layer that one term does not reach counts for none. It is added up over
     the first micro-batch of each of the first steps. The factor of a term is the strength of the reference
-    divided by its own; the reference is the supervised loss or, where that is off, the first term that is
-    on. After these steps the factors stay as they are, so that a term which falls also fades.
+    divided by its own, both of the steps that measured the term; the reference is the supervised loss or,
+    where that is off, the first term that is on. After these steps the factors stay as they are, so that a
+    term which falls also fades.
 
     Args:
         steps: How many steps are measured; 0 measures nothing, and every factor is 1.
@@ -32,12 +33,22 @@ class GradientBalance:
         """Start without a measurement."""
         self.steps = steps
         self._strengths: dict[str, float] = {}
+        self._references: dict[str, float] = {}  # the reference's, of the steps that measured the term
         self._measured = 0
 
     def factor(self, name: str) -> float:
         """Return what the weight of a term is multiplied by; 1 for a term without a measured gradient."""
         own = self._strengths.get(name, 0.0)
-        return next(iter(self._strengths.values())) / own if own > 0 else 1.0
+        return self._references[name] / own if own > 0 else 1.0
+
+    def refuse_unmeasured(self, names: Iterable[str]) -> None:
+        """Raise `ValueError` for a term that came on after the measured steps: its weight is no share."""
+        late = [name for name in names if self.steps and name not in self._strengths]
+        if late:
+            raise ValueError(
+                f"`{late[0]}_weight` must be above 0 in the first {self.steps} steps, in which its "
+                "share is measured, got 0 there; begin with a small one, or set `balance_steps` to 0."
+            )
 
     @property
     def note(self) -> dict[str, str]:
@@ -67,12 +78,14 @@ class GradientBalance:
         norms: Tensor = reduce(_shared_norms(list(values.values()), parameters), reduction="mean")
         for name, norm in zip(values, norms.tolist(), strict=True):
             self._strengths[name] = self._strengths.get(name, 0.0) + norm
+            self._references[name] = self._references.get(name, 0.0) + float(norms[0])
         self._measured = step + 1
 
     def save(self, folder: str | Path) -> None:
         """Write what was measured into a checkpoint."""
         if self._measured:
-            state = {"measured": self._measured, "strengths": self._strengths}
+            strengths, references = self._strengths, self._references
+            state = {"measured": self._measured, "strengths": strengths, "references": references}
             (Path(folder) / BALANCE_FILE).write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
 
     def load(self, folder: str | Path) -> None:
@@ -90,7 +103,8 @@ class GradientBalance:
                 "known; resume from a checkpoint written with `balance_steps` above 0, or start anew."
             )
         state = json.loads(path.read_text(encoding="utf-8"))
-        self._measured, self._strengths = state["measured"], dict(state["strengths"])
+        self._measured = state["measured"]
+        self._strengths, self._references = state["strengths"], state["references"]
 
 
 def _shared_norms(losses: Sequence[Tensor], parameters: Sequence[nn.Parameter]) -> Tensor:

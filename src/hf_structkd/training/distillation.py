@@ -209,6 +209,7 @@ class Distillation:
         named = {term.name: value for term, value in zip(terms, values, strict=True)}
         if is_measured:
             self.balance.measure(self._step, named, model_of(model))
+        self.balance.refuse_unmeasured(named)
         in_use = [self._in_use(term, weight) for term, weight in active]
         total = torch.stack([weight * value for weight, value in zip(in_use, values, strict=True)]).sum()
         if not any("output" in term.reads_for(task) for term in terms):

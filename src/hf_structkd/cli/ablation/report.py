@@ -155,6 +155,8 @@ def _doubling(run: Record, runs: Sequence[Record]) -> str:
     if not seeds:
         return ""
     before, after = (statistics.mean(scores[seed] for seed in seeds) for scores in (short, long))
+    if not before:
+        return ""
     change = (after - before if run["higher_is_better"] else before - after) / before
     count = "one seed" if len(seeds) == 1 else f"{len(seeds)} seeds"
     return f"; twice the epochs of {name} bring {100 * change:+.1f} % of its score ({count})"
