@@ -146,7 +146,10 @@ def test_a_page_that_is_not_there_is_begun(world: Path, tmp_path: Path) -> None:
         (["ablate"], "no plan is named"),
         (["ablate", "plan.yaml", "--proceses", "2"], "did you mean '--processes'?"),
         (["ablate", "plan.yaml", "--until", "soon"], "`until` must be a time as HH:MM, got 'soon'"),
-        (["ablate", "plan.yaml", "--one", "x"], "must name a run of the plans, got 'x'"),
+        (
+            ["ablate", "plan.yaml", "--only", "x"],
+            "must match runs of the plans, as 'scenes/alone-seed1'",
+        ),
     ],
 )
 def test_a_slip_is_one_sentence(

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import fnmatch
-import signal
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
+
+import torch
 
 from ...data.options import option
 from ..endings import ExitCode, UsageError
 from ..model_words import words_before_options
 from ..script_args import parse_arguments
+from . import one_run
 from .one_run import is_finished, train
 from .page import report
 from .plan import Run, read_plan, seed_by_seed
-from .queue import work
+from .queue import Job, starting, work
 from .records import result_file
 
 _EXAMPLES = """  structkd ablate camvid.yaml --processes 2      train what has no result yet; may be killed
@@ -43,7 +45,6 @@ class AblationArguments:
     keep_views: bool = option(
         False, "Keep the views of the training images in each run's memory; changes no score."
     )
-    one: str | None = option(None, "Name of the one run that this process makes.")
 
     def __post_init__(self) -> None:
         """Check the number of processes and the time."""
@@ -63,7 +64,7 @@ def ablate(argv: Sequence[str], *, command: str = "structkd ablate", **defaults:
 
     Raises:
         SystemExit: If a run failed.
-        UsageError: If no plan is named, or `--one` names no run.
+        UsageError: If no plan is named, or `--only` matches no run.
     """
     words, rest = words_before_options(argv)
     usage = f"{command} PLAN.yaml... [--option value ...]"
@@ -76,16 +77,15 @@ def ablate(argv: Sequence[str], *, command: str = "structkd ablate", **defaults:
         report(plans, results=Path(args.results), page=Path(args.page), command=command)
         return
     runs = seed_by_seed([run for plan in plans for run in read_plan(plan)])
-    if args.one is not None:
-        _make_one(runs, args)
-        return
     chosen = [run for run in runs if fnmatch.fnmatch(run.name, args.only)]
+    if not chosen:
+        raise UsageError(f"`--only` must match runs of the plans, as {runs[0].name!r}, got {args.only!r}.")
     waiting = [run for run in chosen if not is_finished(run, result_file(run, Path(args.results)))]
     print(f"{len(chosen)} runs, {len(chosen) - len(waiting)} of them finished", flush=True)  # noqa: T201
-    folder = Path(args.output_dir)
-    commands = [(run.name, _command(run, plans, args), folder / run.name / "log.txt") for run in waiting]
+    jobs = [_job(run, args) for run in waiting]
+    context = starting(one_run.__name__, forked=not torch.cuda.is_available())
     until = None if args.until is None else next_time(args.until)
-    if work(commands, processes=args.processes, until=until):
+    if work(jobs, processes=args.processes, context=context, until=until):
         raise SystemExit(ExitCode.UNEXPECTED)
 
 
@@ -104,17 +104,7 @@ def next_time(text: str) -> datetime:
     return moment if moment > now else moment + timedelta(days=1)
 
 
-def _make_one(runs: Sequence[Run], args: AblationArguments) -> None:
-    run = next((run for run in runs if run.name == args.one), None)
-    if run is None:
-        raise UsageError(f"`--one` must name a run of the plans, got {args.one!r}.")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what is stopped still counts its time
-    results = result_file(run, Path(args.results))
-    folder, cache = Path(args.output_dir) / run.name, Path(args.cache)
-    train(run, folder=folder, results=results, cache=cache, keep_views=args.keep_views)
-
-
-def _command(run: Run, plans: Sequence[Path], args: AblationArguments) -> list[str]:
-    own = [part for name in ("output_dir", "results", "cache") for part in (f"--{name}", getattr(args, name))]
-    own += ["--keep_views"] if args.keep_views else []
-    return [sys.executable, "-m", "hf_structkd", "ablate", *map(str, plans), "--one", run.name, *own]
+def _job(run: Run, args: AblationArguments) -> Job:
+    folder, results, cache = Path(args.output_dir) / run.name, Path(args.results), Path(args.cache)
+    places = {"folder": folder, "results": result_file(run, results), "cache": cache}
+    return run.name, partial(train, run, **places, keep_views=args.keep_views), folder / "log.txt"
