@@ -1,7 +1,7 @@
 """Datasets: loading, decoding, augmentation and batches."""
 
 from ._assembly import LoadedData
-from ._datasets import StoredRows, StreamedRows, has_labels
+from ._datasets import StoredRows, StreamedRows, has_labels, in_teacher_size, show_teacher
 from ._rows import Normalization, RowReader
 from .boxes import ObjectBoxes
 from .dense import DenseReader, collate_dense
@@ -40,7 +40,9 @@ __all__ = [
     "collate_dense",
     "collate_detection",
     "has_labels",
+    "in_teacher_size",
     "load_depth_data",
     "load_detection_data",
     "load_segmentation_data",
+    "show_teacher",
 ]

@@ -6,6 +6,7 @@ import copy
 import itertools
 import logging
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -37,6 +38,37 @@ def has_labels(dataset: Any) -> bool:
     while dataset is not None and not hasattr(dataset, "has_labels"):
         dataset = getattr(dataset, "dataset", None)
     return dataset is None or bool(dataset.has_labels)
+
+
+def show_teacher(dataset: Any, size: tuple[int, int] | None) -> tuple[int, int] | None:
+    """Let the rows of a dataset, perhaps wrapped by others, have their images in the teacher's size too.
+
+    A dataset that cannot does nothing: its images are resized for the teacher as they are for the student.
+
+    Args:
+        dataset: The dataset.
+        size: Height and width; None ends it.
+
+    Returns:
+        The size that they had before, or None.
+    """
+    while dataset is not None and not hasattr(dataset, "show_teacher"):
+        dataset = getattr(dataset, "dataset", None)
+    if dataset is None:
+        return None
+    before: tuple[int, int] | None = dataset.teacher_size
+    dataset.show_teacher(size)
+    return before
+
+
+@contextmanager
+def in_teacher_size(dataset: Any, size: tuple[int, int] | None) -> Iterator[None]:
+    """Do so for the length of a block; see `show_teacher`."""
+    before = show_teacher(dataset, size)
+    try:
+        yield
+    finally:
+        show_teacher(dataset, before)
 
 
 def position(index: int, count: int) -> int:
@@ -77,12 +109,26 @@ class RowDataset:
         self.split: str | None = None
         self._rows = reader.rows_of(dataset)
         self._skip_bad_images = skip_bad_images
-        self._epoch = shared_zeros()
+        self._epoch, self._teacher_size = shared_zeros(), shared_zeros(2)
         self._skips = shared_zeros(len(self._rows) if isinstance(self, StoredRows) else MAX_WORKERS)
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch that the augmentation depends on, in running workers too."""
         self._epoch.fill_(epoch)
+
+    def show_teacher(self, size: tuple[int, int] | None) -> None:
+        """Let rows have their image in the teacher's size too, or none, also in running workers."""
+        self._teacher_size.copy_(torch.tensor(size or (0, 0)))
+
+    @property
+    def teacher_size(self) -> tuple[int, int] | None:
+        """Height and width in which rows have their image for the teacher too, or None."""
+        height, width = self._teacher_size.tolist()
+        return (height, width) if height else None
+
+    def _read(self, row: Any, *, index: int, epoch: int, identity: bytes) -> Row:
+        size = self.teacher_size
+        return self.reader.read(row, index=index, epoch=epoch, identity=identity, teacher_size=size)
 
     @property
     def has_labels(self) -> bool:
@@ -136,15 +182,15 @@ class StoredRows(RowDataset, Dataset[Row]):
 
     def keep_views(self) -> None:
         """Keep every view in memory from now on."""
-        self.keeps_views, self._kept = True, dict[tuple[int, int, bytes], Row]()
+        self.keeps_views, self._kept = True, dict[tuple[Any, ...], Row]()
 
     def _view(self, row: int, *, epoch: int, identity: bytes) -> Row:
         """Return what an epoch shows of a row, made or kept."""
         if not self.keeps_views:
-            return self.reader.read(self._rows[row], index=row, epoch=epoch, identity=identity)
-        view = row, self.reader.view_shown(epoch, identity=identity), identity
+            return self._read(self._rows[row], index=row, epoch=epoch, identity=identity)
+        view = row, self.reader.view_shown(epoch, identity=identity), identity, self.teacher_size
         if view not in self._kept:
-            self._kept[view] = self.reader.read(self._rows[row], index=row, epoch=epoch, identity=identity)
+            self._kept[view] = self._read(self._rows[row], index=row, epoch=epoch, identity=identity)
         return copy.deepcopy(self._kept[view])  # whoever gets it may change it in place
 
 
@@ -167,7 +213,7 @@ class StreamedRows(RowDataset, IterableDataset[Row]):
         for index, row in enumerate(self._rows):
             identity = _content(row[self.reader.image_column])
             try:
-                sample = self.reader.read(row, index=index, epoch=int(self._epoch), identity=identity)
+                sample = self._read(row, index=index, epoch=int(self._epoch), identity=identity)
             except BadImageError as error:
                 if not self._skip_bad_images:
                     raise

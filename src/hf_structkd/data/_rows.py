@@ -15,8 +15,8 @@ from torch import Tensor
 from .decoding import decode_image
 from .image_files import fetched
 from .loading import check_columns
-from .transforms import DenseAugmentation, check_size
-from .views import sample_key, seeded_generator, view_in_epoch
+from .transforms import Crop, DenseAugmentation, check_size, resize_image
+from .views import TEACHER_IMAGE, sample_key, seeded_generator, view_in_epoch
 
 Row = dict[str, Any]
 MOST_STORED, MOST_STREAMED = 100, 16  # rows of a split that are looked at
@@ -77,7 +77,15 @@ class RowReader(ABC):
         return False
 
     @abstractmethod
-    def finish(self, row: Mapping[str, Any], image: Tensor, generator: torch.Generator, *, where: str) -> Row:
+    def finish(
+        self,
+        row: Mapping[str, Any],
+        image: Tensor,
+        generator: torch.Generator,
+        *,
+        where: str,
+        teacher_size: tuple[int, int] | None,
+    ) -> Row:
         """Decode, check and augment (or only resize) what the row holds beside its decoded image."""
 
     @property
@@ -100,15 +108,27 @@ class RowReader(ABC):
             columns += [name for name in further if name not in columns]
         return encoded_rows(dataset, columns)
 
-    def read(self, row: Mapping[str, Any], *, index: int, epoch: int, identity: bytes) -> Row:
-        """Turn one row into model inputs; the augmentation depends on seed, epoch and identity alone."""
+    def read(
+        self,
+        row: Mapping[str, Any],
+        *,
+        index: int,
+        epoch: int,
+        identity: bytes,
+        teacher_size: tuple[int, int] | None = None,
+    ) -> Row:
+        """Turn one row into model inputs; the augmentation depends on seed, epoch and identity alone.
+
+        With a ``teacher_size``, height and width, the row also has ``teacher_pixel_values`` (3, H, W) of that
+        size: what the student is shown, read off the file itself with all the detail that it has.
+        """
         where = f"unlabelled row {index}" if self.labeled is False else f"row {index}"
         row = {name: fetched(value, where=where) for name, value in row.items()}
         image = decode_image(row[self.image_column], where=f"{where}, column {self.image_column!r}")
         epoch = self.view_shown(epoch, identity=identity)
         part = ("unlabeled",) if self.labeled is False else ()
         generator = seeded_generator(self.seed, epoch, *part, identity=identity)
-        return self.finish(row, image, generator, where=where)
+        return self.finish(row, image, generator, where=where, teacher_size=teacher_size)
 
     def view_shown(self, epoch: int, *, identity: bytes) -> int:
         """Return which view of an image an epoch shows; without a fixed number, each epoch has its own."""
@@ -118,8 +138,7 @@ class RowReader(ABC):
 
     def inputs(self, image: Tensor, mask: Tensor | None = None, **further: Tensor) -> Row:
         """Return what every row holds, from the finished image in [0, 1], its mask and further inputs."""
-        normalization = self.normalization
-        inputs = {"pixel_values": image if normalization is None else normalization.normalize(image[None])[0]}
+        inputs = {"pixel_values": self.normalized(image)}
         if mask is not None:
             inputs["pixel_mask"] = mask
         inputs |= further
@@ -128,6 +147,27 @@ class RowReader(ABC):
         if self.labeled is not None:
             inputs["labeled"] = torch.tensor(self.labeled)
         return inputs
+
+    def normalized(self, image: Tensor) -> Tensor:
+        """Return an image (3, H, W) in [0, 1] as the student takes it."""
+        return image if self.normalization is None else self.normalization.normalize(image[None])[0]
+
+    def for_teacher(
+        self, image: Tensor, crop: Crop | None, size: tuple[int, int] | None
+    ) -> dict[str, Tensor]:
+        """Return the image of a row in the teacher's size, if it has one, as a further input.
+
+        Args:
+            image: The decoded image (3, H0, W0), in [0, 1].
+            crop: What the student is shown of it in training; None is all.
+            size: Height and width for the teacher, or None.
+        """
+        if size is None:
+            return {}
+        if crop is None:
+            return {TEACHER_IMAGE: self.normalized(resize_image(image, size))}
+        assert self.augmentation is not None
+        return {TEACHER_IMAGE: self.normalized(self.augmentation.image(image, crop.resized(size)))}
 
 
 def sample_rows(

@@ -63,10 +63,19 @@ class DenseReader(RowReader):
         """The column of the maps."""
         return {f"{self.target.kind}_column": self.target.column}
 
-    def finish(self, row: Mapping[str, Any], image: Tensor, generator: torch.Generator, *, where: str) -> Row:
+    def finish(
+        self,
+        row: Mapping[str, Any],
+        image: Tensor,
+        generator: torch.Generator,
+        *,
+        where: str,
+        teacher_size: tuple[int, int] | None,
+    ) -> Row:
         """Return the row with its map as labels."""
         target, mask = self._target(row, image, where=where), None
         size, prompts = (image.shape[-2], image.shape[-1]), []
+        original, crop = image, None
         if self.prompt is not None:
             prompts = [read_prompt(self.prompt, row, size, where=where)]
         if self.augmentation is not None:
@@ -79,6 +88,7 @@ class DenseReader(RowReader):
             image = resize_image(image, self.size)
             prompts = [resize_ids(one, self.size) for one in prompts]
         further = {"prompt_depth": prompts[0][None]} if prompts else {}
+        further |= self.for_teacher(original, crop, teacher_size)
         return self.inputs(image, mask, **further) | {"labels": target.to(self.target.dtype)}
 
     def _target(self, row: Mapping[str, Any], image: Tensor, *, where: str) -> Tensor:

@@ -110,18 +110,27 @@ class DetectionReader(RowReader):
                 )
         return rows
 
-    def finish(self, row: Mapping[str, Any], image: Tensor, generator: torch.Generator, *, where: str) -> Row:
+    def finish(
+        self,
+        row: Mapping[str, Any],
+        image: Tensor,
+        generator: torch.Generator,
+        *,
+        where: str,
+        teacher_size: tuple[int, int] | None,
+    ) -> Row:
         """Return the row with its objects as labels."""
         objects = self._objects(row, where=where)
         if self.augmentation is None:
-            return self._fitted(image, objects)
+            return self._fitted(image, objects, teacher_size)
         crop = self.augmentation.draw(image.shape[-2:], generator)
         mask = self.augmentation.mask(crop) if self.augmentation.can_pad else None
         objects = objects.where(~objects.crowd)
         shown = through_crop(objects.boxes, crop, min_visibility=self.target.min_visibility)
         self.tally.add_lost(int(shown.below_pixel.sum()), where=where)
         labels = objects._replace(boxes=shown.boxes).where(shown.kept).labels(crop.size)
-        return self.inputs(self.augmentation.image(image, crop), mask) | {"labels": labels}
+        further = self.for_teacher(image, crop, teacher_size)
+        return self.inputs(self.augmentation.image(image, crop), mask, **further) | {"labels": labels}
 
     def _objects(self, row: Mapping[str, Any], *, where: str) -> Objects:
         if self.labeled is False:
@@ -142,15 +151,17 @@ class DetectionReader(RowReader):
             where=where,
         )
 
-    def _fitted(self, image: Tensor, objects: Objects) -> Row:
+    def _fitted(self, image: Tensor, objects: Objects, teacher_size: tuple[int, int] | None) -> Row:
         """Resize the image for evaluation; relative boxes stay as they are."""
         original, mask = image.shape[-2:], None
+        # An image that keeps its aspect is padded in its batch first, and resized for the teacher with that.
+        further = self.for_teacher(image, None, None if self.keep_aspect_ratio else teacher_size)
         if self.size is not None:
             size = _fitting(original, self.size) if self.keep_aspect_ratio else self.size
             image = resize_image(image, size)
             mask = torch.ones(size, dtype=torch.bool) if self.keep_aspect_ratio else None
         canvas = {"canvas_size": torch.tensor(original, dtype=torch.float32), "crowd": objects.crowd}
-        return self.inputs(image, mask) | {"labels": objects.labels(original) | canvas}
+        return self.inputs(image, mask, **further) | {"labels": objects.labels(original) | canvas}
 
     def _cleaned_rows(self, rows: Any) -> Iterator[Cleaned]:
         """Yield the objects of every image that has a header; other rows fail or are skipped when read."""

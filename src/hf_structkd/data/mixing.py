@@ -50,6 +50,16 @@ class _Mix(Generic[PartT]):
         self.labeled.set_epoch(epoch)
         self.unlabeled.set_epoch(epoch)
 
+    def show_teacher(self, size: tuple[int, int] | None) -> None:
+        """Let the rows of both parts have their images in the teacher's size too, or none."""
+        self.labeled.show_teacher(size)
+        self.unlabeled.show_teacher(size)
+
+    @property
+    def teacher_size(self) -> tuple[int, int] | None:
+        """Height and width in which rows have their image for the teacher too, or None."""
+        return self.labeled.teacher_size
+
     @property
     def views(self) -> int | None:
         """The number of views of each image, or None if every epoch augments anew."""

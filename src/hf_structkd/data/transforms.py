@@ -81,6 +81,15 @@ class Crop(NamedTuple):
     zoom: float
     colors: Mapping[str, float]
 
+    def resized(self, size: tuple[int, int]) -> Crop:
+        """Return the crop that shows the same in a result of another size."""
+        content, corner = [], []
+        for start, length, old, new in zip(self.corner, self.content, self.size, size, strict=True):
+            first = min(round(start * new / old), new - 1)
+            content.append(max(1, round((start + length) * new / old) - first))
+            corner.append(first)
+        return self._replace(content=(content[0], content[1]), corner=(corner[0], corner[1]), size=size)
+
     def place(self, content: Tensor, fill: Tensor | float) -> Tensor:
         """Place the cut (..., *content) on a canvas (..., *size) that shows ``fill`` where it is padded."""
         if self.content == self.size:

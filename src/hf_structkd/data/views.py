@@ -9,6 +9,9 @@ import torch
 import xxhash
 from torch import Tensor
 
+TEACHER_IMAGE = "teacher_pixel_values"
+"""Name of an image in the teacher's size, beside the student's."""
+
 
 def seeded_generator(*parts: object, identity: bytes) -> torch.Generator:
     """Return a generator whose numbers depend on these parts and on the image's identity alone."""

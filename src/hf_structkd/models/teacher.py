@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.utils import logging
 
+from ..data.views import TEACHER_IMAGE
 from ..features.forward import Batch, Capture, Forward, Question, run_model
 from ..matching.alignment import resize_ids, resize_map
 from ..matching.normalization import ImageNormalization, convert_normalization
@@ -62,6 +63,7 @@ class FrozenTeacher:
             place, and each of its forwards then needs all processes.
 
     Attributes:
+        image_size: As given.
         fits_student: Whether `answer` reads the student's forward, and so must run behind it.
     """
 
@@ -87,7 +89,7 @@ class FrozenTeacher:
         self._task = task
         self._student_normalization = student_normalization
         self._teacher_normalization = teacher_normalization
-        self._image_size = image_size
+        self.image_size = image_size
         self._precision = precision
         self._compiling = compiling
         self._shards = shards
@@ -131,22 +133,24 @@ class FrozenTeacher:
         self._task = task
 
     def images(self, pixel_values: Tensor) -> Tensor:
-        """Return the images of a batch in the teacher's normalisation, size and dtype."""
+        """Return images of a batch in the teacher's normalisation, size and dtype."""
         images = convert_normalization(pixel_values, self._student_normalization, self._teacher_normalization)
-        if self._image_size is not None:
-            images = resize_map(images, self._image_size)
+        if self.image_size is not None:
+            images = resize_map(images, self.image_size)
         return images.to(self.model.dtype)
 
     def inputs(self, batch: Batch) -> dict[str, Any]:
         """Return the entries of a batch that the teacher takes, converted for it."""
-        inputs = {**self._task.teacher_inputs(batch), "pixel_values": self.images(batch["pixel_values"])}
+        # Data that can read their files in the teacher's size have done so; other images are enlarged.
+        shown = batch.get(TEACHER_IMAGE, batch["pixel_values"])
+        inputs = {**self._task.teacher_inputs(batch), "pixel_values": self.images(shown)}
         inputs |= {
             name: value.to(self.model.dtype)
             for name, value in inputs.items()
             if isinstance(value, Tensor) and value.is_floating_point()
         }
-        if self._image_size is not None and "pixel_mask" in inputs:
-            inputs["pixel_mask"] = resize_ids(inputs["pixel_mask"], self._image_size)
+        if self.image_size is not None and "pixel_mask" in inputs:
+            inputs["pixel_mask"] = resize_ids(inputs["pixel_mask"], self.image_size)
         return inputs
 
     def prepare_features(self, pixel_values: Tensor, modules: Sequence[str]) -> None:

@@ -15,7 +15,7 @@ from accelerate.utils import send_to_device
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..data import has_labels
+from ..data import has_labels, show_teacher
 from ..matching.alignment import resize_map
 from ..matching.normalization import ImageNormalization
 from ..models.parameters import count_parameters
@@ -174,8 +174,13 @@ def _first_panel(headline: Headline | None, start: str) -> dict[str, str]:
 
 
 def shown_data(trainer: FinishedRun) -> Any:
-    """Return the data whose images are shown: those of validation, of several sets the first, or training."""
-    return first_set(trainer.train_dataset if trainer.eval_dataset is None else trainer.eval_dataset)
+    """Return the data whose images are shown: those of validation, of several sets the first, or training.
+
+    A teacher of an image size of its own is shown them in that, as it is for its score.
+    """
+    data = first_set(trainer.train_dataset if trainer.eval_dataset is None else trainer.eval_dataset)
+    show_teacher(data, None if trainer.teacher is None else trainer.teacher.image_size)
+    return data
 
 
 def _refuse_shards(trainer: FinishedRun) -> None:

@@ -12,7 +12,7 @@ import torch
 import transformers
 from torch import Tensor, nn
 
-from ..data.views import sample_key
+from ..data.views import TEACHER_IMAGE, sample_key
 from ..features.forward import Batch, Forward, Question
 from ..metrics import PADDING
 from ..models.sharding import anywhere
@@ -22,7 +22,7 @@ from .top_k import pack, unpack
 
 CacheDtype = Literal["float16", "float32"]
 _OUTPUT, _FEATURE, _NODES, _SUMS = "output", "feature", "nodes", "sums"
-_SHOWN = ("pixel_values", "pixel_mask", "prompt_depth")
+_SHOWN = ("pixel_values", TEACHER_IMAGE, "pixel_mask", "prompt_depth")
 
 
 class AnswerReader(OutputReader, Protocol):
@@ -176,7 +176,7 @@ class CachedTeacher(FrozenTeacher):
             "fingerprint": self.source.fingerprint,
             "student_normalization": repr(self._student_normalization),
             "teacher_normalization": repr(self._teacher_normalization),
-            "image_size": self._image_size,
+            "image_size": self.image_size,
             "task": self._task.name,
             "match": self._task.settings(),
             "transformers": transformers.__version__,

@@ -58,7 +58,9 @@ class StructKDTrainingArguments(ScheduleArguments, TrainingArguments):
         student_feature: Modules of the student whose outputs the terms on features compare, one for each
             level; none finds what the task compares, for example the last map before the classifier.
         teacher_feature: Modules of the teacher, as many as of the student.
-        teacher_image_size: Height and width to which images are resized for the teacher; empty leaves them.
+        teacher_image_size: Height and width of the images that the teacher is shown. Data of this package are
+            read in that size beside the student's, the same part of the image with all the detail of the
+            file; other images are resized. Empty shows it the student's.
         teacher_dtype: Precision in which the teacher runs: "float32", "bfloat16", "float16", "int8" (its
             linear layers alone), or "auto", that of its weights. Its answers are float32 for every term.
         teacher_cache: Folder in which the teacher's answers are kept, for later epochs and other runs; None
@@ -150,7 +152,10 @@ class StructKDTrainingArguments(ScheduleArguments, TrainingArguments):
     )
     teacher_image_size: list[int] = field(
         default_factory=list,
-        metadata={"help": "Height and width to which images are resized for the teacher; unset leaves them."},
+        metadata={
+            "help": "Height and width in which the teacher is shown the same part of an image, with the "
+            "detail of its file; unset shows it the student's."
+        },
     )
     teacher_dtype: TeacherDtype = field(
         default="auto", metadata={"help": "Precision in which the teacher runs; auto is that of its weights."}

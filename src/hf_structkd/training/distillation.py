@@ -122,7 +122,7 @@ class Distillation:
         """
         self._plan = plan
         self._data_notes = {**getattr(data, "notes", {}), **self._label_note(), **self.balance.note}
-        self.pair.expect_answers(data)
+        self.pair.meet(data)
         self._is_described = False
         self._stepping, self._values = [], {}
         self.balance = GradientBalance(self.balance.steps)

@@ -6,7 +6,6 @@ import inspect
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import torch
@@ -15,9 +14,9 @@ from torch import Tensor, nn
 from transformers import EvalPrediction, Trainer
 from transformers.trainer_utils import PredictionOutput
 
-from ..data import has_labels
+from ..data import has_labels, in_teacher_size
 from ..features.forward import run_model
-from ..metrics import AGREEMENT, PADDING
+from ..metrics import AGREEMENT
 from ..models import FrozenTeacher
 from ..tasks import StreamingMetric, Task
 from .arguments import StructKDTrainingArguments
@@ -25,6 +24,7 @@ from .best_model import choose_best_metric
 from .loaders import ImageGather, replaced
 from .pair import ModelPair
 from .predictions import Predicted, joined, predicted
+from .teacher_scores import single_scores, teacher_scores
 
 
 class Evaluation:
@@ -114,8 +114,10 @@ class Evaluation:
             output = loop(loader, description, *args, **options)
         else:
             self.metric.start(self._pair.task, self._pair.teacher if agrees else None)
+            size = self._pair.teacher_size if agrees else None
             # Statistics are no logits for a function of the caller's; in a "Prediction" they would be kept.
             with (
+                in_teacher_size(getattr(loader, "dataset", None), size),
                 replaced(trainer.args, batch_eval_metrics=True),
                 replaced(trainer, preprocess_logits_for_metrics=None),
             ):
@@ -175,10 +177,10 @@ class Evaluation:
         override = eval_dataset is not None
         data = eval_dataset if override else trainer.eval_dataset
         if not isinstance(data, dict):
-            return _teacher_scores(trainer, teacher, self._pair.task, eval_dataset)
+            return teacher_scores(trainer, teacher, self._pair.task, eval_dataset)
         # As in `Trainer.evaluate`: the name finds a loader whose workers are kept.
         sets = {name: data[name] if override else name for name in data}
-        parts = {name: _teacher_scores(trainer, teacher, self._pair.task, one) for name, one in sets.items()}
+        parts = {name: teacher_scores(trainer, teacher, self._pair.task, one) for name, one in sets.items()}
         return {f"{name}_{key}": value for name, scores in parts.items() for key, value in scores.items()}
 
 
@@ -245,7 +247,7 @@ class StreamingScores:
         if not compute_result:
             return {}
         start = "" if self._teacher is None else AGREEMENT
-        return {f"{start}{name}": value for name, value in _scores(self._metric).items()}
+        return {f"{start}{name}": value for name, value in single_scores(self._metric).items()}
 
 
 def _over_labels(loss: Tensor | None, has_labels: bool) -> Tensor | None:
@@ -267,33 +269,3 @@ def _feed_as_wanted(args: StructKDTrainingArguments, compute_metrics: Callable[.
     parameters = inspect.signature(compute_metrics).parameters.values()
     takes_batches = any(p.name == "compute_result" or p.kind == p.VAR_KEYWORD for p in parameters)
     args.batch_eval_metrics = args.batch_eval_metrics and takes_batches
-
-
-@torch.no_grad()
-def _teacher_scores(
-    trainer: Trainer, teacher: FrozenTeacher, task: Task, eval_dataset: Any
-) -> dict[str, float]:
-    metric = task.metric()
-    loader = trainer.get_eval_dataloader(eval_dataset)
-    if not has_labels(loader.dataset):
-        raise ValueError(
-            "`eval_dataset` must have labels to score a teacher on, got none; pass labelled data."
-        )
-    gather = ImageGather(trainer, loader)
-    for batch in loader:
-        inputs = trainer._prepare_inputs(batch)
-        statistics = teacher.statistics(inputs, partial(_statistics_of_teacher, task, inputs), task.scoring())
-        # As Trainer pads what its own evaluation gathers: images have differently many boxes.
-        statistics = trainer.accelerator.pad_across_processes(statistics, dim=1, pad_index=PADDING)
-        metric.add_statistics(gather(statistics))
-    teacher.flush()
-    return _scores(metric)
-
-
-def _statistics_of_teacher(task: Task, inputs: dict[str, Any], output: Any) -> Tensor:
-    return task.evaluation_statistics(task.as_student(output, inputs), inputs)
-
-
-def _scores(metric: StreamingMetric) -> dict[str, float]:
-    """Return the scores that are single numbers, because a log takes no lists."""
-    return {name: score for name, score in metric.compute().items() if isinstance(score, float)}

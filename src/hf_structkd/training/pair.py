@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from ..data import show_teacher
 from ..features import unwrap
 from ..features.forward import Batch, Capture, Forward, Question, Reading
 from ..models import FrozenTeacher, TeacherSource, load_image_processor
@@ -72,6 +73,12 @@ class ModelPair:
         self.task = self._match(student, None)
 
     @property
+    def teacher_size(self) -> tuple[int, int] | None:
+        """Height and width of the images that the teacher is shown; None is those of the student."""
+        size = self._args.teacher_image_size
+        return (size[0], size[1]) if size else None
+
+    @property
     def has_teacher(self) -> bool:
         """Whether a teacher was named, loaded or not."""
         return self._teacher_model is not None
@@ -116,11 +123,10 @@ class ModelPair:
         own, theirs = matching_normalizations(
             processor, teacher_processor or image_processor_of(source.config) or beside
         )
-        size = self._args.teacher_image_size
         settings: dict[str, Any] = {
             "student_normalization": own,
             "teacher_normalization": theirs,
-            "image_size": (size[0], size[1]) if size else None,
+            "image_size": self.teacher_size,
             "device": self._args.device,
             "precision": self._args.teacher_dtype,
             "compiling": self._args.compiling,
@@ -143,12 +149,13 @@ class ModelPair:
         if self.teacher is not None:
             self.teacher.follow(self.task)
 
-    def expect_answers(self, data: Any) -> None:
-        """Note how many answers of the teacher a cache needs for training data, where that is known.
+    def meet(self, data: Any) -> None:
+        """Ask training data for images in the teacher's size, and note how many answers a cache needs.
 
         Raises:
             ValueError: If a cache is wanted and the data never show an image twice in the same way.
         """
+        show_teacher(data, self.teacher_size if self.has_teacher else None)
         self.expected_answers = None
         if self._args.teacher_cache is None or not hasattr(data, "views"):
             return

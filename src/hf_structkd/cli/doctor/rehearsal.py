@@ -84,7 +84,7 @@ def rehearse(trainer: StructKDTrainer) -> Rehearsal:
     args, data = trainer.args, trainer.train_dataset
     for callback in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(callback)
-    trainer.pair.expect_answers(data)  # refuses a cache for views that never come again
+    trainer.pair.meet(data)  # refuses a cache for views that never come again
     size = args.train_batch_size * args.gradient_accumulation_steps
     begin = time.perf_counter()
     rows = some_rows(data, args.train_batch_size)
