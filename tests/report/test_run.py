@@ -44,6 +44,7 @@ class FakeTeacher:
     model = Constant(5.0)
     source = SimpleNamespace(is_loaded=True)
     is_sharded = False
+    image_size = None
 
     def images(self, pixel_values: Tensor) -> Tensor:
         return pixel_values

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -35,6 +37,27 @@ def test_at_the_time_running_jobs_are_stopped_and_no_other_begins(tmp_path: Path
     assert work(jobs, processes=1, context=FORKED, until=until, say=said.append) == 0
     assert [line.split(";")[0] for line in said] == ["a stopped", "b stopped"]
     assert not (tmp_path / "b.log").exists()
+
+
+@pytest.mark.long
+def test_runs_end_with_the_command_that_is_killed(tmp_path: Path) -> None:
+    """Else a training that nobody waits for takes a core from the next ones, and is seen nowhere."""
+    endless = "import os\nprint(os.getpid(), flush=True)\nwhile True: pass"
+    log = tmp_path / "endless.log"
+    program = (
+        "from functools import partial; from pathlib import Path\n"
+        "from hf_structkd.cli.ablation import queue\n"
+        f"job = ('endless', partial(exec, {endless!r}), Path({str(log)!r}))\n"
+        "queue.work([job], processes=1, context=queue.starting(queue.__name__, forked=True))"
+    )
+    command = subprocess.Popen([sys.executable, "-c", program])
+    while not (log.exists() and log.read_text().endswith("\n")):
+        assert command.poll() is None, "the command ended by itself"
+    command.kill()
+    command.wait()
+    run = Path("/proc") / log.read_text().strip()
+    while run.exists():
+        pass  # ends when the run does; a test that hangs here has found one that does not
 
 
 @pytest.mark.parametrize("forked", [True, pytest.param(False, marks=pytest.mark.long)])

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -93,11 +94,20 @@ def _run(
 def _logged(do: Callable[[], None], log: Path) -> None:
     """Do a job whose every line, those of libraries written in C included, goes to its log file."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what is stopped still counts its time
+    threading.Thread(target=_stop_with_parent, daemon=True).start()
     with log.open("ab", buffering=0) as file:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(file.fileno(), stream.fileno())
             stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a process's own streams
     do()
+
+
+def _stop_with_parent() -> None:
+    """Stop this process when the one that started it is gone, killed or not: nobody waits for its result."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _left(took: Sequence[float], runs: int, processes: int) -> str:
