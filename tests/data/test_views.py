@@ -9,7 +9,14 @@ import torch
 from PIL import Image
 
 from hf_structkd import load_segmentation_data
-from hf_structkd.data import ClassMap, DenseAugmentation, DenseReader, StoredRows, StreamedRows
+from hf_structkd.data import (
+    ClassMap,
+    DenseAugmentation,
+    DenseReader,
+    StoredRows,
+    StreamedRows,
+    kept_views_note,
+)
 from hf_structkd.data.views import sample_key, view_in_epoch
 from tests.cases import SEGMENTATION, arguments, make_trainer
 
@@ -139,6 +146,17 @@ def test_views_that_cannot_be_kept_are_refused(options: dict, said: str) -> None
     """Without a fixed number each epoch would add a data set to the memory, and read none of it again."""
     with pytest.raises(ValueError, match=said):
         load_segmentation_data(normalization=None, max_train_samples=2, max_eval_samples=1, **options)
+
+
+def test_kept_views_say_what_they_take_and_must_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the system ends the run when memory is full, an hour later and without a word."""
+    data = _data(False)
+    assert kept_views_note(data) == {}
+    data.keep_views()
+    assert kept_views_note(data)["kept views"].startswith("12 in memory, up to 0.00 GiB of ")
+    monkeypatch.setattr(StoredRows, "__len__", lambda self: 10**12)
+    with pytest.raises(ValueError, match=r"`keep_views` must fit into memory, got 3,000,000,000,000 views"):
+        kept_views_note(data)
 
 
 def test_workers_are_refused_beside_kept_views(tmp_path) -> None:

@@ -7,6 +7,7 @@ from .boxes import ObjectBoxes
 from .dense import DenseReader, collate_dense
 from .detection import DetectionReader, collate_detection
 from .image_files import BadImageError
+from .kept_views import kept_views_note
 from .load_depth import DepthKind, DepthOptions, load_depth_data
 from .load_detection import DetectionOptions, load_detection_data
 from .load_segmentation import SegmentationOptions, load_segmentation_data
@@ -41,6 +42,7 @@ __all__ = [
     "collate_detection",
     "has_labels",
     "in_teacher_size",
+    "kept_views_note",
     "load_depth_data",
     "load_detection_data",
     "load_segmentation_data",

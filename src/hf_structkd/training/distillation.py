@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from transformers import PreTrainedModel, Trainer
 
-from ..data import has_labels
+from ..data import has_labels, kept_views_note
 from ..models.loading import config_of, model_of
 from ..models.sharding import is_sharded
 from ..terms import Term, Terms, TrainingPlan
@@ -118,11 +118,13 @@ class Distillation:
             data: The training data, of which the start table says what a loader noted.
 
         Raises:
-            ValueError: If a cache is wanted and the data never show an image twice in the same way.
+            ValueError: If a cache is wanted and the data never show an image twice in the same way, or kept
+                views do not fit into memory.
         """
         self._plan = plan
-        self._data_notes = {**getattr(data, "notes", {}), **self._label_note(), **self.balance.note}
         self.pair.meet(data)
+        notes = {**getattr(data, "notes", {}), **kept_views_note(data), **self._label_note()}
+        self._data_notes = notes | self.balance.note
         self._is_described = False
         self._stepping, self._values = [], {}
         self.balance = GradientBalance(self.balance.steps)
