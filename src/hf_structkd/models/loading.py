@@ -18,7 +18,7 @@ from .ignore_index import set_ignore_index
 from .named import place_of
 from .reading import readable
 from .teacher_forms import Taught, teacher_form
-from .unloaded import say_what_was_not_loaded
+from .unloaded import missing_weights, say_what_was_not_loaded
 
 logger = logging.get_logger(__name__)
 
@@ -132,10 +132,11 @@ def load_teacher(
         )
     with readable("`teacher_model`", name_or_path, revision=revision):
         loaded, info = form.auto_model.from_pretrained(name_or_path, output_loading_info=True, **hub)
-    if info["missing_keys"]:
+    missing = missing_weights(info)
+    if missing:
         raise ValueError(
-            f"`teacher_model` {name_or_path} has no weights for {sorted(info['missing_keys'])[:3]} and "
-            f"{len(info['missing_keys'])} in all; a teacher must be trained, choose a complete checkpoint."
+            f"`teacher_model` {name_or_path} has no weights for {sorted(missing)[:3]} and "
+            f"{len(missing)} in all; a teacher must be trained, choose a complete checkpoint."
         )
     say_what_was_not_loaded(_as_model(loaded), info, name_or_path, config.architectures or [])
     return form.wrap(_as_model(loaded))

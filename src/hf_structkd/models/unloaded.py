@@ -28,7 +28,7 @@ def say_what_was_not_loaded(
     """
     classes: int = model.config.num_labels
     mismatched = {key for key, *_ in info["mismatched_keys"]}
-    anew, unused = {*info["missing_keys"], *mismatched}, set(info["unexpected_keys"])
+    anew, unused = missing_weights(info) | mismatched, set(info["unexpected_keys"])
     # Some heads have a class more, for "no object".
     head = {
         key
@@ -49,11 +49,16 @@ def say_what_was_not_loaded(
     said += [f"the weights of {_layers(unused)} are not used"] if unused else []
     if said:
         logger.warning(
-            "%s: the configuration and the weights do not fit each other: %s; check that config.json was "
-            "saved with these weights.",
+            "%s: the configuration and the weights do not fit each other: %s; this is right where a backbone "
+            "alone has weights, otherwise check that config.json was saved with these weights.",
             name,
             ", and ".join(said),
         )
+
+
+def missing_weights(info: Mapping[str, Any]) -> set[str]:
+    """Return the tensors that a checkpoint lacks, without BatchNorm's counts of batches: nothing reads them."""
+    return {key for key in info["missing_keys"] if not key.endswith(".num_batches_tracked")}
 
 
 def _layers(keys: Iterable[str]) -> str:
