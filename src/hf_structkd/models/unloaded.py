@@ -57,7 +57,7 @@ def say_what_was_not_loaded(
 
 
 def missing_weights(info: Mapping[str, Any]) -> set[str]:
-    """Return the tensors that a checkpoint lacks, without BatchNorm's counts of batches: nothing reads them."""
+    """Return the tensors that a checkpoint lacks; BatchNorm's counts of batches, which nothing reads, may."""
     return {key for key in info["missing_keys"] if not key.endswith(".num_batches_tracked")}
 
 
