@@ -27,6 +27,7 @@ from hf_structkd.data import (
     show_teacher,
 )
 from hf_structkd.data.views import TEACHER_IMAGE
+from hf_structkd.training.fill_cache import fill_teacher_cache
 from tests.cases import SEGMENTATION, arguments, make_trainer
 from tests.data.reading import read_dense, read_detection
 
@@ -166,6 +167,22 @@ def test_a_trainer_shows_its_teacher_the_files(tmp_path: Path) -> None:
     alone = arguments(tmp_path, max_steps=1, teacher_image_size=list(TEACHER), **off)
     StructKDTrainer(SEGMENTATION.student(0), None, alone, **settings).train()
     assert TEACHER_IMAGE not in train[0]
+
+
+def test_a_cache_that_is_filled_beforehand_holds_the_same_answers(tmp_path: Path) -> None:
+    """Else the small machine that trains from it loads the teacher after all, and fills it again."""
+    SEGMENTATION.student(1).save_pretrained(tmp_path / "teacher")
+    train = _read("maps", _stripes(), augmentation=_augmentation((1, 1)), views=1)
+    args = arguments(
+        tmp_path / "run", max_steps=1, teacher_image_size=list(TEACHER), teacher_cache=str(tmp_path / "cache")
+    )
+    trainers = [
+        StructKDTrainer(SEGMENTATION.student(0), str(tmp_path / "teacher"), args, train_dataset=train)
+        for _ in range(2)
+    ]
+    assert fill_teacher_cache(trainers[0]) == len(train)
+    trainers[1].train()
+    assert not trainers[1].teacher.source.is_loaded
 
 
 def test_data_that_cannot_are_left_as_they_are() -> None:

@@ -55,9 +55,7 @@ def test_layers_without_weights_are_named(folder: Path, said: Callable[[], list[
     load_student(folder, SegmentationTask)
     (text,) = said()
     assert "do not fit each other: segformer.stages.0.blocks.1.attention.k_proj, " in text
-    assert (
-        "start from random values; this is right where a backbone alone has weights" in text
-    )
+    assert "start from random values; this is right where a backbone alone has weights" in text
     with pytest.raises(ValueError, match=r"has no weights for .* a teacher must be trained"):
         load_teacher(folder, SegmentationTask)
 

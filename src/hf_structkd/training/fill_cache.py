@@ -31,6 +31,7 @@ def fill_teacher_cache(trainer: StructKDTrainer) -> int:
             "`trainer` must have a teacher, `teacher_cache` and data with `augmentation_views`, got one "
             "without; set them."
         )
+    pair.meet(data)
     terms = [term for term, _ in trainer.distillation.active()]
     model, count, loader = trainer.model.to(trainer.args.device), 0, trainer.get_train_dataloader()
     for view in range(data.views):
