@@ -174,7 +174,6 @@ CHANGES = {
     "image size": lambda folder: {"teacher_image_size": [128, 128]},
     "the teacher's dtype": lambda folder: {"teacher_dtype": "bfloat16"},
     "precision": lambda folder: {"teacher_cache_dtype": "float32"},
-    "what is stored": lambda folder: {"pixel_weight": 0.0, "holistic_weight": 0.0},
     "nodes": lambda folder: {"granularity": [4]},
     "maps in place of nodes": lambda folder: {"mimic_weight": 1.0},
     "feature": lambda folder: {
@@ -216,7 +215,28 @@ def test_an_answer_of_other_ingredients_is_never_read(change: str, filled: Path,
     settings = CHANGES[change](folder / "teacher")
     assert _trained_in(folder, **settings).teacher.source.is_loaded
     facts = [json.loads(path.read_text()) for path in folder.glob("cache/*/answers.json")]
-    assert len(facts) == 2
+    assert len(facts) > 2, "the answers lie in the folder of others"
+
+
+@pytest.mark.parametrize("off", [("pixel", "holistic"), ("pairwise",)], ids=["features", "output"])
+def test_a_run_of_fewer_terms_reads_what_one_of_more_has_stored(
+    off: tuple[str, ...], filled: Path, tmp_path: Path
+) -> None:
+    """A comparison of terms would run the teacher anew for every set of them: most of its time."""
+    folder = Path(shutil.copytree(filled, tmp_path / "copy"))
+    assert not _trained_in(folder, **{f"{name}_weight": 0.0 for name in off}).teacher.source.is_loaded
+
+
+def test_what_is_stored_stays_when_another_part_is_added(filled: Path, tmp_path: Path) -> None:
+    """The part that is missing is computed in another batch, which may move the last bits of the other."""
+    folder = tmp_path / "copy"
+    shutil.copytree(filled / "teacher", folder / "teacher")
+    for settings in ({"pairwise_weight": 0.0}, {}):
+        whole = _trained_in(folder, **settings)
+    stored = {path.parent.name: path.read_bytes() for path in folder.glob("cache/*/*.safetensors")}
+    assert len(stored) == 2
+    assert whole.teacher.source.is_loaded
+    assert not _trained_in(folder).teacher.source.is_loaded
 
 
 def test_a_copied_answer_of_the_same_ingredients_is_read(filled: Path, tmp_path: Path) -> None:

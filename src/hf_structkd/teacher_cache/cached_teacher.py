@@ -13,15 +13,16 @@ import transformers
 from torch import Tensor, nn
 
 from ..data.views import TEACHER_IMAGE, sample_key
-from ..features.forward import Batch, Forward, Question
+from ..features.forward import Batch, Forward, Question, Reading
 from ..metrics import PADDING
 from ..models.sharding import anywhere
 from ..models.teacher import FrozenTeacher, OutputReader
+from .parts import OUTPUT, FoundPart, of_part
 from .store import AnswerStore
 from .top_k import pack, unpack
 
 CacheDtype = Literal["float16", "float32"]
-_OUTPUT, _FEATURE, _NODES, _SUMS = "output", "feature", "nodes", "sums"
+_FEATURE, _NODES, _SUMS = "feature", "nodes", "sums"
 _SHOWN = ("pixel_values", TEACHER_IMAGE, "pixel_mask", "prompt_depth")
 
 
@@ -97,16 +98,19 @@ class CachedTeacher(FrozenTeacher):
     ) -> Forward:
         """Return the teacher's answer, from the folder if it holds every image of the batch."""
         assert student is not None  # see `fits_student`
-        store = self._store(question)
-        keys = self._keys(batch, student)
-        found = [store.get(key) for key in keys]
-        known = [tensors for tensors in found if tensors is not None]
-        if self._must_run(len(known) < len(keys)):
-            known = self._computed(batch, student, question)
-            for key, tensors in zip(keys, known, strict=True):
-                if keep:
-                    store.put(key, tensors)
-        return self._restored(known, batch["pixel_values"].device)
+        known = {part: self._found(part, batch, student, question) for part in sorted(question.reads)}
+        if self._must_run(any(one.is_missing for one in known.values())):
+            computed = self._computed(batch, student, question)
+            for part, one in known.items():
+                one.complete([of_part(part, tensors) for tensors in computed], keep=keep)
+        images = range(len(batch["pixel_values"]))
+        answers = [{n: t for one in known.values() for n, t in one.answer(image).items()} for image in images]
+        return self._restored(answers, batch["pixel_values"].device)
+
+    def _found(self, part: Reading, batch: Batch, student: Forward, question: Question) -> FoundPart:
+        """Return what the folder holds of one part of the answers to a batch."""
+        store, keys = self._store(part, question), self._keys(part, batch, student)
+        return FoundPart(store, keys, [store.get(key) for key in keys])
 
     def statistics(
         self, batch: Batch, compute: Callable[[Any], Tensor], scoring: Mapping[str, Any]
@@ -137,8 +141,11 @@ class CachedTeacher(FrozenTeacher):
 
     def describe(self, question: Question, count: int | None) -> dict[str, str]:
         """Say where the answers are, how many there are, and how much space all of them take."""
-        store = self._store(question)
-        text = f"{len(store)}{'' if count is None else f' of {count}'} answers in {store.folder}"
+        stores = [self._store(part, question) for part in question.reads]
+        if not stores:
+            return {}
+        store = min(stores, key=len)
+        text = f"{len(store)}{'' if count is None else f' of {count}'} answers in {self._root}"
         size = self.answer_bytes
         text += f", {size / 2**20:.2f} MiB each"
         if count is not None:
@@ -150,16 +157,15 @@ class CachedTeacher(FrozenTeacher):
         """Return whether the teacher runs: a sharded one on all processes, if one of them lacks an answer."""
         return anywhere(is_missing, self.device) if self.is_sharded else is_missing
 
-    def _store(self, question: Question) -> AnswerStore:
-        """Return the store of the answers that are read in training."""
-        facts: dict[str, Any] = {
-            "stored": sorted(question.reads),
-            "feature": self._feature if "features" in question.reads else None,
-            "pooling": question.pooling,
-            "sums": question.sum_up is not None,  # caches of before hold none
-            "precision": str(self._dtype),
-        }
-        return self._open(facts if self._top_k is None else {**facts, "top_k": self._top_k})
+    def _store(self, part: Reading, question: Question) -> AnswerStore:
+        """Return the store of a part of the answers, which runs with other terms may share."""
+        facts: dict[str, Any] = {"stored": part, "precision": str(self._dtype)}
+        if part == "features":
+            facts |= {"feature": self._feature, "pooling": question.pooling}
+            facts["sums"] = question.sum_up is not None
+        elif self._top_k is not None:
+            facts["top_k"] = self._top_k
+        return self._open(facts)
 
     def _open(self, facts: Mapping[str, Any]) -> AnswerStore:
         """Return the store of one kind of answer, with all that an answer depends on in its name."""
@@ -200,7 +206,7 @@ class CachedTeacher(FrozenTeacher):
         if "output" in question.reads:
             tensors = self._task.stored_output(student, forward)
             for name, tensor in tensors.items():
-                stored |= pack(f"{_OUTPUT}.{name}", tensor.float(), self._top_k or tensor.shape[1])
+                stored |= pack(f"{OUTPUT}.{name}", tensor.float(), self._top_k or tensor.shape[1])
         if "features" in question.reads:
             for level, pair in enumerate(self._task.feature_pairs(student, forward, batch)):
                 if question.pool is None:
@@ -234,9 +240,9 @@ class CachedTeacher(FrozenTeacher):
         self.answer_bytes = sum(tensor.nbytes for tensor in answers[0].values())
         output = unpack(
             {
-                name.removeprefix(f"{_OUTPUT}."): tensor
+                name.removeprefix(f"{OUTPUT}."): tensor
                 for name, tensor in stacked.items()
-                if name.startswith(_OUTPUT)
+                if name.startswith(OUTPUT)
             }
         )
         features = [stacked[name] for name in sorted(stacked) if name.startswith(_FEATURE)]
@@ -248,9 +254,9 @@ class CachedTeacher(FrozenTeacher):
         sums = tuple(torch.stack([answer[name] for answer in answers]) for name in exact)
         return Forward(restored, tuple(features), tuple(stacked[name] for name in pooled), sums)
 
-    def _keys(self, batch: Batch, student: Forward) -> list[str]:
-        """Return the key of each image, with the sizes of the student's maps, to which it is fitted."""
-        maps = (self._task.prediction(student.output), *student.features)
+    def _keys(self, part: Reading, batch: Batch, student: Forward) -> list[str]:
+        """Return the key of each image, with the sizes of the student's maps, to which the part is fitted."""
+        maps = student.features if part == "features" else (self._task.prediction(student.output),)
         grids = "".join(f"-{'x'.join(map(str, one.shape[2:]))}" for one in maps)
         keys = batch.get("sample_key")
         if keys is None:  # rows of another loader
