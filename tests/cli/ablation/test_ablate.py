@@ -83,6 +83,20 @@ def test_a_finished_run_is_not_run_again_and_another_is_not_taken_for_it(world: 
         is_finished(run, file)
 
 
+def test_a_setting_may_keep_no_answers(world: Path, tmp_path: Path) -> None:
+    """The teacher's boxes stand in for labels before the student runs, for which there is no cache."""
+    plan = yaml.safe_load((world / "plan.yaml").read_text())
+    plan["settings"]["pixel"] |= {
+        "teacher_cache": None,
+        "max_steps": 0,
+    }  # refused when the settings are written
+    (tmp_path / "plan.yaml").write_text(yaml.safe_dump(plan))
+    run = read_plan(tmp_path / "plan.yaml")[1]
+    with pytest.raises(ValueError, match="max_steps"):
+        train(run, folder=tmp_path / "run", results=tmp_path / "result", cache=tmp_path / "answers")
+    assert yaml.safe_load((tmp_path / "run" / "run.yaml").read_text())["teacher_cache"] is None
+
+
 def test_the_page_gets_the_tables_and_keeps_the_rest(world: Path) -> None:
     page = world / "results.md"
     page.write_text("# Results\n<!-- runs of plan.yaml -->\nold\n<!-- end of runs of plan.yaml -->\nprose\n")

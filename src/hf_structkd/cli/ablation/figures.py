@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,6 +16,7 @@ from .summary import Line
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _STYLES = ("-", "--", ":")
+_LOWEST = -100
 
 
 def draw(runs: Sequence[Record], path: Path) -> None:
@@ -59,7 +61,8 @@ def _draw_curves(axes: Axes, runs: Sequence[Record], settings: Sequence[str]) ->
 def draw_summary(lines: Sequence[Line], path: Path) -> None:
     """Write a PNG with one row an experiment: the share of the gap that each seed closes, mean and interval.
 
-    The axis is linear and holds every seed.
+    The axis is linear. What lies below -100 % is an arrow at its edge, with its number: where the teacher is
+    hardly better than the student alone, shares are so large that they would hide all others.
     """
     figure = Figure(figsize=(9, 1.2 + 0.55 * len(lines)), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
@@ -71,7 +74,10 @@ def draw_summary(lines: Sequence[Line], path: Path) -> None:
         _draw_gap(axes, place, line)
     axes.set_yticks(range(len(lines)), [_named(line) for line in lines], fontsize=8)
     axes.set_ylim(len(lines) - 0.5, -0.5)
-    axes.set_xlabel("share of the gap closed in %; a dot is a seed, a line the 95 % interval of the mean")
+    axes.set_xlabel(
+        "share of the gap closed in %; a dot is a seed, a line the 95 % interval of the mean, an arrow "
+        "a share below -100 %"
+    )
     axes.xaxis.label.set_fontsize(8)
     axes.spines[["top", "right"]].set_visible(False)
     _save(figure, path)
@@ -85,11 +91,20 @@ def _draw_gap(axes: Axes, place: int, line: Line) -> None:
             0.01, place, reason, transform=axes.get_yaxis_transform(), va="center", fontsize=8, zorder=3
         )
         return
-    shares = [100 * share for share in line.found.per_seed.values()]
     mean, below = 100 * gap.value, place + 0.22
-    axes.scatter(shares, [place] * len(shares), color=_COLOURS[0], s=28, alpha=0.6, linewidth=0, zorder=2)
-    axes.plot([100 * gap.low, 100 * gap.high], [below, below], color=_COLOURS[1], linewidth=2, zorder=3)
-    axes.scatter([mean], [below], color=_COLOURS[1], marker="D", s=28, zorder=3)
+    ends = [max(100 * end, _LOWEST) for end in (gap.low, gap.high)]
+    axes.plot(ends, [below, below], color=_COLOURS[1], linewidth=2, zorder=3)
+    for share in line.found.per_seed.values():
+        _point(axes, 100 * share, place, "o", color=_COLOURS[0], alpha=0.6, linewidth=0, zorder=2)
+    _point(axes, mean, below, "D", color=_COLOURS[1], zorder=3)
+    if mean < _LOWEST:
+        text = f"   {mean:.0f} % [{100 * gap.low:.0f}, {100 * gap.high:.0f}]"
+        axes.text(_LOWEST, below, text, ha="left", va="top", fontsize=8)
+
+
+def _point(axes: Axes, share: float, place: float, marker: str, **look: Any) -> None:
+    """Draw a share, or an arrow at the edge where it lies below."""
+    axes.scatter([max(share, _LOWEST)], [place], marker="<" if share < _LOWEST else marker, s=28, **look)
 
 
 def _named(line: Line) -> str:

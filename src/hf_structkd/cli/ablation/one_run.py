@@ -28,15 +28,15 @@ def train(run: Run, *, folder: Path, results: Path, cache: Path, keep_views: boo
         run: The run.
         folder: Takes checkpoints and the trained student.
         results: The JSON file to write, when everything is done.
-        cache: Folder of the teacher's answers, which runs share.
+        cache: Folder of the teacher's answers, which runs share, unless their options set `teacher_cache`.
         keep_views: Whether views of training images stay in memory, which changes no score.
     """
     folder.mkdir(parents=True, exist_ok=True)
     options = {
+        "teacher_cache": str(cache),
         **run.options,
         "seed": run.seed,
         "output_dir": str(folder),
-        "teacher_cache": str(cache),
         "keep_views": keep_views,
         "resume_from_checkpoint": "true",
     }
