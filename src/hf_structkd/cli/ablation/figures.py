@@ -99,7 +99,7 @@ def _draw_gap(axes: Axes, place: int, line: Line) -> None:
     _point(axes, mean, below, "D", color=_COLOURS[1], zorder=3)
     if mean < _LOWEST:
         text = f"   {mean:.0f} % [{100 * gap.low:.0f}, {100 * gap.high:.0f}]"
-        axes.text(_LOWEST, below, text, ha="left", va="top", fontsize=8)
+        axes.text(_LOWEST, below + 0.08, text, ha="left", va="top", fontsize=8)
 
 
 def _point(axes: Axes, share: float, place: float, marker: str, **look: Any) -> None:
