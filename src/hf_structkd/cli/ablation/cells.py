@@ -32,4 +32,5 @@ def difference_cell(found: Estimate | None) -> str:
 
 def gap_cell(gap: Estimate) -> str:
     """Return a share of the gap with its interval."""
-    return f"{100 * gap.value:.0f} % [{100 * gap.low:.0f}, {100 * gap.high:.0f}]"
+    value, low, high = (round(100 * share) for share in (gap.value, gap.low, gap.high))  # no -0
+    return f"{value} % [{low}, {high}]"

@@ -87,7 +87,7 @@ def _teacher_row(runs: Sequence[Record]) -> list[str]:
     if score is None:
         return []
     shown = runs[0]["options"].get("teacher_image_size")
-    note = f", shown the student's images at {shown[0]} × {shown[1]}" if shown else ""
+    note = f", shown images of {shown[0]} × {shown[1]}" if shown else ""
     name = f"teacher {name_of(runs[0], 'teacher_model_name_or_path')}{note}"
     return [row(["", name, "", f"{score:.3f}", *[""] * (4 if _has_reference(runs) else 3)])]
 
