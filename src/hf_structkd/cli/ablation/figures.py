@@ -75,8 +75,8 @@ def draw_summary(lines: Sequence[Line], path: Path) -> None:
     axes.set_yticks(range(len(lines)), [_named(line) for line in lines], fontsize=8)
     axes.set_ylim(len(lines) - 0.5, -0.5)
     axes.set_xlabel(
-        "share of the gap closed in %; a dot is a seed, a line the 95 % interval of the mean, an arrow "
-        "a share below -100 %"
+        "share of the gap closed in %\n"
+        "a dot is a seed, a line the 95 % interval of the mean, an arrow a share below -100 %"
     )
     axes.xaxis.label.set_fontsize(8)
     axes.spines[["top", "right"]].set_visible(False)
