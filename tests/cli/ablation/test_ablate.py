@@ -86,10 +86,8 @@ def test_a_finished_run_is_not_run_again_and_another_is_not_taken_for_it(world: 
 def test_a_setting_may_keep_no_answers(world: Path, tmp_path: Path) -> None:
     """The teacher's boxes stand in for labels before the student runs, for which there is no cache."""
     plan = yaml.safe_load((world / "plan.yaml").read_text())
-    plan["settings"]["pixel"] |= {
-        "teacher_cache": None,
-        "max_steps": 0,
-    }  # refused when the settings are written
+    # No steps are refused, after the settings are written.
+    plan["settings"]["pixel"] |= {"teacher_cache": None, "max_steps": 0}
     (tmp_path / "plan.yaml").write_text(yaml.safe_dump(plan))
     run = read_plan(tmp_path / "plan.yaml")[1]
     with pytest.raises(ValueError, match="max_steps"):

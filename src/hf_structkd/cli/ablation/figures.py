@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from .cells import gap_cell
 from .records import Record, metric_of, of_setting, scores_by_seed, settings_of, teacher_score, title_of
 from .summary import Line
 
@@ -98,8 +99,7 @@ def _draw_gap(axes: Axes, place: int, line: Line) -> None:
         _point(axes, 100 * share, place, "o", color=_COLOURS[0], alpha=0.6, linewidth=0, zorder=2)
     _point(axes, mean, below, "D", color=_COLOURS[1], zorder=3)
     if mean < _LOWEST:
-        text = f"   {mean:.0f} % [{100 * gap.low:.0f}, {100 * gap.high:.0f}]"
-        axes.text(_LOWEST, below + 0.08, text, ha="left", va="top", fontsize=8)
+        axes.text(_LOWEST, below + 0.08, f"   {gap_cell(gap)}", ha="left", va="top", fontsize=8)
 
 
 def _point(axes: Axes, share: float, place: float, marker: str, **look: Any) -> None:

@@ -115,10 +115,10 @@ def _runs_of(key: str, experiment: Mapping[str, Any], settings: Mapping[str, Any
     for seed in experiment["seeds"]:
         for name in experiment["settings"]:
             options = {**own, **settings[name]}
-            keeps_none = options.get("teacher_cache", "") is None  # as pseudo-labels must
-            taken = [
-                one for one in OF_THE_RUN if one in options and (one != "teacher_cache" or not keeps_none)
-            ]
+            # Pseudo-labels can have no cache, so that alone may be switched off.
+            taken = [one for one in OF_THE_RUN if one in options]
+            if taken == ["teacher_cache"] and options["teacher_cache"] is None:
+                taken = []
             if taken:
                 raise ValueError(f"{key!r} with {name!r} must leave {taken} to the script; remove them.")
             kept = (key, experiment["title"], experiment["task"], experiment["chosen_on"])
