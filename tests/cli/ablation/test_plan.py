@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from hf_structkd.cli.ablation.plan import OF_THE_RUN, WEIGHTS, Run, read_plan, seed_by_seed
+from hf_structkd.cli.ablation.plan import OF_THE_RUN, STATED, WEIGHTS, Run, read_plan, seed_by_seed
 
 Changed = Callable[..., list[Run]]
 
@@ -59,12 +59,23 @@ def test_every_experiment_has_its_first_seed_before_one_has_its_second(read: Cha
     assert names == [f"{name}/alone-seed{seed}" for name, seed in order]
 
 
-@pytest.mark.parametrize("weight", WEIGHTS)
-def test_a_setting_states_the_weight_of_every_term(read: Changed, weight: str) -> None:
+@pytest.mark.parametrize("weight", STATED)
+def test_a_setting_states_the_weight_of_every_term_that_is_on_by_default(read: Changed, weight: str) -> None:
     """A weight that is left out is the default of the day, and two rows were once one run."""
     plan = content()
     del plan["settings"]["default"][weight]
-    with pytest.raises(ValueError, match=rf"'default' must state .* of every term; add \['{weight}'\]"):
+    with pytest.raises(ValueError, match=rf"'default' must state .* on by default; add \['{weight}'\]"):
+        read(plan)
+
+
+def test_a_term_that_comes_later_changes_no_plan(read: Changed) -> None:
+    """Its weight is 0 where a plan does not know it; and saying so makes no run another one."""
+    plan = content()
+    for setting in plan["settings"].values():
+        del setting["channel_weight"]
+    assert not read(plan)[0].is_taught
+    plan["settings"]["default"] = {**plan["settings"]["alone"], "channel_weight": 0}
+    with pytest.raises(ValueError, match="are the same run"):
         read(plan)
 
 

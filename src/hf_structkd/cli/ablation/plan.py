@@ -14,6 +14,9 @@ from ...tasks import TASKS
 from ...terms import BUILT_IN_TERMS
 
 WEIGHTS = tuple(f"{term.name}_weight" for term in BUILT_IN_TERMS)
+STATED = tuple(f"{term.name}_weight" for term in BUILT_IN_TERMS if term.default_weight)
+"""The weights that a setting must state; the others are 0 where nothing is said, today and later."""
+
 TEACHING = tuple(f"{term.name}_weight" for term in BUILT_IN_TERMS if term.needs_teacher)
 OF_THE_RUN = ("seed", "output_dir", "teacher_cache", "resume_from_checkpoint", "keep_views")
 """Options that the script sets; of these only the seed can change a score."""
@@ -35,7 +38,7 @@ class Run:
         chosen_on: Rows on which the options were chosen; None for a search, which is what chooses.
         setting: Key of the setting.
         seed: Draws the student's first weights and the order of the images.
-        options: Every option of the example of the task, with the weights of all terms.
+        options: Every option of the example of the task, with every weight that is not 0 by default.
         labels: How much of the data has labels, in words.
         reference: Key of the setting that tables of many settings compare with, beside the student alone.
     """
@@ -58,7 +61,7 @@ class Run:
     @property
     def is_taught(self) -> bool:
         """Whether a term that reads the teacher is on."""
-        return any(self.options[name] for name in TEACHING)
+        return any(self.options.get(name) for name in TEACHING)
 
 
 def read_plan(path: Path) -> list[Run]:
@@ -71,9 +74,12 @@ def read_plan(path: Path) -> list[Run]:
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     settings: dict[str, Any] = content["settings"]
     for name, setting in settings.items():
-        missing = [weight for weight in WEIGHTS if weight not in setting]
+        missing = [weight for weight in STATED if weight not in setting]
         if missing:
-            raise ValueError(f"the setting {name!r} must state the weight of every term; add {missing}.")
+            raise ValueError(
+                f"the setting {name!r} must state the weight of every term that is on by default; "
+                f"add {missing}."
+            )
     runs = [run for key, one in content["experiments"].items() for run in _runs_of(key, one, settings)]
     _refuse_equal_runs(runs)
     return runs
@@ -144,8 +150,9 @@ def _refuse_reported_choice(key: str, chosen_on: str | None, reported_on: str) -
 
 def _refuse_equal_runs(runs: list[Run]) -> None:
     seen: dict[str, Run] = {}
+    off = dict.fromkeys(WEIGHTS, 0)
     for run in runs:
-        same = repr((run.task, run.seed, sorted(run.options.items())))
+        same = repr((run.task, run.seed, sorted({**off, **run.options}.items())))
         if same in seen:
             raise ValueError(f"{seen[same].name!r} and {run.name!r} are the same run; remove one.")
         seen[same] = run

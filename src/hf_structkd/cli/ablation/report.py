@@ -126,9 +126,9 @@ def _gain(setting: str, base: str, runs: Sequence[Record]) -> str:
 
 
 def _described(run: Record, runs: Sequence[Record]) -> str:
-    """Return the setting with all weights, and with the options in which settings differ."""
+    """Return the setting with the weights that it states, and with the options in which settings differ."""
     options = run["options"]
-    weights = [f"{name.removesuffix('_weight')} {options[name]:g}" for name in WEIGHTS]
+    weights = [f"{name.removesuffix('_weight')} {options[name]:g}" for name in WEIGHTS if name in options]
     others = [other["options"] for other in runs]
     differ = sorted(
         name
