@@ -21,13 +21,23 @@ from .losses import (
 from .metrics import DepthErrors, MeanAveragePrecision, MeanIoU
 from .models import wrap_model
 from .tasks import DepthTask, DetectionTask, SegmentationTask
-from .terms import ChannelTerm, HolisticTerm, MimicTerm, PairwiseTerm, PixelTerm, TaskTerm, Term
+from .terms import (
+    AttentionTerm,
+    ChannelTerm,
+    HolisticTerm,
+    MimicTerm,
+    PairwiseTerm,
+    PixelTerm,
+    TaskTerm,
+    Term,
+)
 from .training.arguments import StructKDTrainingArguments
 from .training.trainer import StructKDTrainer
 
 __version__ = version("hf_structkd")
 
 __all__ = [
+    "AttentionTerm",
     "ChannelTerm",
     "Critic",
     "DepthErrors",

@@ -55,6 +55,7 @@ AXES: dict[str, tuple[str, ...]] = {
     "pixel_distillation_loss": DENSE,
     "channel_distillation_loss": DENSE,
     "feature_imitation_loss": DENSE,
+    "attention_transfer_loss": ("BKhw", "BLhw"),
     "pairwise_distillation_loss": ("BKhw", "BLhw"),
     "pool_nodes": ("BKhw",),
     "valid_depth": ("Bhw",),

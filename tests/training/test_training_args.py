@@ -103,6 +103,7 @@ def test_defaults() -> None:
         "holistic_weight": None,
         "mimic_weight": 0.0,
         "channel_weight": 0.0,
+        "attention_weight": 0.0,
         "temperature": 1.0,
         "granularity": [2],
         "node_grid": None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .attention import AttentionTerm
 from .base import Term, TrainingPlan
 from .channel import ChannelTerm
 from .collection import Terms
@@ -20,11 +21,13 @@ BUILT_IN_TERMS: tuple[type[Term], ...] = (
     HolisticTerm,
     MimicTerm,
     ChannelTerm,
+    AttentionTerm,
 )
 """The terms in the order of logs, tables and cards."""
 
 __all__ = [
     "BUILT_IN_TERMS",
+    "AttentionTerm",
     "ChannelTerm",
     "HolisticTerm",
     "MimicTerm",

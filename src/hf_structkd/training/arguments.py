@@ -36,6 +36,7 @@ class StructKDTrainingArguments(ScheduleArguments, TrainingArguments):
         holistic_weight: Weight of the adversarial term on the student's side, >= 0.
         mimic_weight: Weight of the feature imitation, one minus the correlation of the channels, >= 0.
         channel_weight: Weight of the channel-wise term, KL of each channel's softmax over space, >= 0.
+        attention_weight: Weight of the attention transfer, one minus the cosine of the two maps, >= 0.
         temperature: Divides the logits in the pixel-wise term, which is multiplied by its square; above 0.
         granularity: Side of a node in pixels of the aligned feature map: one number, or rows and columns.
         node_grid: Nodes a side, at most, in place of `granularity`: a node is then the map's side divided by
@@ -94,6 +95,9 @@ class StructKDTrainingArguments(ScheduleArguments, TrainingArguments):
     mimic_weight: float = field(default=0.0, metadata={"help": "Weight of the feature imitation; 0 is off."})
     channel_weight: float = field(
         default=0.0, metadata={"help": "Weight of the channel-wise term; 0 is off."}
+    )
+    attention_weight: float = field(
+        default=0.0, metadata={"help": "Weight of the attention transfer; 0 is off."}
     )
     temperature: float = field(default=1.0, metadata={"help": "Temperature of the pixel-wise term."})
     granularity: list[int] = field(
