@@ -17,7 +17,10 @@ WEIGHTS = tuple(f"{term.name}_weight" for term in BUILT_IN_TERMS)
 STATED = tuple(f"{term.name}_weight" for term in BUILT_IN_TERMS if term.default_weight)
 """The weights that a setting must state; the others are 0 where nothing is said, today and later."""
 
-TEACHING = tuple(f"{term.name}_weight" for term in BUILT_IN_TERMS if term.needs_teacher)
+TEACHING = (
+    *(f"{term.name}_weight" for term in BUILT_IN_TERMS if term.needs_teacher),
+    "pseudo_label_threshold",
+)
 OF_THE_RUN = ("seed", "output_dir", "teacher_cache", "resume_from_checkpoint", "keep_views")
 """Options that the script sets; of these only the seed can change a score."""
 
@@ -60,7 +63,7 @@ class Run:
 
     @property
     def is_taught(self) -> bool:
-        """Whether a term that reads the teacher is on."""
+        """Whether a term that reads the teacher is on, or its answers are labels."""
         return any(self.options.get(name) for name in TEACHING)
 
 
