@@ -122,12 +122,12 @@ def test_a_weight_out_of_its_range_is_refused(term: type[Term], weight: Any) -> 
 
 
 def test_a_weight_that_is_not_given_depends_on_what_the_task_predicts() -> None:
-    """The paper's holistic weight ruins a student of unbounded maps."""
+    """The holistic weight of the paper ruins a student of depth, its pair-wise one drowns the loss."""
     by_task = {
         task: [term().weight_for(cast(Task, task)) for term in BUILT_IN_TERMS[:4]]
         for task in (SegmentationTask, DepthTask)
     }
-    assert by_task == {SegmentationTask: [1.0, 1.0, 10.0, 0.1], DepthTask: [1.0, 1.0, 10.0, 0.0]}
+    assert by_task == {SegmentationTask: [1.0, 1.0, 10.0, 0.1], DepthTask: [1.0, 1.0, 1.0, 0.0]}
 
 
 def test_a_bound_term_follows_its_source() -> None:

@@ -53,6 +53,8 @@ class Task(ShownTask):
         makes_labels: Whether the teacher's answers stand in for missing labels, see `filled_in`.
         answer_class: The class of a teacher's output that is made again from stored tensors.
         score_maps_are_bounded: Whether their values are bounded, as probabilities are.
+        loss_scale: About how large the supervised loss is, a cross-entropy being 1; default weights of terms
+            that compare features, whose size no task changes, follow it.
         errors: Names of the metrics that are better when they are lower.
         metric_labels: Name of a metric, as `metric()` has it, to its name for people.
         class_metric_labels: Beginning of the name of a metric of one class, whose rest is the class, to the
@@ -75,6 +77,7 @@ class Task(ShownTask):
     makes_labels = False
     answer_class: ClassVar[Any]
     score_maps_are_bounded: ClassVar[bool] = True
+    loss_scale: ClassVar[float] = 1.0
     errors: ClassVar[frozenset[str]] = frozenset()
     metric_labels: ClassVar[Mapping[str, str]] = {}
     class_metric_labels: ClassVar[Mapping[str, str]] = {}

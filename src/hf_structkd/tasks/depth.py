@@ -73,6 +73,7 @@ class DepthTask(DepthPictures):
     model_classes = classes_of(MODEL_FOR_DEPTH_ESTIMATION_MAPPING_NAMES, "ModuleForDepthEstimation")
     score_map_channels = 1
     score_maps_are_bounded = False
+    loss_scale = 0.1
     answer_class = DepthEstimatorOutput
     collate = staticmethod(collate_dense)
     metric_labels = METRIC_LABELS

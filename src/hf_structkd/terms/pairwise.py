@@ -58,6 +58,14 @@ class PairwiseTerm(Term):
         check_connection_range(self.connection_range)
         check_choice("node_pooling", self.node_pooling, ("mean", "max"))
 
+    def default_weight_for(self, task: Task) -> float:
+        """Return a weight that is as strong beside the supervised loss of every task.
+
+        Depth's is about a tenth of a cross-entropy. With the full weight the term was most of the gradient on
+        NYUv2, and made the student worse than it is alone (docs/results.md).
+        """
+        return self.default_weight * task.loss_scale
+
     def __call__(self, task: Task, student: Forward, teacher: Forward | None, batch: Batch) -> Tensor:
         """Return the mean over the levels."""
         assert teacher is not None
