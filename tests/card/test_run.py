@@ -83,6 +83,7 @@ def test_a_run_is_read_off_its_trainer(
         "holistic term": 0.1,
         "feature imitation": 0.0,
         "channel-wise term": 0.0,
+        "attention transfer": 0.0,
     }
     assert known.settings["granularity"] == "2"
     assert known.settings["lr_scheduler_type"] == "linear"

