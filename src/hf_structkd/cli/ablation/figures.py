@@ -53,7 +53,12 @@ def _draw_seeds(axes: Axes, runs: Sequence[Record], settings: Sequence[str]) -> 
     for place, of_seed in enumerate(scores):
         axes.scatter([place] * len(of_seed), list(of_seed.values()), color=_colour(place), zorder=2)
         axes.scatter([place], [np.mean(list(of_seed.values()))], color="black", marker="_", s=160, zorder=3)
-    axes.set_xticks(range(len(settings)), settings, fontsize=8, rotation=20 if len(settings) < _MANY else 60)
+    turned: dict[str, Any] = {
+        "rotation": 20 if len(settings) < _MANY else 60,
+        "ha": "right",
+        "rotation_mode": "anchor",
+    }
+    axes.set_xticks(range(len(settings)), settings, fontsize=8, **turned)
     axes.set_xlabel("each point is a seed, the bar their mean")
 
 
