@@ -111,6 +111,20 @@ def check_mask(mask: Tensor | None, values: Tensor) -> None:
         )
 
 
+def check_places(name: str, values: Tensor) -> None:
+    """Reject maps (B, C, h, w) of one pixel, on which what is compared over the image is always the same.
+
+    Raises:
+        ValueError: If there is one pixel.
+    """
+    if values.shape[2:].numel() < 2:
+        raise ValueError(
+            f"`{name}` must have at least 2 pixels, got a map of 1 × 1, which costs 0 whatever it holds; "
+            "name a module of a finer map with `student_feature` and `teacher_feature`, show larger images, "
+            "or leave the term out."
+        )
+
+
 def full_precision(values: Tensor) -> Tensor:
     """Return float64 unchanged and everything else as float32."""
     return values if values.dtype == torch.float64 else values.float()

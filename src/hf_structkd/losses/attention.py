@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ._common import autocast_off, check_mask, check_tensor, full_precision
+from ._common import autocast_off, check_mask, check_places, check_tensor, full_precision
 
 _EPSILON = 1e-12
 
@@ -44,7 +44,7 @@ def attention_transfer_loss(
 
     Raises:
         TypeError: If features are not floating point, or the mask is not bool.
-        ValueError: If the numbers of images or the grids differ.
+        ValueError: If the numbers of images or the grids differ, or the maps are of one pixel.
 
     Example:
         >>> pattern = torch.arange(6.0).reshape(1, 1, 2, 3)
@@ -63,6 +63,7 @@ def attention_transfer_loss(
             "`student_features` and `teacher_features` must have as many images on one grid, got (B, h, w) "
             f"= {one} and {other}; align the grids first."
         )
+    check_places("student_features", student_features)
     check_mask(mask, student_features)
     with autocast_off(student_features):
         student = _attention(full_precision(student_features), mask)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ._common import autocast_off, check_mask, check_pair, check_temperature, full_precision
+from ._common import autocast_off, check_mask, check_pair, check_places, check_temperature, full_precision
 
 
 def channel_distillation_loss(
@@ -37,7 +37,7 @@ def channel_distillation_loss(
 
     Raises:
         TypeError: If the maps are not floating point, the mask is not bool, or the temperature is no number.
-        ValueError: If the shapes do not fit, or the temperature is not above 0.
+        ValueError: If the shapes do not fit, the maps are of one pixel, or the temperature is not above 0.
 
     Example:
         >>> maps = torch.tensor([[[[0.0, 1.0, 2.0]]]])
@@ -51,6 +51,7 @@ def channel_distillation_loss(
     check_temperature(temperature)
     hint = "pick the shared channels and align the grids first"
     check_pair("(B, C, h, w)", hint, student_maps=student_maps, teacher_maps=teacher_maps)
+    check_places("student_maps", student_maps)
     check_mask(mask, student_maps)
     with autocast_off(student_maps):
         student = full_precision(student_maps).flatten(2) / temperature

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ._common import autocast_off, check_mask, check_pair, full_precision
+from ._common import autocast_off, check_mask, check_pair, check_places, full_precision
 
 # A channel whose variance is a smaller share of its mean square is constant and has no pattern.
 _RELATIVE_VARIANCE_FLOOR = 1e-10
@@ -45,7 +45,7 @@ def feature_imitation_loss(
 
     Raises:
         TypeError: If features are not floating point, or the mask is not bool.
-        ValueError: If the shapes do not fit.
+        ValueError: If the shapes do not fit, or the maps are of one pixel.
 
     Example:
         >>> pattern = torch.arange(6.0).reshape(1, 1, 2, 3)
@@ -60,6 +60,7 @@ def feature_imitation_loss(
     """
     hint = "project the student's channels and align the grids first"
     check_pair("(B, C, h, w)", hint, student_features=student_features, teacher_features=teacher_features)
+    check_places("student_features", student_features)
     check_mask(mask, student_features)
     with autocast_off(student_features):
         student, _ = _unit_channels(full_precision(student_features), mask)

@@ -12,13 +12,14 @@ from ..features.forward import Batch, Forward, Reading
 from ..losses.attention import attention_transfer_loss
 from ..tasks import Task
 from .base import Term
+from .levels import of_several_places
 
 
 @dataclass(eq=False)
 class AttentionTerm(Term):
     """One minus the cosine of the two models' maps of attention (Zagoruyko and Komodakis, ICLR 2017).
 
-    If the task compares several levels of features, the term is the mean over the levels.
+    If the task compares several levels of features, the term is the mean over those of two pixels or more.
 
     Args:
         weight: The weight, as in `Term`.
@@ -33,6 +34,6 @@ class AttentionTerm(Term):
         """Return the mean over the levels."""
         assert teacher is not None
         pairs = task.feature_pairs(student, teacher, batch)
-        return torch.stack(
-            [attention_transfer_loss(pair.student, pair.teacher, mask=pair.mask) for pair in pairs]
-        ).mean()
+        levels = of_several_places([(pair.student, pair) for pair in pairs])
+        losses = [attention_transfer_loss(maps, pair.teacher, mask=pair.mask) for maps, pair in levels]
+        return torch.stack(losses).mean()

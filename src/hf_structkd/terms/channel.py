@@ -14,6 +14,7 @@ from ..losses import check_temperature
 from ..losses.channel import channel_distillation_loss
 from ..tasks import MapPair, Task
 from .base import Term, check_choice
+from .levels import of_several_places
 from .projections import projected, projections_for
 
 
@@ -64,7 +65,7 @@ class ChannelTerm(Term):
         logits = self._logits(task, student, teacher, batch)
         if logits is not None:
             return self._loss(logits.student, logits)
-        levels = projected(task.feature_pairs(student, teacher, batch), self.modules)
+        levels = of_several_places(projected(task.feature_pairs(student, teacher, batch), self.modules))
         return torch.stack([self._loss(maps, pair) for maps, pair in levels]).mean()
 
     def _logits(self, task: Task, student: Forward, teacher: Forward, batch: Batch) -> MapPair | None:

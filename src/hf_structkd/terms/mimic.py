@@ -13,6 +13,7 @@ from ..features.forward import Batch, Forward, Reading
 from ..losses.mimic import feature_imitation_loss
 from ..tasks import Task
 from .base import Term
+from .levels import of_several_places
 from .projections import projected, projections_for
 
 
@@ -21,7 +22,8 @@ class MimicTerm(Term):
     """One minus the correlation between the channels of the two feature maps (PKD, NeurIPS 2022).
 
     If the widths differ, a 1×1 convolution turns the student's channels into the teacher's. It is trained
-    with the student, and is not a part of it. If the task compares several levels, the term is their mean.
+    with the student, and is not a part of it. If the task compares several levels, the term is the mean of
+    those of two pixels or more.
 
     Args:
         weight: The weight, as in `Term`.
@@ -40,6 +42,6 @@ class MimicTerm(Term):
     def __call__(self, task: Task, student: Forward, teacher: Forward | None, batch: Batch) -> Tensor:
         """Return the mean over the levels."""
         assert teacher is not None
-        levels = projected(task.feature_pairs(student, teacher, batch), self.modules)
+        levels = of_several_places(projected(task.feature_pairs(student, teacher, batch), self.modules))
         losses = [feature_imitation_loss(maps, pair.teacher, mask=pair.mask) for maps, pair in levels]
         return torch.stack(losses).mean()
