@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,6 +24,7 @@ from hf_structkd.cli.doctor.rehearsal import Rehearsal
 from hf_structkd.cli.doctor.values import ignored_share, label_lines
 from hf_structkd.cli.endings import ExitCode
 from hf_structkd.cli.main import main
+from hf_structkd.data.load_detection import DetectionOptions
 from hf_structkd.scenes.scenes import CLASS_NAMES
 from hf_structkd.tasks import SegmentationTask
 
@@ -186,6 +188,16 @@ def test_without_weights_and_without_labels_the_rest_is_said(
     assert not Path("out").exists()
 
 
+def test_images_without_labels_that_could_have_the_teachers_boxes_are_said() -> None:
+    """Terms alone teach a detector a tenth of what its teacher's boxes do, and nothing else says so."""
+    without = DetectionOptions(dataset_name="photos", unlabeled_dataset_name="more")
+    (said,) = without.traps()
+    assert "more have no labels" in said
+    assert "--pseudo_label_threshold" in said
+    assert replace(without, pseudo_label_threshold=0.5).traps() == []
+    assert DetectionOptions(dataset_name="photos").traps() == []
+
+
 @pytest.mark.long
 def test_the_doctor_says_what_a_run_will_be_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -222,9 +234,11 @@ def test_every_task_is_examined_on_the_scenes(
     monkeypatch.chdir(tmp_path)
     flags = ["--student_model_name_or_path", str(configs / f"{student}-scenes-student")]
     flags += ["--teacher_model_name_or_path", str(configs / f"{teacher}-scenes-teacher")]
+    flags += ["--unlabeled_dataset_name", "scenes", "--max_unlabeled_samples", "4"]
     with pytest.raises(SystemExit):
         main(["doctor", task, *FLAGS[4:], *flags, "--max_train_samples", "8", "--max_eval_samples", "2"])
     printed = capsys.readouterr().out
+    assert ("--pseudo_label_threshold 0.4" in " ".join(printed.split())) == (task == "det")
     for said in ("a step ", "reading ", "the run ", "teacher cache ", "peak memory ", "images "):
         assert f"  {said}" in printed
     assert not Path("out").exists()

@@ -141,6 +141,10 @@ class DataOptions:
         """Whether evaluation images keep their aspect ratio instead of being stretched to `image_size`."""
         return False
 
+    def traps(self) -> list[str]:
+        """Return what these options leave out that a person may want, a sentence each, for the doctor."""
+        return []
+
 
 @dataclass(frozen=True, kw_only=True)
 class ClassOptions(DataOptions):

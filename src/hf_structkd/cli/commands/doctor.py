@@ -86,6 +86,7 @@ def examine(arguments: Arguments, folder: Path, findings: Findings) -> None:
     peak = peak_bytes(plan.device)
     findings.add("costs", costs | ({"peak memory": f"{amount(peak)} of the process"} if peak else {}))
     _size_traps(patient, student, findings)
+    findings.traps += arguments.options.traps()
 
 
 def _match(
