@@ -104,21 +104,24 @@ def test_rows_of_many_settings_are_compared_with_the_reference_by_seed(tmp_path:
         assert cells(text, f"**{reference}**")[-1] == ""
 
 
+@pytest.mark.parametrize(("length", "word"), [("num_train_epochs", "epochs"), ("max_steps", "steps")])
 @pytest.mark.parametrize(("higher", "change"), [(True, "+5.0"), (False, "-5.0")])
-def test_twice_the_epochs_say_what_they_brought(tmp_path: Path, higher: bool, change: str) -> None:
+def test_twice_the_length_says_what_it_brought(
+    tmp_path: Path, length: str, word: str, higher: bool, change: str
+) -> None:
     """The plateau of the student alone is a number in the table."""
     settings = {
-        "short": {**TAUGHT, "num_train_epochs": 4},
-        "long": {**TAUGHT, "num_train_epochs": 8},
-        "other": {**TAUGHT, "num_train_epochs": 8, "learning_rate": 1.0},
+        "short": {**TAUGHT, length: 4, "eval_steps": 1},
+        "long": {**TAUGHT, length: 8, "eval_steps": 2},
+        "other": {**TAUGHT, length: 8, "learning_rate": 1.0},
     }
     changed = experiment(settings=[*settings], chosen_on=None, seeds=[1, 2])
     plan = write_plan(tmp_path / "plan.yaml", {"town": changed}, settings)
     scores = {"short": {1: 0.3, 2: 0.5}, "long": {1: 0.34, 2: 0.5}, "other": {1: 0.9}}
     text = table(plan, finish(plan, {"town": scores}, higher=higher), command="ablate")
-    brought = f"; twice the epochs of short bring {change} % of its score (2 seeds)"
+    brought = f"; twice the {word} of short bring {change} % of its score (2 seeds)"
     assert cells(text, "**long**")[1].endswith(brought)
-    assert text.count("twice the epochs") == 1
+    assert text.count("twice the") == 1
 
 
 def test_a_row_says_that_its_weights_are_shares(tmp_path: Path) -> None:
@@ -128,3 +131,15 @@ def test_a_row_says_that_its_weights_are_shares(tmp_path: Path) -> None:
     results = finish(plan, {"town": {"alone": ALONE, "default": BETTER}})
     row = cells(table(plan, results, command="ablate"), "**default**")
     assert row[1].endswith(" 0, balance_steps 50")
+
+
+def test_the_heading_says_how_many_views_all_settings_have(tmp_path: Path) -> None:
+    """A student alone that sees other views is no baseline; where they differ each row says its own."""
+    same = experiment(options={**experiment()["options"], "augmentation_views": 4})
+    plan = write_plan(tmp_path / "plan.yaml", {"town": same})
+    text = table(plan, finish(plan, {"town": {"alone": ALONE, "default": BETTER}}), command="ablate")
+    assert text.splitlines()[0].endswith("Every run sees the same 4 views of an image.")
+    settings = {"alone": {**TAUGHT, "pixel_weight": 0}, "default": {**TAUGHT, "augmentation_views": 2}}
+    plan = write_plan(tmp_path / "other.yaml", {"village": same}, settings)
+    text = table(plan, finish(plan, {"village": {"alone": ALONE, "default": BETTER}}), command="ablate")
+    assert "Every run sees" not in text

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
 from .cells import difference_cell, gap_cell, row, spread
+from .lengths import what_twice_brought
 from .plan import WEIGHTS
 from .records import (
     ALONE,
@@ -55,7 +55,14 @@ def _heading(command: str, runs: Sequence[Record]) -> list[str]:
     dates = sorted({run["date"] for run in runs})
     when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
     scores = f"{metric_of(one)} on `{scored}`{chosen}"
-    return [f"**{title_of(runs)}**: {scores}. {one['machine']}, {when}.", command, ""]
+    return [f"**{title_of(runs)}**: {scores}. {one['machine']}, {when}.{_views(runs)}", command, ""]
+
+
+def _views(runs: Sequence[Record]) -> str:
+    """Return how many views there are of each training image, where all settings have the same."""
+    views = {run["options"].get("augmentation_views") for run in runs}
+    (count,) = views if len(views) == 1 else (None,)
+    return "" if count is None else f" Every run sees the same {count} views of an image."
 
 
 def _head(runs: Sequence[Record]) -> list[str]:
@@ -136,27 +143,4 @@ def _described(run: Record, runs: Sequence[Record]) -> str:
         if name in _SAYS_WHAT_WEIGHTS_ARE or any(other.get(name) != options.get(name) for other in others)
     )
     named = [*weights, *(f"{name} {options[name]}" for name in differ if name in options)]
-    return f"**{run['setting']}**: {', '.join(named)}{_doubling(run, runs)}"
-
-
-def _doubling(run: Record, runs: Sequence[Record]) -> str:
-    """Return what twice the epochs brought, where another setting is this one with half of them.
-
-    The student is at its plateau where this is little.
-    """
-    options = dict(run["options"])
-    epochs = options.pop("num_train_epochs", 0)
-    shorter = {**options, "num_train_epochs": epochs / 2}
-    name = next((other["setting"] for other in runs if other["options"] == shorter), None)
-    if name is None:
-        return ""
-    long, short = (scores_by_seed(runs, setting) for setting in (run["setting"], name))
-    seeds = sorted({*long} & {*short})
-    if not seeds:
-        return ""
-    before, after = (statistics.mean(scores[seed] for seed in seeds) for scores in (short, long))
-    if not before:
-        return ""
-    change = (after - before if run["higher_is_better"] else before - after) / before
-    count = "one seed" if len(seeds) == 1 else f"{len(seeds)} seeds"
-    return f"; twice the epochs of {name} bring {100 * change:+.1f} % of its score ({count})"
+    return f"**{run['setting']}**: {', '.join(named)}{what_twice_brought(run, runs)}"
