@@ -28,6 +28,7 @@ class DetectionOptions(ClassOptions):
 
     task_fields: ClassVar[tuple[str, ...]] = (*ClassOptions.task_fields, "pseudo_label_threshold")
     target_kind: ClassVar[str | None] = "objects"
+    labels_by_teacher: ClassVar[str | None] = "pseudo_label_threshold"
 
     objects_column: str = option(
         "objects", "Column of the objects, with 'bbox' and 'category' or other usual names (see ObjectBoxes)."

@@ -34,6 +34,8 @@ class DataOptions:
     Attributes:
         task_fields: Names of the fields that belong to the task and that a loader does not read.
         target_kind: What a folder holds beside its images, see `read_folder`: "label", "depth" or "objects".
+        labels_by_teacher: Name of the field that makes the teacher's answers labels of images without any;
+            None where the task has none.
 
     Raises:
         ValueError: If a field is out of its range.
@@ -41,6 +43,7 @@ class DataOptions:
 
     task_fields: ClassVar[tuple[str, ...]] = ()
     target_kind: ClassVar[str | None] = None
+    labels_by_teacher: ClassVar[str | None] = None
 
     dataset_name: str | None = option(None, "Hub id or folder; without it the embedded scenes are rendered.")
     dataset_config_name: str | None = option(None, "Configuration of the dataset.")

@@ -19,7 +19,7 @@ STATED = tuple(f"{term.name}_weight" for term in BUILT_IN_TERMS if term.default_
 
 TEACHING = (
     *(f"{term.name}_weight" for term in BUILT_IN_TERMS if term.needs_teacher),
-    "pseudo_label_threshold",
+    *(task.options.labels_by_teacher for task in TASKS if task.options.labels_by_teacher),
 )
 OF_THE_RUN = ("seed", "output_dir", "teacher_cache", "resume_from_checkpoint", "keep_views")
 """Options that the script sets; of these only the seed can change a score."""
