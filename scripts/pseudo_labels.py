@@ -77,8 +77,8 @@ def agreement(rows: Dataset, teacher: Teacher, ignored: int = 255) -> float:
 def main() -> None:
     """Load, answer and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    for name in ("teacher", "dataset_name", "labeled_split", "unlabeled_split"):
-        parser.add_argument(f"--{name}", required=True)
+    for name in ("--teacher", "--dataset_name", "--labeled_split", "--unlabeled_split"):
+        parser.add_argument(name, required=True)
     parser.add_argument("--image_size", type=int, nargs=2, required=True)
     parser.add_argument("--output_dir", type=Path, required=True)
     args = parser.parse_args()
