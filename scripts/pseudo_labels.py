@@ -20,29 +20,33 @@ import numpy as np
 import torch
 from datasets import Dataset, DatasetDict, Features, Image, concatenate_datasets, load_dataset
 from PIL import Image as Pictures
-from transformers import AutoModelForSemanticSegmentation
 
-from hf_structkd.models import load_image_processor
+from hf_structkd.cli.trained.loading import load_trained
+from hf_structkd.cli.trained.showing import Eye
+from hf_structkd.tasks import SegmentationTask
 
 FEATURES = Features({"image": Image(), "label": Image()})
 
 
 class Teacher:
-    """A segmentation model with its image processor, which is shown images of one size."""
+    """A segmentation model that is shown images of one size.
+
+    Raises:
+        ValueError: If it has more classes than a picture of 8 bits can hold beside the ignored 255.
+    """
 
     def __init__(self, name: str, image_size: tuple[int, int]) -> None:
         """Load the model."""
-        self.model = AutoModelForSemanticSegmentation.from_pretrained(name).eval()
-        self.processor = load_image_processor(name)
-        self.size = {"height": image_size[0], "width": image_size[1]}
+        (self.trained,) = load_trained([name], "cpu")
+        if self.trained.config.num_labels > 255:
+            raise ValueError(
+                f"`teacher` must have at most 255 classes, got {self.trained.config.num_labels}."
+            )
+        self._eye, self._task = Eye(self.trained, image_size), SegmentationTask(self.trained.config, None)
 
-    @torch.no_grad()
     def classes(self, image: Pictures.Image) -> Pictures.Image:
         """Return the class of each pixel, in the size of the file."""
-        shown = self.processor(
-            images=image.convert("RGB"), size=self.size, do_center_crop=False, return_tensors="pt"
-        )
-        logits = self.model(pixel_values=shown["pixel_values"]).logits
+        logits = self._task.prediction(self._eye(np.asarray(image.convert("RGB"))).output)
         size = (image.height, image.width)
         full = torch.nn.functional.interpolate(logits, size, mode="bilinear", align_corners=False)
         return Pictures.fromarray(full[0].argmax(dim=0).numpy().astype(np.uint8))
@@ -94,7 +98,7 @@ def main() -> None:
     for split, rows in DatasetDict(train=train, validation=validation).items():
         (args.output_dir / "data").mkdir(parents=True, exist_ok=True)
         rows.to_parquet(args.output_dir / "data" / f"{split}-00000-of-00001.parquet")
-    (args.output_dir / "id2label.json").write_text(json.dumps(teacher.model.config.id2label))
+    (args.output_dir / "id2label.json").write_text(json.dumps(teacher.trained.config.id2label))
     print(
         f"{len(labeled)} rows keep their labels, with {share:.1%} of which {args.teacher} agrees; "
         f"{len(answered)} have its classes."

@@ -54,6 +54,17 @@ def test_unlabelled_images_get_the_teachers_classes(
         assert np.array_equal(np.asarray(row["label"]), np.asarray(teacher.classes(picture)))
 
 
+def test_a_teacher_of_more_classes_than_8_bits_hold_is_refused(script, tmp_path: Path) -> None:
+    """Else class 256 is written as class 0, and class 255 as ignored."""
+    model = SEGMENTATION.student(0)
+    config = model.config
+    config.architectures = [type(model).__name__]
+    config.id2label = {number: f"class {number}" for number in range(256)}
+    config.save_pretrained(tmp_path / "large")
+    with pytest.raises(ValueError, match="at most 255 classes, got 256"):
+        script.Teacher(str(tmp_path / "large"), (32, 48))
+
+
 def test_a_teacher_of_other_numbers_is_refused(script, teacher) -> None:
     """Else a student learns classes under wrong names, and the peer looks useless."""
     picture = _picture(1)
