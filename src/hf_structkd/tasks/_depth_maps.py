@@ -92,13 +92,11 @@ def affine(maps: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
 def normalized(
     student: Tensor, teacher: Tensor, mask: Tensor | None, *, each_by_itself: bool
 ) -> tuple[Tensor, Tensor]:
-    """Centre and scale both maps by the teacher's mean and spread, or each by its own, within (-1, 1)."""
+    """Centre and scale both maps by the teacher's mean and spread, or each by its own."""
     theirs = affine_statistics(teacher, mask=mask)
     own = affine_statistics(student, mask=mask) if each_by_itself else theirs
     sides = ((student, own), (teacher, theirs))
-    # Probabilities are bounded, and so must depth be: else a student that is far off gives the critic maps of
-    # any size, whose gradient leaves nothing of the supervised loss once it is clipped.
-    first, second = (affine(maps, 1 / spread, -mean / spread).tanh() for maps, (mean, spread) in sides)
+    first, second = (affine(maps, 1 / spread, -mean / spread) for maps, (mean, spread) in sides)
     return first, second
 
 

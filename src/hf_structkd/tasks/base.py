@@ -52,7 +52,7 @@ class Task(ShownTask):
         learns_from_labels: Whether the training data have labels, see `without_labels`.
         makes_labels: Whether the teacher's answers stand in for missing labels, see `filled_in`.
         answer_class: The class of a teacher's output that is made again from stored tensors.
-        is_judged_by_default: Whether the holistic term is on unless its weight is set.
+        score_maps_are_bounded: Whether their values are bounded, as probabilities are.
         loss_scale: About how large the supervised loss is, a cross-entropy being 1; default weights of terms
             that compare features, whose size no task changes, follow it.
         errors: Names of the metrics that are better when they are lower.
@@ -76,7 +76,7 @@ class Task(ShownTask):
     learns_from_labels = True
     makes_labels = False
     answer_class: ClassVar[Any]
-    is_judged_by_default: ClassVar[bool] = True
+    score_maps_are_bounded: ClassVar[bool] = True
     loss_scale: ClassVar[float] = 1.0
     errors: ClassVar[frozenset[str]] = frozenset()
     metric_labels: ClassVar[Mapping[str, str]] = {}

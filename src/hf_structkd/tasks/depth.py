@@ -72,7 +72,7 @@ class DepthTask(DepthPictures):
     auto_model = AutoModelForDepthEstimation
     model_classes = classes_of(MODEL_FOR_DEPTH_ESTIMATION_MAPPING_NAMES, "ModuleForDepthEstimation")
     score_map_channels = 1
-    is_judged_by_default = False
+    score_maps_are_bounded = False
     loss_scale = 0.1
     answer_class = DepthEstimatorOutput
     collate = staticmethod(collate_dense)
@@ -197,7 +197,7 @@ class DepthTask(DepthPictures):
         return captured_pairs(student, teacher, batch)
 
     def score_maps(self, student: Forward, teacher: Forward, batch: Batch) -> ScoreMaps:
-        """Return both depth maps, centred by the mean and scaled by the spread of the teacher's, as tanh.
+        """Return both depth maps, centred by the mean and scaled by the spread of the teacher's.
 
         The same for both, so that the critic sees an error of scale. Only where a kind leaves the scale open
         is each map normalised by its own mean and spread. Both are 0 on padding.

@@ -77,8 +77,12 @@ class HolisticTerm(Term):
                 raise ValueError(f"`{name}` must be an integer of at least {minimum}, got {value!r}.")
 
     def default_weight_for(self, task: Task) -> float:
-        """Return 0 for tasks in which a critic has brought nothing, as in depth (docs/results.md)."""
-        return self.default_weight if task.is_judged_by_default else 0.0
+        """Return 0 for tasks whose maps are not bounded as probabilities are.
+
+        For such maps the critic's gradient is far above the others: the paper's 0.1 ruins a small depth
+        student, and 0.01 does neither harm nor good (docs/results.md).
+        """
+        return self.default_weight if task.score_maps_are_bounded else 0.0
 
     def __call__(self, task: Task, student: Forward, teacher: Forward | None, batch: Batch) -> Tensor:
         """Return the student's adversarial loss."""
